@@ -1,0 +1,157 @@
+//! One error type for the whole library, grouped by what the caller can do next.
+//!
+//! A message names the object, the limit and the size given, never a payload, a password or a token. Errors that
+//! the database raised keep their SQLSTATE; class `TL` is trunkline's own and is listed in `docs/operations.md`.
+
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+/// The result of every fallible call of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, grouped by what the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting, a URL or an option is wrong: correct it, trying again does not help.
+    Config,
+    /// The database cannot be reached, or the connection broke: try again later.
+    Unreachable,
+    /// The server is a standby, too old, or behind a pooler that cannot do what was asked.
+    Unsupported,
+    /// The role may not do this: have it granted.
+    Denied,
+    /// The schema is missing, older or newer than this library: install or upgrade one of the two.
+    Schema,
+    /// An argument is out of its limits; nothing was written.
+    Invalid,
+    /// What was named does not exist, or no longer.
+    NotFound,
+    /// It exists already and differs.
+    Conflict,
+    /// The claim, lease or reply is no longer yours; nothing was changed.
+    Stale,
+    /// The deadline passed.
+    TimedOut,
+    /// Nobody serves this channel.
+    NoResponder,
+    /// The responder answered with an error of its own, see [`Error::code`].
+    Remote,
+    /// The call was cancelled.
+    Cancelled,
+    /// The responder died, or the database lost an ephemeral request; whether it ran is not known.
+    Lost,
+    /// A limit on stored messages is reached: slow down.
+    Full,
+    /// The database was restored or failed over to an older state; run `trunkline schema repair`.
+    Epoch,
+    /// Anything else that the database or the network reported.
+    Other,
+}
+
+/// An error of this library.
+pub struct Error {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    code: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind, with a message for people.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), code: None, source: None }
+    }
+
+    /// Adds the code: a SQLSTATE, or the code that a responder gave.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller can do next.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The SQLSTATE, or for [`ErrorKind::Remote`] the code that the responder gave.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("code", &self.code)
+            .field("source", &self.source.as_ref().map(ToString::to_string))
+            .finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    /// SQLSTATEs decide the kind; the server's own message is kept, its DETAIL (which can hold row values) is not.
+    fn from(e: tokio_postgres::Error) -> Self {
+        if let Some(db) = e.as_db_error() {
+            let code = db.code().code().to_owned();
+            return Self::new(kind_of_sqlstate(&code), db.message().to_owned()).with_code(code);
+        }
+        let kind = if e.is_closed() || e.source().is_some_and(|s| s.is::<std::io::Error>()) {
+            ErrorKind::Unreachable
+        } else {
+            ErrorKind::Other
+        };
+        Self::new(kind, "the database connection failed").with_source(e)
+    }
+}
+
+/// The kind that a SQLSTATE means; a test compares this list with the codes that the SQL raises.
+#[must_use]
+pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
+    match code {
+        "TL001" | "TL002" => ErrorKind::Stale,
+        "TL003" => ErrorKind::Full,
+        "TL004" => ErrorKind::Invalid,
+        "TL007" => ErrorKind::NotFound,
+        "TL008" => ErrorKind::Epoch,
+        "TL009" | "TL011" => ErrorKind::Invalid,
+        "TL010" => ErrorKind::Unsupported,
+        "TL012" => ErrorKind::NoResponder,
+        "TL013" => ErrorKind::TimedOut,
+        "TL014" => ErrorKind::Schema,
+        "42501" | "28000" | "28P01" => ErrorKind::Denied,
+        "42704" => ErrorKind::NotFound,
+        "42710" => ErrorKind::Conflict,
+        "3F000" | "42883" | "42P01" => ErrorKind::Schema,
+        "25006" => ErrorKind::Unsupported,
+        "3D000" => ErrorKind::Config,
+        "57014" => ErrorKind::Cancelled,
+        c if c.starts_with("08") || c.starts_with("57P") || c == "53300" => ErrorKind::Unreachable,
+        c if c.starts_with("22") || c == "25001" => ErrorKind::Invalid,
+        c if c.starts_with("53") => ErrorKind::Full,
+        _ => ErrorKind::Other,
+    }
+}

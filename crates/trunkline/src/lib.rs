@@ -1,0 +1,3 @@
+//! Messaging on plain PostgreSQL.
+pub mod error;
+pub use error::{Error, ErrorKind, Result};

@@ -1,3 +1,4 @@
 //! Messaging on plain PostgreSQL.
 pub mod error;
 pub use error::{Error, ErrorKind, Result};
+pub mod schema;

@@ -1,7 +1,7 @@
 -- The requests that are kept, newest first: those of one channel or of all. state: waiting, taken, or the outcome.
 -- Shows sizes, never payloads. For people: it reads the rings, at most `max` rows of them.
 create or replace function trunkline.request_list(channel text default null, max int default 100)
-returns table (id bigint, channel text, type text, state text, sent_at timestamptz, expires_at timestamptz, bytes int,
+returns table (id bigint, destination text, type text, state text, sent_at timestamptz, expires_at timestamptz, bytes int,
                attempt int, responder text)
 language plpgsql stable security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column

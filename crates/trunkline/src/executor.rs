@@ -34,7 +34,8 @@ pub enum Param<'a> {
 /// user input.
 pub trait Executor: Send {
     /// Runs `sql` with its parameters; errors keep the server's SQLSTATE.
-    fn scalar(&mut self, sql: &'static str, params: &[Param<'_>]) -> impl Future<Output = Result<i64>> + Send;
+    fn scalar(&mut self, sql: &'static str, params: &[Param<'_>])
+    -> impl Future<Output = Result<i64>> + Send;
 }
 
 impl Executor for &Client {

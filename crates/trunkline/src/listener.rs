@@ -33,8 +33,8 @@ use uuid::Uuid;
 
 use crate::{
     Error, ErrorKind, Result,
-    conninfo::ConnInfo,
     connect::{Driver, Purpose},
+    conninfo::ConnInfo,
 };
 
 /// How long a session counts as present without a sign of life.
@@ -49,6 +49,8 @@ const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
 const HOLD: &str = "select trunkline._door_hold($1)";
+const MARK: &str = "select trunkline._door_mark()::text";
+const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
 /// A live connection with its session.
 pub(crate) struct Link {
@@ -92,9 +94,14 @@ impl Link {
     }
 
     /// The single value of a statement that yields one row.
-    pub(crate) async fn value<T: for<'a> FromSql<'a>>(&self, sql: &'static str, args: &Args<'_>) -> Result<T> {
+    pub(crate) async fn value<T: for<'a> FromSql<'a>>(
+        &self,
+        sql: &'static str,
+        args: &Args<'_>,
+    ) -> Result<T> {
         let rows = self.query(sql, args).await?;
-        let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "the statement returned no row"))?;
+        let row =
+            rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "the statement returned no row"))?;
         Ok(row.try_get(0)?)
     }
 }
@@ -135,7 +142,14 @@ impl Listener {
             closing: watch::Sender::new(false),
             failure: watch::Sender::new(None),
         });
-        let mut keeper = Keeper { info, application, listener: listener.clone(), link: link_tx, session: None, generation: 0 };
+        let mut keeper = Keeper {
+            info,
+            application,
+            listener: listener.clone(),
+            link: link_tx,
+            session: None,
+            generation: 0,
+        };
         let first = keeper.connect().await?;
         tokio::spawn(async move { keeper.run(first).await });
         Ok(listener)
@@ -151,11 +165,6 @@ impl Listener {
     /// The link if there is one now.
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
         self.link.borrow().clone()
-    }
-
-    /// Changes of the link, for pumps that have something to do after a reconnect.
-    pub(crate) fn changes(&self) -> watch::Receiver<Option<Arc<Link>>> {
-        self.link.clone()
     }
 
     /// The bell of a door; from now on it is listened to.
@@ -205,6 +214,11 @@ fn closed() -> Error {
     Error::new(ErrorKind::Unreachable, "trunkline was closed")
 }
 
+/// Completes when the flag is true, or its owner is gone.
+pub(crate) async fn turned(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|f| *f).await;
+}
+
 /// Poisoned or not: our critical sections hold plain inserts and removals only.
 pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
@@ -251,7 +265,7 @@ impl Keeper {
         let mut closing = self.listener.closing();
         tokio::select! {
             () = sleep(jitter) => {}
-            _ = closing.wait_for(|c| *c) => {}
+            () = turned(&mut closing) => {}
         }
     }
 
@@ -277,7 +291,9 @@ impl Keeper {
             .await
             .map_err(|_| Error::new(ErrorKind::Unreachable, "the database did not answer within 10 s"))??;
         if pooled {
-            warn!("behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast");
+            warn!(
+                "behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast"
+            );
         }
         info!(session = link.session, resumed = link.resumed, "connected");
         Ok((Arc::new(link), driving))
@@ -317,7 +333,7 @@ impl Keeper {
         loop {
             let step = tokio::select! {
                 _ = &mut driving.0 => break,
-                _ = closing.wait_for(|c| *c) => {
+                () = turned(&mut closing) => {
                     let _ = timeout(ANSWER, link.query(CLOSE, &[(&link.session, Type::INT4)])).await;
                     break;
                 }
@@ -354,7 +370,8 @@ impl Keeper {
     async fn renew(&mut self, link: &Link) -> Result<()> {
         let asked = Instant::now();
         let lease = LEASE.as_secs_f64();
-        let present: bool = link.value(RENEWAL, &[(&link.session, Type::INT4), (&lease, Type::FLOAT8)]).await?;
+        let present: bool =
+            link.value(RENEWAL, &[(&link.session, Type::INT4), (&lease, Type::FLOAT8)]).await?;
         if !present {
             self.session = None;
             return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
@@ -363,27 +380,55 @@ impl Keeper {
         Ok(())
     }
 
-    /// LISTEN first, then hold the door, then whoever waits looks.
-    async fn hear(&self, link: &Link, heard: &mut BTreeSet<i32>, doors: BTreeSet<i32>) -> Result<()> {
-        for door in doors {
-            if heard.contains(&door) {
-                continue;
-            }
+    /// LISTEN first, then hold the door, then whoever waits looks; and again when the door has settled.
+    async fn hear(&self, link: &Arc<Link>, heard: &mut BTreeSet<i32>, doors: BTreeSet<i32>) -> Result<()> {
+        let fresh: Vec<i32> = doors.difference(heard).copied().collect();
+        for door in &fresh {
             link.client.batch_execute(&format!("listen trunkline_{door}")).await?;
-            let mut held: bool = link.value(HOLD, &[(&door, Type::INT4)]).await?;
+        }
+        for door in &fresh {
+            let mut held: bool = link.value(HOLD, &[(door, Type::INT4)]).await?;
             let mut pause = Duration::from_millis(1);
             while !held && pause < Duration::from_millis(100) {
                 sleep(pause).await;
-                held = link.value(HOLD, &[(&door, Type::INT4)]).await?;
+                held = link.value(HOLD, &[(door, Type::INT4)]).await?;
                 pause *= 2;
             }
             if !held {
                 warn!(door, "the door's key is held by somebody else; looking once a second instead");
             }
-            heard.insert(door);
-            self.listener.ring(door);
+            heard.insert(*door);
+            self.listener.ring(*door);
+        }
+        if !fresh.is_empty() {
+            tokio::spawn(settle(link.clone(), self.listener.clone(), fresh));
         }
         Ok(())
+    }
+}
+
+/// The hand-over from awake to asleep: who tested a door before it was held commits silently. They are among the
+/// transactions in progress below a mark drawn now; until all have ended we look from time to time, and once after.
+async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<i32>) {
+    let settled = async {
+        let mark: String = link.value(MARK, &[]).await?;
+        let mut waiting: Option<Vec<String>> = None;
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let late = pause > Duration::from_millis(100);
+            let args: &Args<'_> = &[(&mark, Type::TEXT), (&waiting, Type::TEXT_ARRAY), (&late, Type::BOOL)];
+            let left: Vec<String> = link.value(UNSETTLED, args).await?;
+            doors.iter().for_each(|d| listener.ring(*d));
+            if left.is_empty() {
+                return Ok::<(), Error>(());
+            }
+            waiting = Some(left);
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    };
+    if let Err(e) = settled.await {
+        debug!(error = %e, "doors not settled; the poll covers them");
     }
 }
 

@@ -74,11 +74,12 @@ pub async fn install(client: &mut Client) -> Result<Installed> {
 /// [`ErrorKind::Schema`] when it is missing, older or newer, with the next step in the message; [`ErrorKind::Epoch`]
 /// when the database was restored or failed over since.
 pub async fn check(client: &Client) -> Result<i32> {
-    let rows = client
-        .query_typed("select to_regclass('trunkline.schema_info') is not null", &[])
-        .await?;
+    let rows = client.query_typed("select to_regclass('trunkline.schema_info') is not null", &[]).await?;
     if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
-        return Err(Error::new(ErrorKind::Schema, "there is no trunkline schema here; run: trunkline schema install"));
+        return Err(Error::new(
+            ErrorKind::Schema,
+            "there is no trunkline schema here; run: trunkline schema install",
+        ));
     }
     let rows = client.query_typed("select trunkline._schema_version()", &[]).await?;
     let found: i32 = rows.first().map_or(0, |r| r.get(0));
@@ -86,7 +87,10 @@ pub async fn check(client: &Client) -> Result<i32> {
         std::cmp::Ordering::Greater => Err(newer(found)),
         std::cmp::Ordering::Less => Err(Error::new(
             ErrorKind::Schema,
-            format!("the schema has version {found}, this library needs {}; run: trunkline schema upgrade", version()),
+            format!(
+                "the schema has version {found}, this library needs {}; run: trunkline schema upgrade",
+                version()
+            ),
         )),
         std::cmp::Ordering::Equal => {
             client.query_typed("select trunkline._epoch_check()", &[]).await?;
@@ -153,9 +157,24 @@ fn durable_twin(sql: &str) -> String {
             out = replace_word(&out, &from, &to);
         }
     }
-    for function in ["write", "take", "take_again", "window", "cursor", "sort_out", "claim", "end", "reply", "fetch",
-        "finish", "outcome", "watch", "abandon", "rebase", "next_id"]
-    {
+    for function in [
+        "write",
+        "take",
+        "take_again",
+        "window",
+        "cursor",
+        "sort_out",
+        "claim",
+        "end",
+        "reply",
+        "fetch",
+        "finish",
+        "outcome",
+        "watch",
+        "abandon",
+        "rebase",
+        "next_id",
+    ] {
         out = out.replace(&format!("_request_{function}_e"), &format!("_request_{function}_d"));
     }
     out.replace("_log_turn_e", "_log_turn_d")
@@ -169,7 +188,8 @@ fn replace_word(text: &str, from: &str, to: &str) -> String {
     while let Some(at) = rest.find(from) {
         let (before, after) = (&rest[..at], &rest[at + from.len()..]);
         out.push_str(before);
-        let whole = !part(before.chars().next_back().or(out.chars().next_back())) && !part(after.chars().next());
+        let whole =
+            !part(before.chars().next_back().or(out.chars().next_back())) && !part(after.chars().next());
         out.push_str(if whole { to } else { from });
         rest = after;
     }
@@ -210,7 +230,10 @@ async fn installed(tx: &Transaction<'_>) -> Result<i32> {
 fn newer(found: i32) -> Error {
     Error::new(
         ErrorKind::Schema,
-        format!("the schema has version {found}, newer than this library's {}; upgrade the program", version()),
+        format!(
+            "the schema has version {found}, newer than this library's {}; upgrade the program",
+            version()
+        ),
     )
     .with_code("TL014")
 }
@@ -218,7 +241,8 @@ fn newer(found: i32) -> Error {
 fn in_file(file: &File<'_>, e: &tokio_postgres::Error) -> Error {
     let code = e.code().map_or("", |c| c.code()).to_owned();
     let text = e.as_db_error().map_or_else(|| e.to_string(), |d| d.message().to_owned());
-    Error::new(crate::error::kind_of_sqlstate(&code), format!("{}: {text}", file.path().display())).with_code(code)
+    Error::new(crate::error::kind_of_sqlstate(&code), format!("{}: {text}", file.path().display()))
+        .with_code(code)
 }
 
 fn text(file: &'static File<'_>) -> &'static str {

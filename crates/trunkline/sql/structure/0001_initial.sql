@@ -26,6 +26,8 @@ create table trunkline.lease (
 );
 create table trunkline.lease_expiry (
     name       text primary key references trunkline.lease on delete cascade,
+    holder     uuid,
+    fence      bigint not null,
     expires_at timestamptz not null
 );
 

@@ -163,7 +163,12 @@ impl Caller {
     }
 
     /// Waits for a flight until its deadline, then settles the outcome with the database.
-    pub(super) async fn wait(&self, corr: i64, mut done: &mut oneshot::Receiver<Result<Reply>>, deadline: Instant) -> Result<Reply> {
+    pub(super) async fn wait(
+        &self,
+        corr: i64,
+        mut done: &mut oneshot::Receiver<Result<Reply>>,
+        deadline: Instant,
+    ) -> Result<Reply> {
         tokio::select! {
             biased;
             answer = &mut done => return answer.unwrap_or_else(|_| Err(lost())),
@@ -209,7 +214,9 @@ pub(super) fn verdict(ended: Ended, destination: &str) -> Option<Result<Reply>> 
             payload: Payload::new(Content::of(i32::from(ended.content)), ended.payload),
             headers: decode_headers(ended.headers.as_deref()),
         })),
-        1 => Some(Err(Error::new(ErrorKind::Remote, text()).with_code(ended.code.unwrap_or_else(|| "error".into())))),
+        1 => Some(Err(
+            Error::new(ErrorKind::Remote, text()).with_code(ended.code.unwrap_or_else(|| "error".into()))
+        )),
         2 => Some(Err(Error::new(ErrorKind::Remote, text()).with_code("unsupported"))),
         3 => fail(ErrorKind::Cancelled, format!("the request to {destination} was cancelled")),
         4 => Some(Err(timed_out())),
@@ -278,7 +285,11 @@ impl Pumps {
                 }
             } else if request.flags & 8 != 0 && request.flags & 16 == 0 {
                 if let Some(f) = flights.remove(&request.corr) {
-                    let _ = f.done.send(Ok(Reply { id: *id, payload: Payload::default(), headers: Default::default() }));
+                    let _ = f.done.send(Ok(Reply {
+                        id: *id,
+                        payload: Payload::default(),
+                        headers: Default::default(),
+                    }));
                 }
             } else if let Some(f) = flights.get_mut(&request.corr) {
                 f.id = Some(*id);
@@ -295,7 +306,10 @@ impl Pumps {
     /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply.
     fn failed(&self, group: &[Outgoing], e: Error) {
         if e.kind() == ErrorKind::Unreachable {
-            warn!(requests = group.len(), "connection lost while sending; waiting for what may have been sent");
+            warn!(
+                requests = group.len(),
+                "connection lost while sending; waiting for what may have been sent"
+            );
             return;
         }
         let mut flights = lock(&self.flights);
@@ -357,7 +371,11 @@ impl Pumps {
     }
 
     /// A new connection: of what is in flight, looks up by id what may have been missed.
-    async fn begin(&self, link: &Arc<Link>, before: Option<(i32, u64, [String; 2])>) -> Result<(i32, u64, [String; 2])> {
+    async fn begin(
+        &self,
+        link: &Arc<Link>,
+        before: Option<(i32, u64, [String; 2])>,
+    ) -> Result<(i32, u64, [String; 2])> {
         let now = wire::snapshot(link).await?;
         let known: Vec<(i64, Option<i64>, Ring)> =
             lock(&self.flights).iter().map(|(corr, f)| (*corr, f.id, f.ring)).collect();
@@ -395,7 +413,8 @@ impl Pumps {
 
     fn arrived(&self, ended: Ended) {
         let mut flights = lock(&self.flights);
-        let Some(flight) = flights.get_mut(&ended.corr).filter(|f| f.id.is_none_or(|id| id == ended.id)) else {
+        let Some(flight) = flights.get_mut(&ended.corr).filter(|f| f.id.is_none_or(|id| id == ended.id))
+        else {
             drop(flights);
             self.counters.unclaimed.fetch_add(1, Ordering::Relaxed);
             return;
@@ -460,7 +479,10 @@ impl Pumps {
                 && let Some(f) = flights.remove(corr)
             {
                 let outcome = if status == 3 {
-                    Error::new(ErrorKind::Cancelled, format!("the request to {} was cancelled", f.summary.destination))
+                    Error::new(
+                        ErrorKind::Cancelled,
+                        format!("the request to {} was cancelled", f.summary.destination),
+                    )
                 } else {
                     timed_out()
                 };

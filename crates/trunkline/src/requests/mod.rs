@@ -414,7 +414,10 @@ impl Call {
         if self.kind.len() > 100 || self.kind.contains(char::is_control) {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("request type must be at most 100 bytes without control characters, got {}", self.kind.len()),
+                format!(
+                    "request type must be at most 100 bytes without control characters, got {}",
+                    self.kind.len()
+                ),
             ));
         }
         let deadline = Instant::now() + self.timeout;
@@ -424,12 +427,8 @@ impl Call {
             .await
             .map_err(|_| caller::timed_out())??;
         let left = deadline.saturating_duration_since(Instant::now());
-        let summary = Summary {
-            id: 0,
-            destination,
-            kind: self.kind.clone(),
-            deadline: SystemTime::now() + left,
-        };
+        let summary =
+            Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };
         let (corr, done) = self.engine.caller.register(ring, summary, self.parts);
         let request = Outgoing {
             ring,

@@ -95,8 +95,9 @@ impl Payload {
     /// # Errors
     /// [`ErrorKind::Invalid`] when it is not JSON of this type.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|e| Error::new(ErrorKind::Invalid, format!("the payload is not what was expected: line {}", e.line())))
+        serde_json::from_slice(&self.bytes).map_err(|e| {
+            Error::new(ErrorKind::Invalid, format!("the payload is not what was expected: line {}", e.line()))
+        })
     }
 }
 
@@ -221,7 +222,10 @@ pub(crate) fn encode_headers(headers: &Headers) -> Result<Option<String>> {
         return Ok(None);
     }
     if headers.len() > 64 {
-        return Err(Error::new(ErrorKind::Invalid, format!("there may be at most 64 headers, got {}", headers.len())));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("there may be at most 64 headers, got {}", headers.len()),
+        ));
     }
     let breaks = |s: &str| s.contains(['\r', '\n', '\0']);
     if let Some((name, _)) = headers.iter().find(|(k, v)| breaks(k) || breaks(v)) {
@@ -230,7 +234,10 @@ pub(crate) fn encode_headers(headers: &Headers) -> Result<Option<String>> {
     let text = serde_json::to_string(headers)
         .map_err(|e| Error::new(ErrorKind::Invalid, "the headers cannot be serialized").with_source(e))?;
     if text.len() > 8192 {
-        return Err(Error::new(ErrorKind::Invalid, format!("headers must be at most 8192 bytes, got {}", text.len())));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("headers must be at most 8192 bytes, got {}", text.len()),
+        ));
     }
     Ok(Some(text))
 }

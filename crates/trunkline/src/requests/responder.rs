@@ -32,7 +32,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Link, Listener, POLL, lock},
+    listener::{Link, Listener, POLL, lock, turned},
 };
 
 const MOST: i32 = 128;
@@ -231,8 +231,11 @@ impl Drop for Incoming {
 }
 
 fn stale(id: i64) -> Error {
-    Error::new(ErrorKind::Stale, format!("request {id} is no longer yours: it ended, expired, or was handed on"))
-        .with_code("TL001")
+    Error::new(
+        ErrorKind::Stale,
+        format!("request {id} is no longer yours: it ended, expired, or was handed on"),
+    )
+    .with_code("TL001")
 }
 
 fn gone() -> Error {
@@ -268,7 +271,8 @@ pub(super) struct Service {
 impl Responder {
     pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
         let (answers, queue) = mpsc::channel(4096);
-        let responder = Arc::new(Self { listener: listener.clone(), answers, held: Arc::default(), counters });
+        let responder =
+            Arc::new(Self { listener: listener.clone(), answers, held: Arc::default(), counters });
         tokio::spawn(reply_pump(listener.clone(), queue, responder.counters.clone()));
         tokio::spawn(watch_pump(listener, responder.held.clone(), responder.counters.clone()));
         responder
@@ -283,13 +287,18 @@ impl Responder {
     }
 
     /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true.
-    pub(super) async fn pump(&self, service: Service, out: mpsc::Sender<Incoming>, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn pump(
+        &self,
+        service: Service,
+        out: mpsc::Sender<Incoming>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
         let mut lane: Option<(u64, i32, Ring)> = None;
         while !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
                 link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
-                _ = stop.wait_for(|s| *s) => break,
+                () = turned(&mut stop) => break,
             };
             let found = match lane {
                 Some((g, lane, ring)) if g == link.generation => Ok((lane, ring)),
@@ -317,7 +326,7 @@ impl Responder {
                         tokio::select! {
                             () = bell.notified() => {}
                             () = sleep(POLL) => {}
-                            _ = stop.wait_for(|s| *s) => {}
+                            () = turned(&mut stop) => {}
                             () = out.closed() => {}
                         }
                     }
@@ -325,7 +334,7 @@ impl Responder {
                 Err(e) => {
                     debug!(error = %e, "cannot take");
                     lane = None;
-                    let _ = timeout(Duration::from_millis(100), stop.wait_for(|s| *s)).await;
+                    let _ = timeout(Duration::from_millis(100), turned(&mut stop)).await;
                 }
             }
         }
@@ -395,7 +404,7 @@ pub(super) async fn handle<H, F, P>(mut requests: mpsc::Receiver<Incoming>, hand
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = std::result::Result<P, Failure>> + Send,
-    P: Into<Payload>,
+    P: Into<Payload> + Send,
 {
     let handler = Arc::new(handler);
     let mut running = tokio::task::JoinSet::new();
@@ -405,16 +414,14 @@ where
         running.spawn(async move {
             let request = Request::of(&incoming);
             let work = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
-            let answered = tokio::select! {
-                result = work => match result {
-                    Ok(Ok(payload)) => incoming.reply(payload).await,
-                    Ok(Err(failure)) => incoming.fail(failure).await,
-                    Err(_) => incoming.fail(Failure::new("panic", "the handler panicked")).await,
-                },
-                () = incoming.cancelled() => {
-                    debug!(id = incoming.id, "given up: the request ended");
-                    Ok(())
-                }
+            let result = tokio::select! {
+                result = work => result,
+                () = incoming.cancelled() => return debug!(id = incoming.id, "given up: the request ended"),
+            };
+            let answered = match result {
+                Ok(Ok(payload)) => incoming.reply(payload).await,
+                Ok(Err(failure)) => incoming.fail(failure).await,
+                Err(_) => incoming.fail(Failure::new("panic", "the handler panicked")).await,
             };
             if let Err(e) = answered {
                 debug!(error = %e, "reply refused");

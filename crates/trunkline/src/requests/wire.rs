@@ -17,10 +17,6 @@ pub(crate) enum Ring {
 impl Ring {
     pub(crate) const BOTH: [Self; 2] = [Self::Ephemeral, Self::Durable];
 
-    pub(crate) fn of(id: i64) -> Self {
-        if id & 2 == 0 { Self::Ephemeral } else { Self::Durable }
-    }
-
     pub(crate) fn durable(durable: bool) -> Self {
         if durable { Self::Durable } else { Self::Ephemeral }
     }

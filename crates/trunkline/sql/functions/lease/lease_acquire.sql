@@ -16,7 +16,7 @@ begin
     end if;
     insert into trunkline.lease (name, fence, epoch) values (lease_acquire.name, 0, trunkline._epoch())
         on conflict do nothing;
-    insert into trunkline.lease_expiry (name, expires_at) values (lease_acquire.name, '-infinity')
+    insert into trunkline.lease_expiry (name, fence, expires_at) values (lease_acquire.name, 0, '-infinity')
         on conflict do nothing;
     select * into v_lease from trunkline.lease l where l.name = lease_acquire.name for no key update;
     select expires_at into v_until from trunkline.lease_expiry l where l.name = lease_acquire.name for update;
@@ -31,6 +31,7 @@ begin
         v_lease.fence := v_lease.fence + 1;
         update trunkline.lease l set fence = v_lease.fence where l.name = lease_acquire.name;
     end if;
-    update trunkline.lease_expiry l set expires_at = clock_timestamp() + ttl where l.name = lease_acquire.name;
+    update trunkline.lease_expiry l set expires_at = clock_timestamp() + ttl, holder = lease_acquire.holder, fence = v_lease.fence
+     where l.name = lease_acquire.name;
     return v_lease.fence;
 end $$;

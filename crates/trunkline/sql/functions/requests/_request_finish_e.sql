@@ -1,8 +1,10 @@
 -- The caller's side of ending requests: 3 cancelled or 4 timed out. The ids for which it won; of the others somebody
 -- else's ending stands (or none is known): fetch it. Only the role that sent a request, or a member of it, may end it.
+-- Waits at most 60 ms (55P03) for a transaction that is answering one of them just now.
 -- Guarantee: caller and responder agree on the outcome, because both compare-and-set the same key.
 create or replace function trunkline._request_finish_e(targets bigint[], status int) returns bigint[]
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set enable_seqscan = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set lock_timeout = '60ms' as $$
 #variable_conflict use_column
 declare
     v_ends trunkline.request_end[];

@@ -137,7 +137,8 @@ fn matching(environment: &Environment, before: &str, after: &str) -> Vec<PathBuf
 /// PostgreSQL finds `share` and `lib` from where its program really is, so a directory of links is replaced by
 /// the one they lead to, if both lead there.
 fn real(dir: &Path) -> PathBuf {
-    let target = |name| fs::canonicalize(dir.join(name)).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let target =
+        |name| fs::canonicalize(dir.join(name)).ok().and_then(|path| path.parent().map(Path::to_owned));
     match (target("postgres"), target("initdb")) {
         (Some(server), Some(initdb)) if server == initdb => server,
         _ => dir.to_owned(),

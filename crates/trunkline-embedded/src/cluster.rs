@@ -94,7 +94,15 @@ fn initdb(
             .command(binaries.dir.join("initdb"), environment)
             .arg("-D")
             .arg(dir)
-            .args(["-U", USER, "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync", "--no-instructions"])
+            .args([
+                "-U",
+                USER,
+                "--encoding=UTF8",
+                "--locale=C",
+                "--data-checksums",
+                "--no-sync",
+                "--no-instructions",
+            ])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
             .arg("--pwfile")
             .arg(&pwfile)

@@ -59,7 +59,10 @@ pub enum Error {
     },
 
     /// PostgreSQL does not run as root, and there is no other user to run it as.
-    #[error("PostgreSQL does not run as root and there is no user {tried} to run it as; create one: {}", create_user())]
+    #[error(
+        "PostgreSQL does not run as root and there is no user {tried} to run it as; create one: {}",
+        create_user()
+    )]
     NoUser {
         /// The names that were looked up.
         tried: String,

@@ -23,8 +23,16 @@ const VERSION: &str = "18.6.0";
 
 /// Target, SHA-256 and size of the archives of [`VERSION`].
 const PINS: [(&str, &str, u64); 4] = [
-    ("x86_64-unknown-linux-gnu", "bb3d09f876b2383e25a8c9ce09e32d185a03656a23d074f5195542b1b1b3ca61", 12_184_736),
-    ("aarch64-unknown-linux-gnu", "5d2b5e8be9e96bfc3d7f22090057a836ec36d5d092542d8d3b93cc145cf4ee13", 11_979_851),
+    (
+        "x86_64-unknown-linux-gnu",
+        "bb3d09f876b2383e25a8c9ce09e32d185a03656a23d074f5195542b1b1b3ca61",
+        12_184_736,
+    ),
+    (
+        "aarch64-unknown-linux-gnu",
+        "5d2b5e8be9e96bfc3d7f22090057a836ec36d5d092542d8d3b93cc145cf4ee13",
+        11_979_851,
+    ),
     ("x86_64-apple-darwin", "f8918fbe747e0d79bda58ad8f8afcf23ac384b847ff3af18856f0825ba54b031", 13_435_995),
     ("aarch64-apple-darwin", "a257bcdb8aa3301a13d6a5bcec48f8c9517045b7cbae71e50788b2615539e95b", 13_081_312),
 ];
@@ -108,7 +116,9 @@ fn into_cache(
 ) -> Result<Binaries, Error> {
     make_open(cache)?;
     let lock = cache.join(".lock");
-    let lock = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(Error::path("lock", &lock))?;
+    let lock = File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(Error::path("lock", &lock))?;
     let place = cache.join(&archive.version);
     if let Ok(there) = binaries::at(&place.join("bin"), account, environment) {
         return Ok(there);
@@ -287,7 +297,8 @@ fn make_open(dir: &Path) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::path("make", dir))?;
     if account::is_root() {
         for part in missing {
-            fs::set_permissions(part, fs::Permissions::from_mode(0o755)).map_err(Error::path("open up", part))?;
+            fs::set_permissions(part, fs::Permissions::from_mode(0o755))
+                .map_err(Error::path("open up", part))?;
         }
     }
     Ok(())
@@ -309,7 +320,8 @@ fn cache(environment: &Environment) -> Option<PathBuf> {
     let base = if account::is_root() {
         environment.rooted("/var/cache")
     } else {
-        let home = || environment.dir("HOME").or_else(account::home_of_caller).map(|home| home.join(".cache"));
+        let home =
+            || environment.dir("HOME").or_else(account::home_of_caller).map(|home| home.join(".cache"));
         environment.dir("XDG_CACHE_HOME").or_else(home)?
     };
     Some(base.join("trunkline/postgresql"))
@@ -331,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_mirror_replaces_the_base() {
-        let archive = Archive { version: "1.2.3".into(), target: "t".into(), sha256: String::new(), bytes: 0 };
+        let archive =
+            Archive { version: "1.2.3".into(), target: "t".into(), sha256: String::new(), bytes: 0 };
         let web = Source::of("https://example.org/pg", &archive).to_string();
         assert_eq!(web, "https://example.org/pg/1.2.3/postgresql-1.2.3-t.tar.gz");
         let file = Source::of("file:///srv/pg", &archive).to_string();

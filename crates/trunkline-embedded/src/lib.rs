@@ -21,6 +21,7 @@
 
 mod account;
 mod binaries;
+mod choice;
 mod cluster;
 mod error;
 #[cfg(feature = "fetch")]

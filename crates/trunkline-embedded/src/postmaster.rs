@@ -160,7 +160,8 @@ fn runs_in(pid: i32, db: &Path) -> bool {
 /// A postmaster of ours has its data directory in its command line.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn runs_in(pid: i32, db: &Path) -> bool {
-    let output = std::process::Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
+    let output =
+        std::process::Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
     output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&*db.to_string_lossy()))
 }
 
@@ -174,17 +175,22 @@ pub(crate) fn signal(pid: i32, signal: Signal) -> Result<(), Error> {
 
 /// The pid in the file is now somebody else's (usual after a restart of a container). postgres refuses to start
 /// then, unless the pid is its own or its parent's, so the first line gets ours: we are the parent of the server
-/// that is about to start. The rest stays, so that postgres still checks the shared memory of line 7.
-pub(crate) fn disown(db: &Path) -> Result<(), Error> {
+/// that is about to start. The rest stays, so that postgres still checks the shared memory of line 7. The same
+/// goes for the file beside the socket.
+pub(crate) fn disown(db: &Path, file: &PidFile) -> Result<(), Error> {
+    rewrite_pid(&db.join("postmaster.pid"))?;
+    rewrite_pid(&file.socket_dir.join(format!(".s.PGSQL.{}.lock", file.port)))
+}
+
+fn rewrite_pid(path: &Path) -> Result<(), Error> {
     use std::io::{Read as _, Seek as _, Write as _};
     use std::os::unix::fs::OpenOptionsExt as _;
-    let path = db.join("postmaster.pid");
     let rewrite = || {
         let mut file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-            .open(&path)?;
+            .open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let rest = bytes.iter().position(|b| *b == b'\n').map_or(&b""[..], |end| &bytes[end..]);
@@ -194,5 +200,8 @@ pub(crate) fn disown(db: &Path) -> Result<(), Error> {
         file.set_len(0)?;
         file.write_all(&new)
     };
-    rewrite().map_err(Error::path("rewrite", &path))
+    match rewrite() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(Error::path("rewrite", path)),
+    }
 }

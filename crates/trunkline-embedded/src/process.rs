@@ -29,13 +29,35 @@ pub(crate) const LOOK: Duration = Duration::from_millis(2);
 const TAIL_LINES: usize = 15;
 const TAIL_BYTES: u64 = 16 << 10;
 
-/// Starts it and waits until it is ready. Only under the lock.
+/// Starts it and waits until it is ready. Only under the lock. After a crash the old server's children need a
+/// moment to notice; until they have gone, postgres refuses to start, and is started again.
 pub(crate) fn launch(
     layout: &Layout,
     socket_dir: &Path,
     binaries: &Binaries,
     account: &Account,
     settings: &Settings,
+) -> Result<PidFile, Error> {
+    let deadline = Instant::now() + settings.timeout;
+    loop {
+        match launch_once(layout, socket_dir, binaries, account, settings, deadline) {
+            Err(Error::Start { tail, .. })
+                if tail.contains("pre-existing shared memory block") && Instant::now() < deadline =>
+            {
+                std::thread::sleep(LOOK);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn launch_once(
+    layout: &Layout,
+    socket_dir: &Path,
+    binaries: &Binaries,
+    account: &Account,
+    settings: &Settings,
+    deadline: Instant,
 ) -> Result<PidFile, Error> {
     let log = layout.open_log()?;
     let before = log.metadata().map_err(Error::path("look at", &layout.log))?.len();
@@ -44,7 +66,6 @@ pub(crate) fn launch(
     let child = command.stdout(log).stderr(error_log).spawn().map_err(Error::io("start postgres"))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let ended = collect(child)?;
-    let deadline = Instant::now() + settings.timeout;
     loop {
         match PidFile::read(&layout.db) {
             Ok(Some(file)) if file.is_ready(pid) => return Ok(file),
@@ -60,7 +81,11 @@ pub(crate) fn launch(
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let reason = "its end could not be waited for".into();
-                return Err(Error::Start { reason, log: layout.log.clone(), tail: tail(&layout.log, before) });
+                return Err(Error::Start {
+                    reason,
+                    log: layout.log.clone(),
+                    tail: tail(&layout.log, before),
+                });
             }
         }
         if Instant::now() > deadline {

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
-use crate::binaries::{self, Binaries};
+use crate::choice::choose;
 use crate::cluster;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::postmaster::{self, PidFile, State};
 use crate::process;
-use crate::settings::{Environment, Fetch, Settings};
+use crate::settings::Settings;
 
 /// How a server is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,11 @@ impl Server {
         }
         match layout.major()? {
             None => {
-                notice(&format!("creating a database in {} (PostgreSQL {})", layout.home.display(), binaries.version));
+                notice(&format!(
+                    "creating a database in {} (PostgreSQL {})",
+                    layout.home.display(),
+                    binaries.version
+                ));
                 cluster::create(&layout, &binaries, &account, environment)?;
             }
             // Another process made the data while we chose.
@@ -103,7 +107,12 @@ impl Server {
         }
         let socket_dir = layout.socket_dir(&account, environment)?;
         let file = process::launch(&layout, &socket_dir, &binaries, &account, settings)?;
-        notice(&format!("started PostgreSQL {} on {}, pid {}", binaries.version, layout.home.display(), file.pid));
+        notice(&format!(
+            "started PostgreSQL {} on {}, pid {}",
+            binaries.version,
+            layout.home.display(),
+            file.pid
+        ));
         Self::of(layout, file, settings, false)
     }
 
@@ -300,11 +309,13 @@ fn settle(layout: &Layout, settings: &Settings) -> Result<Option<PidFile>, Error
         match postmaster::inspect(&layout.db)? {
             State::Ready(file) => return Ok(Some(file)),
             State::Absent => return Ok(None),
-            State::Reused(_) => {
-                postmaster::disown(&layout.db)?;
+            State::Reused(file) => {
+                postmaster::disown(&layout.db, &file)?;
                 return Ok(None);
             }
-            State::Occupied(process) => return Err(Error::Occupied { data_dir: layout.home.clone(), process }),
+            State::Occupied(process) => {
+                return Err(Error::Occupied { data_dir: layout.home.clone(), process });
+            }
             State::Starting(_) | State::Stopping(_) => {}
         }
         if Instant::now() > deadline {
@@ -315,90 +326,13 @@ fn settle(layout: &Layout, settings: &Settings) -> Result<Option<PidFile>, Error
     }
 }
 
-/// The programs to use: named, installed, fetched before, or fetched now.
-fn choose(
-    layout: &Layout,
-    settings: &Settings,
-    account: &Account,
-    notice: &mut dyn FnMut(&str),
-) -> Result<Binaries, Error> {
-    let environment = &settings.environment;
-    let needs = layout.major()?;
-    if let Some(dir) = binaries::named(settings) {
-        let found = binaries::at(&dir, account, environment)?;
-        return match needs {
-            Some(needs) if needs != found.major => Err(Error::WrongMajor {
-                data_dir: layout.home.clone(),
-                needs,
-                bin_dir: dir,
-                found: found.major,
-            }),
-            _ => Ok(found),
-        };
-    }
-    let found = binaries::search(environment, account, fetched(environment));
-    if let Some(best) = found.best(needs) {
-        return Ok(best.clone());
-    }
-    let why = match &settings.fetch {
-        Fetch::Forbidden => "fetching it was forbidden".into(),
-        allowed @ Fetch::Allowed { .. } => match fetch(allowed, needs, account, environment, notice) {
-            Ok(fetched) => return Ok(fetched),
-            Err(Err(error)) => return Err(error),
-            Err(Ok(why)) => why,
-        },
-    };
-    let rejected = match found.rejected.as_slice() {
-        [] => String::new(),
-        some => format!(" (refused: {})", some.join("; ")),
-    };
-    Err(Error::NotFound { wanted: binaries::wanted(needs), why, rejected })
-}
-
-#[cfg(feature = "fetch")]
-fn fetched(environment: &Environment) -> Vec<PathBuf> {
-    crate::fetch::fetched(environment)
-}
-
-#[cfg(not(feature = "fetch"))]
-fn fetched(_: &Environment) -> Vec<PathBuf> {
-    Vec::new()
-}
-
-/// `Err(Ok(why))` when nothing that would do can be fetched.
-#[cfg(feature = "fetch")]
-fn fetch(
-    allowed: &Fetch,
-    needs: Option<u32>,
-    account: &Account,
-    environment: &Environment,
-    notice: &mut dyn FnMut(&str),
-) -> Result<Binaries, Result<String, Error>> {
-    match allowed {
-        Fetch::Allowed { mirror, archive } => {
-            let from = (mirror.as_deref(), archive.as_ref());
-            crate::fetch::fetch(from, needs, account, environment, notice)
-        }
-        Fetch::Forbidden => Err(Ok("fetching it was forbidden".into())),
-    }
-}
-
-#[cfg(not(feature = "fetch"))]
-fn fetch(
-    _: &Fetch,
-    _: Option<u32>,
-    _: &Account,
-    _: &Environment,
-    _: &mut dyn FnMut(&str),
-) -> Result<Binaries, Result<String, Error>> {
-    Err(Ok("this build cannot fetch one".into()))
-}
-
 /// Percent-encodes all but the unreserved characters and `/`.
 fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
         out

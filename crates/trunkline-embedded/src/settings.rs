@@ -122,7 +122,9 @@ impl Settings {
         for (name, _) in &self.extra {
             let reason = if OURS.contains(&name.to_ascii_lowercase().as_str()) {
                 "is set by trunkline and cannot be changed"
-            } else if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.') {
+            } else if name.is_empty()
+                || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+            {
                 "is not the name of a PostgreSQL setting"
             } else {
                 continue;
@@ -130,7 +132,10 @@ impl Settings {
             return Err(Error::Setting { name: name.clone(), reason: reason.into() });
         }
         if self.tcp == Some(0) {
-            return Err(Error::Setting { name: "tcp".into(), reason: "0 is not a port; choose 1 to 65535".into() });
+            return Err(Error::Setting {
+                name: "tcp".into(),
+                reason: "0 is not a port; choose 1 to 65535".into(),
+            });
         }
         Ok(())
     }

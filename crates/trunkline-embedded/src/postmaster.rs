@@ -3,6 +3,7 @@
 //! ```text
 //! no file ─────────────────────────────────────────────────────────▶ Absent
 //! file ─ its process is gone ──────────────────────────────────────▶ Absent      (postgres clears the file itself)
+//!      ─ its process has ended, but nobody has collected it ───────▶ Reused      (a container without an init)
 //!      ─ its process lives, socket answers: the same process ──────▶ Starting, Ready, Stopping (line 8)
 //!                                         : another process ───────▶ Occupied    (a container on the same volume)
 //!                         , no socket yet, runs in this directory ─▶ Starting or Stopping
@@ -56,7 +57,7 @@ pub(crate) fn inspect(db: &Path) -> Result<State, Error> {
         return Ok(State::Absent);
     };
     if !alive(file.pid) {
-        return Ok(State::Absent);
+        return Ok(if exists(file.pid) { State::Reused(file) } else { State::Absent });
     }
     if file.single {
         return Ok(match runs_in(file.pid, db) {
@@ -141,14 +142,16 @@ fn peer_pid(_stream: &UnixStream) -> Option<i32> {
     None
 }
 
-/// Whether the process exists and is more than an entry that nobody has collected.
+/// Whether the process exists, be it only as an entry that its parent has not collected yet.
+fn exists(pid: i32) -> bool {
+    pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// Whether the process has not ended.
 pub(crate) fn alive(pid: i32) -> bool {
-    if pid <= 0 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
-        return false;
-    }
     // `pid (name) S ...`; the name may hold anything, so look behind its last parenthesis.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    exists(pid) && !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// A postmaster's working directory is its data directory.
@@ -173,8 +176,8 @@ pub(crate) fn signal(pid: i32, signal: Signal) -> Result<(), Error> {
     }
 }
 
-/// The pid in the file is now somebody else's (usual after a restart of a container). postgres refuses to start
-/// then, unless the pid is its own or its parent's, so the first line gets ours: we are the parent of the server
+/// The pid in the file is somebody else's by now (usual after a restart of a container), or of a process that
+/// ended and was not collected. postgres refuses to start then, unless the pid is its own or its parent's, so the first line gets ours: we are the parent of the server
 /// that is about to start. The rest stays, so that postgres still checks the shared memory of line 7. The same
 /// goes for the file beside the socket.
 pub(crate) fn disown(db: &Path, file: &PidFile) -> Result<(), Error> {

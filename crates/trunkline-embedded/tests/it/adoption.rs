@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -72,8 +72,9 @@ fn of_several_that_start_at_once_one_starts_and_the_others_adopt() {
 fn a_starter_killed_during_initdb_leaves_nothing_half_made() {
     let place = Place::new();
     let half_made = || {
-        let entries =
-            fs::read_dir(place.data()).map(|entries| entries.flatten().collect()).unwrap_or(Vec::new());
+        let entries = fs::read_dir(place.data())
+            .map(|entries| entries.flatten().collect::<Vec<_>>())
+            .unwrap_or_default();
         entries.iter().any(|entry| entry.file_name().to_string_lossy().starts_with("db.new-"))
     };
     let mut child = starter(place.data(), &place.path().join("report"), false);
@@ -115,25 +116,29 @@ fn the_pid_file_of_a_killed_server_does_not_count() {
     assert_eq!(ask(&again, "select 'recovered'"), "recovered");
 }
 
-#[test]
-fn a_pid_that_now_belongs_to_another_process_does_not_count_and_is_left_alone() {
-    let place = Place::new();
+/// Leaves a data directory as a crash would, its files naming another process of the server's user.
+fn crashed_and_pid_taken(place: &Place, mut program: Command) -> (Server, Child) {
     let server = start(&place.settings());
     kill_hard(server.pid());
     wait(|| gone(server.pid()));
     // As the user of the server: only then does postgres itself mistake it for a server.
     let owner = fs::metadata(place.data().join("db")).unwrap();
-    let mut command = Command::new("cat");
-    command.stdin(Stdio::piped());
     if is_root() {
-        command.uid(owner.uid()).gid(owner.gid());
+        program.uid(owner.uid()).gid(owner.gid());
     }
-    let mut other = command.spawn().unwrap();
+    let other = program.stdin(Stdio::piped()).spawn().unwrap();
     for file in [place.data().join("db/postmaster.pid"), server.host().join(".s.PGSQL.5432.lock")] {
         let text = fs::read_to_string(&file).unwrap();
         let (_, rest) = text.split_once('\n').unwrap();
         fs::write(&file, format!("{}\n{rest}", other.id())).unwrap();
     }
+    (server, other)
+}
+
+#[test]
+fn a_pid_that_now_belongs_to_another_process_does_not_count_and_is_left_alone() {
+    let place = Place::new();
+    let (server, mut other) = crashed_and_pid_taken(&place, Command::new("cat"));
     assert_eq!(Server::status(&place.settings()).unwrap(), Status::Stopped);
     server.stop(Mode::Immediate).unwrap();
     let again = start(&place.settings());
@@ -141,6 +146,18 @@ fn a_pid_that_now_belongs_to_another_process_does_not_count_and_is_left_alone() 
     assert_eq!(ask(&again, "select 'up'"), "up");
     assert!(other.try_wait().unwrap().is_none(), "it got no signal");
     drop(other.stdin.take());
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_dead_server_that_nobody_collected_does_not_count() {
+    let place = Place::new();
+    let (_, mut other) = crashed_and_pid_taken(&place, Command::new("true"));
+    wait(|| gone(i32::try_from(other.id()).unwrap()));
+    assert_eq!(Server::status(&place.settings()).unwrap(), Status::Stopped);
+    let again = start(&place.settings());
+    assert!(!again.adopted());
+    assert_eq!(ask(&again, "select 'up'"), "up");
     other.wait().unwrap();
 }
 

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use trunkline_embedded::{Archive, Fetch};
 
-use crate::world::installed;
+use crate::world::{installed, installed_dir};
 
 pub(crate) type Builder = tar::Builder<GzEncoder<Vec<u8>>>;
 
@@ -34,6 +34,13 @@ impl Mirror {
             for name in ["initdb", "postgres"] {
                 let program = fs::canonicalize(installed().join(name)).unwrap();
                 builder.append_path_with_name(program, format!("postgresql-0/bin/{name}")).unwrap();
+            }
+            // A directory that is not beside `bin` is compiled into the programs and found without us.
+            for which in ["--pkglibdir", "--sharedir"] {
+                let from = installed_dir(which);
+                if let Ok(inside) = from.strip_prefix(installed().parent().unwrap()) {
+                    add(builder, &from, &Path::new("postgresql-0").join(inside));
+                }
             }
         })
     }
@@ -61,6 +68,19 @@ impl Mirror {
     /// Fetching this archive from `place`.
     pub(crate) fn from(&self, place: impl Into<String>) -> Fetch {
         Fetch::from_mirror(place).with_archive(self.archive.clone())
+    }
+}
+
+/// Adds a directory without what only compilers need.
+fn add(builder: &mut Builder, from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let name = entry.file_name();
+        let (path, to) = (entry.path(), to.join(&name));
+        if path.is_file() {
+            builder.append_path_with_name(&path, &to).unwrap();
+        } else if name != "bitcode" && name != "pgxs" {
+            add(builder, &path, &to);
+        }
     }
 }
 

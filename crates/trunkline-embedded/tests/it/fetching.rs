@@ -50,7 +50,7 @@ fn serve(dir: PathBuf) -> (String, Receiver<String>) {
 /// What is in the cache, but for the lock.
 fn cached(place: &Place) -> Vec<String> {
     let entries =
-        fs::read_dir(place.cache()).map(|entries| entries.flatten().collect()).unwrap_or(Vec::new());
+        fs::read_dir(place.cache()).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
     let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name != ".lock").collect()
 }
@@ -73,7 +73,7 @@ fn an_empty_path_and_a_mirror_end_in_a_running_server() {
         for part in [&mirror.archive.file_name(), " MB", &path(&mirror.dir), &path(&place.cache())] {
             assert!(notices[0].contains(part), "{part} is missing in {notices:?}");
         }
-        assert_eq!(cached(&place), [mirror.archive.version.clone()]);
+        assert_eq!(cached(&place), [mirror.archive.version.as_str()]);
         server.destroy().unwrap();
     }
 }
@@ -136,7 +136,8 @@ fn an_archive_that_is_not_the_pinned_one_is_refused_and_leaves_nothing() {
 #[test]
 fn an_archive_that_leads_outside_is_refused_whole() {
     use EntryType::{Link, Regular, Symlink};
-    let evil: [(&str, &[(&str, EntryType, &str)]); 7] = [
+    type Entry = (&'static str, EntryType, &'static str);
+    let evil: [(&str, &[Entry]); 7] = [
         ("climbs", &[("x/../../evil", Regular, "")]),
         ("is absolute", &[("/tmp/trunkline-test-evil", Regular, "")]),
         ("links away", &[("x/a", Symlink, "/tmp")]),

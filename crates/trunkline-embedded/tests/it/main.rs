@@ -4,6 +4,8 @@
 //! `TRUNKLINE_TEST_PG_ARCHIVE` may name a directory with the pinned archive; without it the tests of fetching pack
 //! the installed PostgreSQL themselves.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
 mod access;
 mod adoption;
 mod archives;

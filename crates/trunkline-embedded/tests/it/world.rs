@@ -106,8 +106,11 @@ pub(crate) fn kill_hard(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 }
 
+/// Whether the process has ended; its entry may stay until its parent looks.
 pub(crate) fn gone(pid: i32) -> bool {
-    kill(Pid::from_raw(pid), None).is_err()
+    let output = Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output().unwrap();
+    let state = String::from_utf8_lossy(&output.stdout);
+    state.trim().is_empty() || state.trim().starts_with('Z')
 }
 
 pub(crate) fn is_root() -> bool {
@@ -116,8 +119,11 @@ pub(crate) fn is_root() -> bool {
 
 /// The directory of the installed programs.
 pub(crate) fn installed() -> PathBuf {
-    let output =
-        Command::new("pg_config").arg("--bindir").output().expect("the tests need pg_config in PATH");
+    installed_dir("--bindir")
+}
+
+pub(crate) fn installed_dir(which: &str) -> PathBuf {
+    let output = Command::new("pg_config").arg(which).output().expect("the tests need pg_config in PATH");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 

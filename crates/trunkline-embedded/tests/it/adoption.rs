@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use trunkline_embedded::{Error, Mode, Server, Status};
 
 use crate::roles::{report, starter};
-use crate::world::{Place, ask, fails, gone, is_root, kill_hard, start, wait};
+use crate::world::{Place, ask, fails, gone, installed, is_root, kill_hard, start, wait};
 
 #[test]
 fn a_server_outlives_a_killed_starter_and_is_adopted() {
@@ -168,4 +168,44 @@ fn a_server_of_other_settings_is_not_taken_for_the_one_asked_for() {
     let error = fails(&place.settings().tcp(54_321));
     assert!(matches!(error, Error::Differs { .. }), "{error}");
     assert!(error.to_string().contains("54321") && error.to_string().contains("stop it first"), "{error}");
+}
+
+/// As two containers on one volume see each other: the socket answers, but not from the pid in the file.
+#[test]
+fn a_server_of_another_container_is_neither_adopted_nor_joined_by_a_second() {
+    let place = Place::new();
+    let server = start(&place.settings());
+    let file = place.data().join("db/postmaster.pid");
+    let text = fs::read_to_string(&file).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    fs::write(&file, format!("{}\n{rest}", std::process::id())).unwrap();
+    let error = fails(&place.settings());
+    let looked = Server::status(&place.settings()).unwrap_err();
+    fs::write(&file, text).unwrap();
+    assert!(matches!(error, Error::Occupied { .. }), "{error}");
+    assert!(matches!(looked, Error::Occupied { .. }), "{looked}");
+    assert_eq!(Server::status(&place.settings()).unwrap(), Status::Running { pid: server.pid() });
+}
+
+#[test]
+fn a_single_user_postgres_is_not_disturbed() {
+    let place = Place::new();
+    start(&place.settings()).stop(Mode::Fast).unwrap();
+    let owner = fs::metadata(place.data().join("db")).unwrap();
+    let mut command = Command::new(installed().join("postgres"));
+    command.args(["--single", "-D"]).arg(place.data().join("db")).arg("postgres").current_dir("/");
+    if is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let mut single =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let negative = format!("-{}\n", single.id());
+    let file = place.data().join("db/postmaster.pid");
+    wait(|| fs::read_to_string(&file).is_ok_and(|text| text.starts_with(&negative)));
+    let error = fails(&place.settings());
+    assert!(matches!(error, Error::Occupied { .. }), "{error}");
+    assert!(error.to_string().contains("--single"), "{error}");
+    drop(single.stdin.take());
+    assert!(single.wait().unwrap().success(), "it was not disturbed");
+    assert_eq!(ask(&start(&place.settings()), "select 'up'"), "up");
 }

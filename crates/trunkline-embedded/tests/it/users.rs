@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use nix::unistd::geteuid;
-use trunkline_embedded::{Error, Server};
+use trunkline_embedded::{Environment, Error, Server};
 
-use crate::world::{Place, fails, is_root, start};
+use crate::world::{Place, fails, is_root, script, start};
 
 fn uid_of(pid: i32) -> u32 {
     let output = Command::new("ps").args(["-o", "uid=", "-p", &pid.to_string()]).output().unwrap();
@@ -34,16 +34,25 @@ fn the_server_never_runs_as_root() {
 }
 
 #[test]
-fn a_secret_in_the_environment_does_not_reach_the_server() {
+fn what_is_in_our_environment_stays_with_us() {
     let place = Place::new();
-    let secret = trunkline_embedded::Environment::current().var("DATABASE_URL", "postgresql://u:secret@h/d");
-    let server = start(&place.settings().environment(secret.var("PGPORT", "1")));
-    #[cfg(target_os = "linux")]
-    {
-        let given = fs::read(format!("/proc/{}/environ", server.pid())).unwrap();
-        assert!(!String::from_utf8_lossy(&given).contains("DATABASE_URL"));
+    let bin = place.path().join("bin");
+    script(&bin.join("postgres"), "echo 'postgres (PostgreSQL) 17.1'");
+    script(&bin.join("initdb"), "env >&2; exit 1");
+    assert!(std::env::vars_os().count() > 5, "there is something to keep");
+    let environment =
+        Environment::current().var("DATABASE_URL", "postgresql://u:secret@h/d").var("PGPORT", "1");
+    let Error::Initdb { output, .. } = fails(&place.settings().environment(environment).bin_dir(&bin)) else {
+        panic!("initdb fails here");
+    };
+    // The shell that runs the script adds the second line.
+    let expected =
+        ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"];
+    for line in output.lines() {
+        let name = line.split('=').next().unwrap();
+        assert!(expected.contains(&name), "{name} got through: {output}");
     }
-    assert_eq!(server.port(), 5432);
+    assert!(output.contains("LC_ALL=C"), "{output}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -178,10 +179,13 @@ fn a_server_of_another_container_is_neither_adopted_nor_joined_by_a_second() {
     let file = place.data().join("db/postmaster.pid");
     let text = fs::read_to_string(&file).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
-    fs::write(&file, format!("{}\n{rest}", std::process::id())).unwrap();
+    let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    fs::write(&file, format!("{}\n{rest}", other.id())).unwrap();
     let error = fails(&place.settings());
     let looked = Server::status(&place.settings()).unwrap_err();
     fs::write(&file, text).unwrap();
+    drop(other.stdin.take());
+    other.wait().unwrap();
     assert!(matches!(error, Error::Occupied { .. }), "{error}");
     assert!(matches!(looked, Error::Occupied { .. }), "{looked}");
     assert_eq!(Server::status(&place.settings()).unwrap(), Status::Running { pid: server.pid() });
@@ -208,4 +212,17 @@ fn a_single_user_postgres_is_not_disturbed() {
     drop(single.stdin.take());
     assert!(single.wait().unwrap().success(), "it was not disturbed");
     assert_eq!(ask(&start(&place.settings()), "select 'up'"), "up");
+}
+
+#[test]
+fn a_starter_that_hangs_is_not_waited_for_without_end() {
+    let place = Place::new();
+    start(&place.settings()).stop(Mode::Fast).unwrap();
+    let lock = fs::File::open(place.data().join("trunkline.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = fails(&place.settings().timeout(Duration::from_millis(100)));
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(error.to_string().contains("trunkline.lock"), "{error}");
+    drop(lock);
+    start(&place.settings());
 }

@@ -8,7 +8,9 @@
 
 mod access;
 mod adoption;
+#[cfg(feature = "fetch")]
 mod archives;
+#[cfg(feature = "fetch")]
 mod fetching;
 mod finding;
 mod lifecycle;

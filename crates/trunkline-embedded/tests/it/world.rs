@@ -53,6 +53,7 @@ impl Place {
             .var("XDG_CACHE_HOME", self.path().join("var/cache"))
     }
 
+    #[cfg(feature = "fetch")]
     pub(crate) fn cache(&self) -> PathBuf {
         self.path().join("var/cache/trunkline/postgresql")
     }

@@ -1,13 +1,13 @@
 //! Looks at the postmaster of a data directory through its file `postmaster.pid` and its socket.
 //!
 //! ```text
-//! no file ─────────────────────────────────────────────────────────▶ Absent
-//! file ─ its process is gone ──────────────────────────────────────▶ Absent      (postgres clears the file itself)
-//!      ─ its process has ended, but nobody has collected it ───────▶ Reused      (a container without an init)
-//!      ─ its process lives, socket answers: the same process ──────▶ Starting, Ready, Stopping (line 8)
-//!                                         : another process ───────▶ Occupied    (a container on the same volume)
-//!                         , no socket yet, runs in this directory ─▶ Starting or Stopping
-//!                                        , runs elsewhere ─────────▶ Reused      (the pid now is somebody else's)
+//! no file ────────────────────────────────────────────────────▶ Absent
+//! file ─ socket answers: the process of the file ─────────────▶ Starting, Ready, Stopping (line 8)
+//!                      : another ─────────────────────────────▶ Occupied   (a container on the same volume)
+//!      ─ no answer, but the process runs in this directory ───▶ Starting or Stopping
+//!                 , the process runs elsewhere ───────────────▶ Reused     (the pid now is somebody else's)
+//!                 , the process has ended, is not collected ──▶ Reused     (a container without an init)
+//!                 , there is no such process ─────────────────▶ Absent     (postgres clears the file itself)
 //! ```
 //!
 //! Guarantees: `Ready` means that the process with this pid listens on this server's socket (asked of the kernel by
@@ -56,27 +56,32 @@ pub(crate) fn inspect(db: &Path) -> Result<State, Error> {
     let Some(file) = PidFile::read(db)? else {
         return Ok(State::Absent);
     };
-    if !alive(file.pid) {
-        return Ok(if exists(file.pid) { State::Reused(file) } else { State::Absent });
-    }
+    let lives = alive(file.pid);
     if file.single {
-        return Ok(match runs_in(file.pid, db) {
+        return Ok(match lives && runs_in(file.pid, db) {
             true => State::Occupied(format!("postgres --single, pid {}", file.pid)),
-            false => State::Reused(file),
+            false => file.left_over(),
         });
     }
     match file.peer() {
-        Ok(Some(peer)) if peer != file.pid => {
-            let process = format!("a server of pid {peer} here, {} where it was started", file.pid);
-            Ok(State::Occupied(process))
+        Ok(Some(peer)) if peer == file.pid => Ok(file.phase()),
+        Ok(None) if lives => Ok(file.phase()),
+        Ok(peer) => {
+            if PidFile::read(db)?.is_none_or(|now| now.pid != file.pid) {
+                // A new server replaced the file between our two looks.
+                return inspect(db);
+            }
+            Ok(State::Occupied(match peer {
+                Some(peer @ 1..) => format!("a server whose pid is {peer} here and {} elsewhere", file.pid),
+                _ => "a server in another container".into(),
+            }))
         }
-        Ok(_) => Ok(file.phase()),
-        Err(_) if runs_in(file.pid, db) => Ok(match file.phase() {
+        Err(_) if lives && runs_in(file.pid, db) => Ok(match file.phase() {
             // Says ready but its sockets are closed: it is on its way out.
             State::Ready(file) => State::Stopping(file),
             other => other,
         }),
-        Err(_) => Ok(State::Reused(file)),
+        Err(_) => Ok(file.left_over()),
     }
 }
 
@@ -113,6 +118,11 @@ impl PidFile {
         }
     }
 
+    /// Nothing of it runs any more.
+    fn left_over(self) -> State {
+        if exists(self.pid) { State::Reused(self) } else { State::Absent }
+    }
+
     /// Whether this process has said that it takes connections.
     pub(crate) fn is_ready(&self, pid: i32) -> bool {
         self.pid == pid && self.status == "ready"
@@ -120,6 +130,10 @@ impl PidFile {
 
     /// Connects to the socket and asks who listens there; `None` where the system does not tell.
     fn peer(&self) -> io::Result<Option<i32>> {
+        if self.socket_dir.as_os_str().is_empty() {
+            // Not written yet.
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let stream = UnixStream::connect(self.socket_dir.join(format!(".s.PGSQL.{}", self.port)))?;
         Ok(peer_pid(&stream))
     }

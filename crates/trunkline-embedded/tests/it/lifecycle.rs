@@ -91,7 +91,8 @@ fn dropping_the_handle_leaves_the_server_unless_told_otherwise() {
 #[test]
 fn a_smart_stop_waits_for_sessions_and_gives_up_in_time() {
     let place = Place::new();
-    let server = start(&place.settings().timeout(Duration::from_millis(200)));
+    start(&place.settings());
+    let server = Server::attach(&place.settings().timeout(Duration::from_millis(200))).unwrap().unwrap();
     let client = connect(&server);
     let error = server.stop(Mode::Smart).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");

@@ -1,3 +1,19 @@
-//! Messaging on plain PostgreSQL.
+//! Messaging on plain PostgreSQL: one library, one schema, no broker and no extension.
+//!
+//! [`Trunkline`] is the handle of a process: one connection, however many tasks. [`Trunkline::requests`] asks services
+//! and serves them. The truth is in the database, in the functions of the schema `trunkline` ([`schema`]); this library
+//! calls them and names no table.
+
+mod client;
+pub mod connect;
+pub mod conninfo;
 pub mod error;
+pub mod executor;
+mod listener;
+mod maintenance;
+pub mod requests;
+pub mod schema;
+
+pub use client::Trunkline;
 pub use error::{Error, ErrorKind, Result};
+pub use listener::Notification;

@@ -1,0 +1,27 @@
+-- Sets every lane back to "everything kept", for a new epoch: stored snapshots of another cluster mean nothing here.
+-- What was taken before and not answered is handed out again when idempotent, and ends `lost` when not.
+create or replace function trunkline._request_rebase_e() returns void
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_session int;
+begin
+    lock table trunkline.lane_e, trunkline.take_e0, trunkline.take_e1, trunkline.request_e0, trunkline.request_e1
+        in access exclusive mode;
+    for v_session in select session from trunkline.take_e0 union select session from trunkline.take_e1 loop
+        perform trunkline._request_abandon_e(v_session);
+    end loop;
+    insert into trunkline.again_e (id, attempt, lane, type, expires_at)
+    select r.id, 1, r.lane, r.type, r.expires_at
+      from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
+     where r.expires_at > clock_timestamp()
+       and not exists (select from (select * from trunkline.take_e0 union all select * from trunkline.take_e1) t
+                        where r.id = any (t.ids))
+        on conflict do nothing;
+    truncate trunkline.take_e0, trunkline.take_e1;
+    update trunkline.lane_e set turn = 0, hi = null, pos_xid = null, pos_id = null, lo = pg_current_snapshot();
+    insert into trunkline.lane_e (lane, lo)
+    select distinct r.lane, pg_current_snapshot()
+      from (select lane from trunkline.request_e0 union all select lane from trunkline.request_e1) r
+        on conflict do nothing;
+end $$;

@@ -1,0 +1,38 @@
+-- Takes the next requests of a channel that this connection serves: at most `max` rows, none when there is nothing.
+-- Commit, handle each, then request_reply or request_fail with its claim. What dies unanswered goes to another
+-- responder (idempotent) or ends `lost`. payload is null for bytes. Errors: 25001 outside READ COMMITTED.
+create or replace function trunkline.request_take(channel text, max int default 1)
+returns table (id bigint, claim text, type text, payload text, bytes bytea, headers jsonb, expires_at timestamptz,
+               attempt int)
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_me  int := trunkline._session_own();
+    v_to  record;
+    v     record;
+    v_own text[];
+begin
+    if request_take.max is null or request_take.max < 1 then
+        raise exception 'max must be at least 1, got %', coalesce(request_take.max::text, 'null') using errcode = '22023';
+    end if;
+    select * into v_to from trunkline._request_lane(channel);
+    select r.types into v_own from trunkline.responder r where r.channel = v_to.lane and r.session = v_me;
+    if not found then
+        raise exception 'this connection does not serve "%": call request_serve first', channel using errcode = '42704';
+    end if;
+    loop
+        if v_to.durable then
+            select * into v from trunkline._request_take_d(v_me, v_to.lane, v_own, least(request_take.max, 128));
+        else
+            select * into v from trunkline._request_take_e(v_me, v_to.lane, v_own, least(request_take.max, 128));
+        end if;
+        exit when not v.more or (v.slice).ids is not null;
+    end loop;
+    return query
+    select u.id, v.take || ':' || v.token || ':' || u.slot, u.kind,
+           case when u.f & 3 <> 0 then convert_from(u.payload, 'UTF8') end, u.payload, u.header::jsonb, u.deadline,
+           u.attempt
+      from unnest((v.slice).ids, (v.slice).attempts, (v.slice).flags, (v.slice).deadlines, (v.slice).kinds,
+                  (v.slice).payloads, (v.slice).headers) with ordinality
+           u(id, attempt, f, deadline, kind, payload, header, slot);
+end $$;

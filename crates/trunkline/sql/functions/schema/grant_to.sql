@@ -1,0 +1,22 @@
+-- Grants a role what reader, writer or admin may do here; each includes the one before. Run by install for
+-- trunkline_reader, trunkline_writer and trunkline_admin, and by an owner who may not create roles for roles it names.
+-- Errors: 22023 for another word, 42704 for a role that does not exist.
+create or replace function trunkline.grant_to(role name, what text) returns void
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+declare
+    v_function regprocedure;
+    v_kind     text;
+begin
+    if what is null or what not in ('reader', 'writer', 'admin') then
+        raise exception 'grant reader, writer or admin, not "%"', what using errcode = '22023';
+    end if;
+    execute format('grant usage on schema trunkline to %I', role);
+    for v_function, v_kind in
+        select p.oid::regprocedure, trunkline._kind_of_right(p.proname)
+          from pg_proc p where p.pronamespace = 'trunkline'::regnamespace
+    loop
+        if v_kind = 'reader' or v_kind = 'writer' and what <> 'reader' or v_kind = 'admin' and what = 'admin' then
+            execute format('grant execute on routine %s to %I', v_function, role);
+        end if;
+    end loop;
+end $$;

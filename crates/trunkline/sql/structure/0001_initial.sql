@@ -1,0 +1,147 @@
+-- Structure, step 1: the catalogue, presence, leases, and the two request rings.
+-- Versioned and append-only: never changes after a release, calls none of our functions.
+
+-- One row: which structure is installed, and the oldest library it still serves.
+create table trunkline.schema_info (
+    only_row       boolean primary key default true check (only_row),
+    version        int not null,
+    oldest_library text not null,
+    installed_at   timestamptz not null default now()
+);
+
+-- The history of clusters this schema lived in. Positions and fences count within one epoch.
+create table trunkline.epoch (
+    epoch             int primary key,
+    system_identifier bigint not null,
+    timeline          text not null,
+    began_at          timestamptz not null default now()
+);
+
+-- Lease: the fence row is what effects lock; the expiry row is what renewals touch (ARCHITECTURE, "lease").
+create table trunkline.lease (
+    name   text primary key,
+    holder uuid,
+    fence  bigint not null,
+    epoch  int not null
+);
+create table trunkline.lease_expiry (
+    name       text primary key references trunkline.lease on delete cascade,
+    holder     uuid,
+    fence      bigint not null,
+    expires_at timestamptz not null
+);
+
+-- Presence: a process that is here now. Unlogged: after a database crash nobody is.
+create sequence trunkline.session_id as int cycle;
+create unlogged table trunkline.session (
+    id          int primary key default nextval('trunkline.session_id'),
+    address     uuid not null unique default gen_random_uuid(),
+    role        text not null,
+    pid         int not null,
+    application text not null,
+    watched     boolean not null,              -- its connection holds the presence lock; false behind a pooler
+    expires_at  timestamptz not null,
+    opened_at   timestamptz not null default now()
+) with (fillfactor = 50);
+
+create table trunkline.request_channel (
+    id        int generated always as identity primary key,
+    name      text not null unique,
+    durable   boolean not null default false,
+    max_bytes int not null default 1048576,
+    made_at   timestamptz not null default now()
+);
+
+create unlogged table trunkline.responder (
+    channel int not null,
+    session int not null,
+    types   text[],                            -- null serves every type
+    primary key (channel, session)
+);
+
+-- A ring: which of its two segments writers fill.
+create table trunkline.ring (
+    name      text primary key,
+    current   smallint not null default 0,
+    turned_at timestamptz not null default now()
+);
+create sequence trunkline.log_id;              -- cache 1: ids rise in the order of the calls
+
+-- The request rings, `e` ephemeral (unlogged) and `d` durable; `_e` in a function file is installed again as `_d`.
+--   request  what was asked; lane > 0 is a channel, lane < 0 the session addressed
+--   take     one row per slice taken: the lease on it, and the lane's new cursor
+--   ending   how an attempt ended (part 0, at most one), and partial replies before that (part 1, 2, …)
+--   lane     the lock of the takers, and the cursor folded in when its segment is emptied
+--   again    requests to be handed out once more, or kept for a responder of their type
+do $$
+declare
+    v_kind text;
+    v_seg  int;
+    v_log  text;
+begin
+    foreach v_kind in array array['e', 'd'] loop
+        v_log := case v_kind when 'e' then 'unlogged ' else '' end;
+        insert into trunkline.ring (name) values ('request_' || v_kind);
+        for v_seg in 0..1 loop
+            execute format($f$
+                create %1$s table trunkline.request_%2$s%3$s (
+                    id bigint not null, xid xid8 not null default pg_current_xact_id(), lane int not null,
+                    caller int not null, corr bigint not null, flags int not null,
+                    sent_at timestamptz not null, expires_at timestamptz not null,
+                    role text not null, type text not null, payload bytea not null, headers text
+                ) with (autovacuum_enabled = off);
+                alter table trunkline.request_%2$s%3$s alter payload set storage external;
+                create index request_%2$s%3$s_lane on trunkline.request_%2$s%3$s (lane, xid, id);
+                create index request_%2$s%3$s_id on trunkline.request_%2$s%3$s (id);
+                create index request_%2$s%3$s_expires on trunkline.request_%2$s%3$s
+                    using brin (expires_at) with (pages_per_range = 16);
+
+                create %1$s table trunkline.take_%2$s%3$s (
+                    id bigint not null, lane int not null, turn bigint not null, session int not null,
+                    token bigint not null, taken_at timestamptz not null, expires_at timestamptz not null,
+                    lo pg_snapshot not null, hi pg_snapshot, pos_xid xid8, pos_id bigint,
+                    ids bigint[] not null, attempts int[] not null, callers int[] not null,
+                    corrs bigint[] not null, flags int[] not null, deadlines timestamptz[] not null
+                ) with (autovacuum_enabled = off);
+                alter table trunkline.take_%2$s%3$s
+                    alter ids set storage plain, alter attempts set storage plain,
+                    alter callers set storage plain, alter corrs set storage plain,
+                    alter flags set storage plain, alter deadlines set storage plain;
+                create unique index take_%2$s%3$s_turn on trunkline.take_%2$s%3$s (lane, turn);
+                create unique index take_%2$s%3$s_id on trunkline.take_%2$s%3$s (id);
+                create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session);
+
+                create %1$s table trunkline.ending_%2$s%3$s (
+                    id bigint not null, attempt int not null, part int not null,
+                    xid xid8 not null default pg_current_xact_id(), caller int not null, corr bigint not null,
+                    status smallint not null, content smallint not null, ended_at timestamptz not null,
+                    code text, payload bytea, headers text
+                ) with (autovacuum_enabled = off);
+                alter table trunkline.ending_%2$s%3$s alter payload set storage external;
+                create unique index ending_%2$s%3$s_once on trunkline.ending_%2$s%3$s (id, attempt, part);
+                create index ending_%2$s%3$s_caller on trunkline.ending_%2$s%3$s (caller, xid);
+                $f$, v_log, v_kind, v_seg);
+        end loop;
+        execute format($f$
+            create %1$s table trunkline.lane_%2$s (
+                lane int primary key, turn bigint not null default 0,
+                lo pg_snapshot not null default '1:1:', hi pg_snapshot, pos_xid xid8, pos_id bigint
+            );
+            create %1$s table trunkline.again_%2$s (
+                id bigint primary key, attempt int not null, lane int not null, type text not null,
+                expires_at timestamptz not null
+            );
+            create index again_%2$s_lane on trunkline.again_%2$s (lane, id);
+            $f$, v_log, v_kind);
+    end loop;
+end $$;
+
+-- A slice of requests as arrays, as the functions pass it on; pos is its last row, seen what its reader saw.
+create type trunkline.request_slice as (
+    ids bigint[], attempts int[], callers int[], corrs bigint[], flags int[], deadlines timestamptz[],
+    kinds text[], payloads bytea[], headers text[], seen pg_snapshot, pos_xid xid8, pos_id bigint
+);
+create type trunkline.request_end as (
+    id bigint, attempt int, part int, caller int, corr bigint, status smallint, content smallint,
+    code text, payload bytea, headers text
+);

@@ -1,0 +1,90 @@
+//! The handle: one per process and database, cheap to clone.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    conninfo::{ConnInfo, Env},
+    listener::{Listener, Notification},
+    requests::{Engine, Requests},
+};
+
+/// A connected process: hand clones of it to every task.
+///
+/// It uses **one** connection, for everything: listening, sending, taking and answering. When the last clone is
+/// dropped the session ends; [`Trunkline::close`] does it in order.
+#[derive(Debug, Clone)]
+pub struct Trunkline {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    listener: Arc<Listener>,
+    requests: Arc<Engine>,
+}
+
+impl Trunkline {
+    /// Connects with a URL or key/value settings as libpq reads them; `PG*` variables fill what they leave out.
+    ///
+    /// # Errors
+    /// [`Config`](crate::ErrorKind::Config) for wrong settings, [`Unreachable`](crate::ErrorKind::Unreachable),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a standby or an old server, and
+    /// [`Schema`](crate::ErrorKind::Schema) when the schema must be installed or upgraded first.
+    pub async fn connect(settings: &str) -> Result<Self> {
+        Self::with(ConnInfo::from_str_with(settings, &Env::process())?).await
+    }
+
+    /// Connects with settings that were read already.
+    ///
+    /// # Errors
+    /// As [`Trunkline::connect`].
+    pub async fn with(info: ConnInfo) -> Result<Self> {
+        let application = info.application_name().to_owned();
+        let listener = Listener::start(info, application).await?;
+        let requests = Engine::start(listener.clone());
+        Ok(Self { inner: Arc::new(Inner { listener, requests }) })
+    }
+
+    /// Requests and replies.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        Requests::new(self.inner.requests.clone())
+    }
+
+    /// The address that peers can send to; none while the connection is down. A new one follows when the session was
+    /// given up meanwhile (a pause of more than five seconds).
+    #[must_use]
+    pub fn address(&self) -> Option<Uuid> {
+        self.inner.listener.current().map(|l| l.address)
+    }
+
+    /// Listens to a channel of your own through the same connection. NOTIFY keeps nothing: what is sent while the
+    /// connection is down, or beyond 1,024 unread ones, is lost (the receiver says how many it missed).
+    #[must_use]
+    pub fn listen(&self, channel: &str) -> broadcast::Receiver<Notification> {
+        self.inner.listener.listen(channel)
+    }
+
+    /// One round of every duty of the daemon: buries dead sessions, turns the rings. Harmless at any time.
+    ///
+    /// # Errors
+    /// What the database reports; [`Epoch`](crate::ErrorKind::Epoch) after a restore.
+    pub async fn maintain(&self) -> Result<()> {
+        crate::maintenance::round(&*self.inner.listener.link().await?).await
+    }
+
+    /// Leaves: stops serving, closes the session and the connection.
+    pub async fn close(self) {
+        self.inner.listener.close().await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.listener.hang_up();
+    }
+}

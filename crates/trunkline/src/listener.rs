@@ -1,0 +1,476 @@
+//! The one connection of a process: it listens, sleeps on doors, and carries the engine's short statements.
+//!
+//! ```text
+//!            connect, open or resume the session, LISTEN, hold the doors
+//!   [down] ──────────────────────────────────────────────────────────────▶ [up] ── publish link, wake everybody
+//!     ▲                                                                      │
+//!     └── backoff with jitter ◀── connection ended, or a renewal failed ─────┘
+//! ```
+//! Guarantees: LISTEN comes before the first look, on every connection; after a reconnect everybody looks once.
+//! A renewal every second and a half is also the heartbeat: a half-open connection is dropped when it does not answer
+//! within five seconds. Doors are held for as long as the connection lives, so every producer rings.
+//! Does not guarantee that a wake-up arrives: whoever waits also looks by himself, once a second.
+//!
+//! What if it dies here: before LISTEN nobody rings, and nobody looked; after LISTEN and before the look, the look
+//! follows; a session whose process is gone is buried by the next reaper, in any process.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_postgres::{
+    AsyncMessage, Client, Row, Statement,
+    types::{FromSql, ToSql, Type},
+};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    Error, ErrorKind, Result,
+    connect::{Driver, Purpose},
+    conninfo::ConnInfo,
+};
+
+/// How long a session counts as present without a sign of life.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+const RENEW: Duration = Duration::from_millis(1500);
+const ANSWER: Duration = Duration::from_secs(5);
+/// Who waits for a bell looks at least this often; how often that found something is counted.
+pub(crate) const POLL: Duration = Duration::from_secs(1);
+
+const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3))";
+const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
+const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
+const CLOSE: &str = "select trunkline._session_close($1)::text";
+const HOLD: &str = "select trunkline._door_hold($1)";
+const MARK: &str = "select trunkline._door_mark()::text";
+const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
+
+/// A live connection with its session.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    pub(crate) session: i32,
+    pub(crate) address: Uuid,
+    /// Rises with every connection.
+    pub(crate) generation: u64,
+    /// False when this is a new session: nothing that an earlier one held is ours.
+    pub(crate) resumed: bool,
+    may_prepare: bool,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("session", &self.session).field("generation", &self.generation).finish()
+    }
+}
+
+pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+impl Link {
+    /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
+    pub(crate) async fn query(&self, sql: &'static str, args: &Args<'_>) -> Result<Vec<Row>> {
+        if !self.may_prepare {
+            return Ok(self.client.query_typed(sql, args).await?);
+        }
+        let known = lock(&self.statements).get(sql).cloned();
+        let statement = match known {
+            Some(s) => s,
+            None => {
+                let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
+                let s = self.client.prepare_typed(sql, &types).await?;
+                lock(&self.statements).insert(sql, s.clone());
+                s
+            }
+        };
+        let values: Vec<&(dyn ToSql + Sync)> = args.iter().map(|(v, _)| *v).collect();
+        Ok(self.client.query(&statement, &values).await?)
+    }
+
+    /// The single value of a statement that yields one row.
+    pub(crate) async fn value<T: for<'a> FromSql<'a>>(
+        &self,
+        sql: &'static str,
+        args: &Args<'_>,
+    ) -> Result<T> {
+        let rows = self.query(sql, args).await?;
+        let row =
+            rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "the statement returned no row"))?;
+        Ok(row.try_get(0)?)
+    }
+}
+
+/// A notification that is not trunkline's: passed through to the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel it was sent to.
+    pub channel: String,
+    /// What was sent.
+    pub payload: String,
+    /// The sending backend's process id.
+    pub pid: i32,
+}
+
+/// Where pumps wait: the link, and a bell for each door.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    link: watch::Receiver<Option<Arc<Link>>>,
+    doors: Mutex<HashMap<i32, Arc<Notify>>>,
+    wanted: watch::Sender<BTreeSet<i32>>,
+    channels: watch::Sender<BTreeSet<String>>,
+    foreign: broadcast::Sender<Notification>,
+    closing: watch::Sender<bool>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Listener {
+    /// Connects once, so that wrong settings are told at once, and keeps the connection from then on.
+    pub(crate) async fn start(info: ConnInfo, application: String) -> Result<Arc<Self>> {
+        let (link_tx, link) = watch::channel(None);
+        let listener = Arc::new(Self {
+            link,
+            doors: Mutex::default(),
+            wanted: watch::Sender::new(BTreeSet::new()),
+            channels: watch::Sender::new(BTreeSet::new()),
+            foreign: broadcast::Sender::new(1024),
+            closing: watch::Sender::new(false),
+            failure: watch::Sender::new(None),
+        });
+        let mut keeper = Keeper {
+            info,
+            application,
+            listener: listener.clone(),
+            link: link_tx,
+            session: None,
+            generation: 0,
+        };
+        let first = keeper.connect().await?;
+        tokio::spawn(async move { keeper.run(first).await });
+        Ok(listener)
+    }
+
+    /// The live link; waits for one while the connection is down.
+    pub(crate) async fn link(&self) -> Result<Arc<Link>> {
+        let mut rx = self.link.clone();
+        let found = rx.wait_for(Option::is_some).await.map_err(|_| closed())?;
+        found.clone().ok_or_else(closed)
+    }
+
+    /// The link if there is one now.
+    pub(crate) fn current(&self) -> Option<Arc<Link>> {
+        self.link.borrow().clone()
+    }
+
+    /// The bell of a door; from now on it is listened to.
+    pub(crate) fn door(&self, door: i32) -> Arc<Notify> {
+        let bell = lock(&self.doors).entry(door).or_default().clone();
+        self.wanted.send_if_modified(|w| w.insert(door));
+        bell
+    }
+
+    /// Rings a door of this process: its own statements do not notify itself.
+    pub(crate) fn ring(&self, door: i32) {
+        if let Some(bell) = lock(&self.doors).get(&door) {
+            bell.notify_one();
+        }
+    }
+
+    fn ring_all(&self) {
+        for bell in lock(&self.doors).values() {
+            bell.notify_one();
+        }
+    }
+
+    /// Other people's notifications on a channel of theirs, through this same connection.
+    pub(crate) fn listen(&self, channel: &str) -> broadcast::Receiver<Notification> {
+        self.channels.send_if_modified(|c| c.insert(channel.to_owned()));
+        self.foreign.subscribe()
+    }
+
+    /// Leaves: closes the session and the connection.
+    pub(crate) async fn close(&self) {
+        self.closing.send_replace(true);
+        let mut rx = self.link.clone();
+        let _ = timeout(ANSWER, rx.wait_for(Option::is_none)).await;
+    }
+
+    /// Begins to leave, without waiting for it.
+    pub(crate) fn hang_up(&self) {
+        self.closing.send_replace(true);
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Unreachable, "trunkline was closed")
+}
+
+/// Completes when the flag is true, or its owner is gone.
+pub(crate) async fn turned(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|f| *f).await;
+}
+
+/// Poisoned or not: our critical sections hold plain inserts and removals only.
+pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The task that keeps the connection.
+struct Keeper {
+    info: ConnInfo,
+    application: String,
+    listener: Arc<Listener>,
+    link: watch::Sender<Option<Arc<Link>>>,
+    session: Option<(i32, Uuid)>,
+    generation: u64,
+}
+
+impl Keeper {
+    async fn run(mut self, first: (Arc<Link>, Driving)) {
+        let mut next = Some(first);
+        let mut pause = Duration::from_millis(50);
+        while !*self.listener.closing.borrow() {
+            let connected = match next.take() {
+                Some(c) => Ok(c),
+                None => self.connect().await,
+            };
+            match connected {
+                Ok((link, driving)) => {
+                    pause = Duration::from_millis(50);
+                    self.attend(&link, driving).await;
+                    self.link.send_replace(None);
+                }
+                Err(e) => {
+                    debug!(error = %e, "cannot connect");
+                    self.listener.failure.send_replace(Some(e.to_string()));
+                    self.wait(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(3));
+                }
+            }
+        }
+    }
+
+    /// Waits between half and the whole of `pause`, unless we are closing.
+    async fn wait(&self, pause: Duration) {
+        let jitter = pause.mul_f64(0.5 + f64::from(Uuid::new_v4().as_bytes()[0]) / 512.0);
+        let mut closing = self.listener.closing();
+        tokio::select! {
+            () = sleep(jitter) => {}
+            () = turned(&mut closing) => {}
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(Arc<Link>, Driving)> {
+        let session = self.info.connect(Purpose::Listen).await?;
+        let driving = drive(session.driver, self.listener.clone());
+        let pooled = session.server.pooled;
+        self.generation += 1;
+        let mut link = Link {
+            client: session.client,
+            session: 0,
+            address: Uuid::nil(),
+            generation: self.generation,
+            resumed: false,
+            may_prepare: session.may_prepare,
+            statements: Mutex::default(),
+        };
+        let setup = async {
+            crate::schema::check(&link.client).await?;
+            self.present(&mut link, !pooled).await
+        };
+        timeout(ANSWER * 2, setup)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Unreachable, "the database did not answer within 10 s"))??;
+        if pooled {
+            warn!(
+                "behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast"
+            );
+        }
+        info!(session = link.session, resumed = link.resumed, "connected");
+        Ok((Arc::new(link), driving))
+    }
+
+    /// Opens a session, or takes up the one we had.
+    async fn present(&mut self, link: &mut Link, watched: bool) -> Result<()> {
+        let lease = LEASE.as_secs_f64();
+        if let Some((id, address)) = self.session {
+            let args: &Args<'_> =
+                &[(&id, Type::INT4), (&address, Type::UUID), (&watched, Type::BOOL), (&lease, Type::FLOAT8)];
+            if link.value::<bool>(RESUME, args).await? {
+                (link.session, link.address, link.resumed) = (id, address, true);
+                return Ok(());
+            }
+        }
+        let args: &Args<'_> =
+            &[(&self.application.as_str(), Type::TEXT), (&watched, Type::BOOL), (&lease, Type::FLOAT8)];
+        let rows = link.query(OPEN, args).await?;
+        let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no session was opened"))?;
+        (link.session, link.address) = (row.get(0), row.get(1));
+        self.session = Some((link.session, link.address));
+        Ok(())
+    }
+
+    /// Serves one connection until it ends.
+    async fn attend(&mut self, link: &Arc<Link>, mut driving: Driving) {
+        let mut wanted = self.listener.wanted.subscribe();
+        let mut channels = self.listener.channels.subscribe();
+        let mut closing = self.listener.closing();
+        let mut heard = BTreeSet::new();
+        let mut renew = interval(RENEW);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        wanted.mark_changed();
+        channels.mark_changed();
+        let mut published = false;
+        loop {
+            let step = tokio::select! {
+                _ = &mut driving.0 => break,
+                () = turned(&mut closing) => {
+                    let _ = timeout(ANSWER, link.query(CLOSE, &[(&link.session, Type::INT4)])).await;
+                    break;
+                }
+                Ok(()) = wanted.changed() => {
+                    let doors = wanted.borrow_and_update().clone();
+                    timeout(ANSWER, self.hear(link, &mut heard, doors)).await
+                }
+                Ok(()) = channels.changed() => {
+                    let names = channels.borrow_and_update().clone();
+                    timeout(ANSWER, listen_all(link, names)).await
+                }
+                _ = renew.tick() => timeout(ANSWER, self.renew(link)).await,
+            };
+            match step {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => {
+                    warn!(error = %e, "connection given up");
+                    break;
+                }
+                Err(_) => {
+                    warn!("no answer within 5 s, connection given up");
+                    break;
+                }
+            }
+            if !published {
+                published = true;
+                self.link.send_replace(Some(link.clone()));
+                self.listener.ring_all();
+            }
+        }
+        driving.0.abort();
+    }
+
+    async fn renew(&mut self, link: &Link) -> Result<()> {
+        let asked = Instant::now();
+        let lease = LEASE.as_secs_f64();
+        let present: bool =
+            link.value(RENEWAL, &[(&link.session, Type::INT4), (&lease, Type::FLOAT8)]).await?;
+        if !present {
+            self.session = None;
+            return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
+        }
+        debug!(took = ?asked.elapsed(), "renewed");
+        Ok(())
+    }
+
+    /// LISTEN first, then hold the door, then whoever waits looks; and again when the door has settled.
+    async fn hear(&self, link: &Arc<Link>, heard: &mut BTreeSet<i32>, doors: BTreeSet<i32>) -> Result<()> {
+        let fresh: Vec<i32> = doors.difference(heard).copied().collect();
+        for door in &fresh {
+            link.client.batch_execute(&format!("listen trunkline_{door}")).await?;
+        }
+        for door in &fresh {
+            let mut held: bool = link.value(HOLD, &[(door, Type::INT4)]).await?;
+            let mut pause = Duration::from_millis(1);
+            while !held && pause < Duration::from_millis(100) {
+                sleep(pause).await;
+                held = link.value(HOLD, &[(door, Type::INT4)]).await?;
+                pause *= 2;
+            }
+            if !held {
+                warn!(door, "the door's key is held by somebody else; looking once a second instead");
+            }
+            heard.insert(*door);
+            self.listener.ring(*door);
+        }
+        if !fresh.is_empty() {
+            tokio::spawn(settle(link.clone(), self.listener.clone(), fresh));
+        }
+        Ok(())
+    }
+}
+
+/// The hand-over from awake to asleep: who tested a door before it was held commits silently. They are among the
+/// transactions in progress below a mark drawn now; until all have ended we look from time to time, and once after.
+async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<i32>) {
+    let settled = async {
+        let mark: String = link.value(MARK, &[]).await?;
+        let mut waiting: Option<Vec<String>> = None;
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let late = pause > Duration::from_millis(100);
+            let args: &Args<'_> = &[(&mark, Type::TEXT), (&waiting, Type::TEXT_ARRAY), (&late, Type::BOOL)];
+            let left: Vec<String> = link.value(UNSETTLED, args).await?;
+            doors.iter().for_each(|d| listener.ring(*d));
+            if left.is_empty() {
+                return Ok::<(), Error>(());
+            }
+            waiting = Some(left);
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    };
+    if let Err(e) = settled.await {
+        debug!(error = %e, "doors not settled; the poll covers them");
+    }
+}
+
+async fn listen_all(link: &Link, names: BTreeSet<String>) -> Result<()> {
+    for name in names {
+        let quoted = name.replace('"', "\"\"");
+        link.client.batch_execute(&format!("listen \"{quoted}\"")).await?;
+    }
+    Ok(())
+}
+
+/// The task that reads the socket; it ends when the connection does.
+struct Driving(tokio::task::JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn drive(mut driver: Driver, listener: Arc<Listener>) -> Driving {
+    Driving(tokio::spawn(async move {
+        while let Some(message) = driver.message().await {
+            match message {
+                Ok(AsyncMessage::Notification(n)) => {
+                    match n.channel().strip_prefix("trunkline_").and_then(|d| d.parse().ok()) {
+                        Some(door) => listener.ring(door),
+                        None => {
+                            let _ = listener.foreign.send(Notification {
+                                channel: n.channel().to_owned(),
+                                payload: n.payload().to_owned(),
+                                pid: n.process_id(),
+                            });
+                        }
+                    }
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    debug!(error = %e, "connection ended");
+                    break;
+                }
+            }
+        }
+    }))
+}

@@ -1,0 +1,501 @@
+//! The caller's side: calls in flight, and the pumps that write them, fetch their endings and end them in time.
+//!
+//! ```text
+//!            write pump                 fetch pump
+//!  [queued] ───────────▶ [waiting] ──────────────────────────▶ ended (reply, remote error, unsupported, lost …)
+//!      │                     │ deadline, or the call dropped
+//!      │ no responder        ▼
+//!      └──────▶ ended    [ending]  compare-and-set `timed out` / `cancelled`: won ▶ ended so
+//!                                  lost to a reply ▶ the fetch pump brings it ▶ ended with the reply
+//! ```
+//! Guarantee: one definite outcome for each call, the same that the responder learns, by its deadline + 100 ms; when the
+//! database cannot be asked by then, `timed out` (or `lost`, when it is not known whether the request was written).
+//!
+//! What if it dies here: the process's death drops its session, and what was not taken is passed over; a lost connection
+//! keeps calls waiting until the reconnect, where each is looked up by id: gone means lost (the database crashed).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{
+    payload::{Content, Part, Payload, Reply, decode_headers},
+    wire::{self, Ended, Outgoing, Ring},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    listener::{Link, Listener, POLL, lock},
+};
+
+/// The most requests in one statement, and the most bytes.
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long after its deadline a call waits for the database's word.
+pub(super) const GRACE: Duration = Duration::from_millis(80);
+
+/// Counters of one process; they only rise.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) replied: AtomicU64,
+    pub(super) found_by_poll: AtomicU64,
+    pub(super) unclaimed: AtomicU64,
+    pub(super) served: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) expired: AtomicU64,
+}
+
+/// A call in flight.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) ring: Ring,
+    /// Known once it was written.
+    pub(super) id: Option<i64>,
+    pub(super) done: oneshot::Sender<Result<Reply>>,
+    pub(super) parts: Option<mpsc::Sender<Part>>,
+    pub(super) summary: Summary,
+    /// Parts that came before this attempt's are dropped.
+    attempt: i32,
+}
+
+/// What a call is about, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The id; 0 until it was written.
+    pub id: i64,
+    /// The destination: a channel, or `@` and an address.
+    pub destination: String,
+    /// The request's type.
+    pub kind: String,
+    /// When it expires.
+    pub deadline: std::time::SystemTime,
+}
+
+/// The caller's half of the engine.
+#[derive(Debug)]
+pub(super) struct Caller {
+    listener: Arc<Listener>,
+    queue: mpsc::Sender<Outgoing>,
+    ending: mpsc::UnboundedSender<(i64, i32)>,
+    flights: Arc<Mutex<HashMap<i64, Flight>>>,
+    next: AtomicI64,
+    lanes: Mutex<HashMap<String, (i32, Ring)>>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Caller {
+    pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
+        let (queue, queued) = mpsc::channel(4096);
+        let (ending, ended) = mpsc::unbounded_channel();
+        let caller = Arc::new(Self {
+            listener: listener.clone(),
+            queue,
+            ending,
+            flights: Arc::default(),
+            next: AtomicI64::new(1),
+            lanes: Mutex::default(),
+            counters,
+        });
+        let fetching = Arc::new(Notify::new());
+        let pumps = Pumps {
+            listener,
+            flights: caller.flights.clone(),
+            counters: caller.counters.clone(),
+            wake: fetching,
+        };
+        tokio::spawn(pumps.clone().write(queued));
+        tokio::spawn(pumps.clone().fetch());
+        tokio::spawn(pumps.finish(ended));
+        caller
+    }
+
+    /// The lane of a destination; channels are remembered, addresses looked up each time.
+    pub(super) async fn lane(&self, destination: &str) -> Result<(i32, Ring)> {
+        if let Some(known) = lock(&self.lanes).get(destination) {
+            return Ok(*known);
+        }
+        let found = wire::lane(&*self.listener.link().await?, destination).await?;
+        let mut lanes = lock(&self.lanes);
+        if !destination.starts_with('@') && lanes.len() < 10_000 {
+            lanes.insert(destination.to_owned(), found);
+        }
+        Ok(found)
+    }
+
+    /// Registers a flight: its correlation number.
+    pub(super) fn register(
+        &self,
+        ring: Ring,
+        summary: Summary,
+        parts: Option<mpsc::Sender<Part>>,
+    ) -> (i64, oneshot::Receiver<Result<Reply>>) {
+        let corr = self.next.fetch_add(1, Ordering::Relaxed);
+        let (done, rx) = oneshot::channel();
+        lock(&self.flights).insert(corr, Flight { ring, id: None, done, parts, summary, attempt: 1 });
+        (corr, rx)
+    }
+
+    pub(super) fn written(&self, corr: i64, id: i64) {
+        if let Some(f) = lock(&self.flights).get_mut(&corr) {
+            f.id = Some(id);
+            f.summary.id = id;
+        }
+    }
+
+    pub(super) async fn enqueue(&self, request: Outgoing) -> Result<()> {
+        let corr = request.corr;
+        self.queue.send(request).await.map_err(|_| {
+            lock(&self.flights).remove(&corr);
+            Error::new(ErrorKind::Unreachable, "trunkline was closed")
+        })
+    }
+
+    /// Waits for a flight until its deadline, then settles the outcome with the database.
+    pub(super) async fn wait(
+        &self,
+        corr: i64,
+        mut done: &mut oneshot::Receiver<Result<Reply>>,
+        deadline: Instant,
+    ) -> Result<Reply> {
+        tokio::select! {
+            biased;
+            answer = &mut done => return answer.unwrap_or_else(|_| Err(lost())),
+            () = sleep_until(deadline) => {}
+        }
+        self.end(corr, 4);
+        match timeout(GRACE, &mut done).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(lost())),
+            Err(_) => {
+                let known = lock(&self.flights).remove(&corr).is_none_or(|f| f.id.is_some());
+                Err(if known { timed_out() } else { lost() })
+            }
+        }
+    }
+
+    /// Ends a flight as its caller: 3 cancelled, 4 timed out.
+    pub(super) fn end(&self, corr: i64, status: i32) {
+        let _ = self.ending.send((corr, status));
+    }
+
+    pub(super) fn awaiting(&self) -> Vec<Summary> {
+        let mut all: Vec<_> = lock(&self.flights).values().map(|f| f.summary.clone()).collect();
+        all.sort_by_key(|s| s.id);
+        all
+    }
+}
+
+pub(super) fn timed_out() -> Error {
+    Error::new(ErrorKind::TimedOut, "no reply before the deadline")
+}
+
+pub(super) fn lost() -> Error {
+    Error::new(ErrorKind::Lost, "the request was lost: its responder or the database died; it may have run")
+}
+
+/// What an ending means for the caller; none for a part or a change of hands.
+pub(super) fn verdict(ended: Ended, destination: &str) -> Option<Result<Reply>> {
+    let text = || String::from_utf8_lossy(&ended.payload).into_owned();
+    let fail = |kind, message: String| Some(Err(Error::new(kind, message)));
+    match ended.status {
+        0 | 7 | 8 => Some(Ok(Reply {
+            id: ended.id,
+            payload: Payload::new(Content::of(i32::from(ended.content)), ended.payload),
+            headers: decode_headers(ended.headers.as_deref()),
+        })),
+        1 => Some(Err(
+            Error::new(ErrorKind::Remote, text()).with_code(ended.code.unwrap_or_else(|| "error".into()))
+        )),
+        2 => Some(Err(Error::new(ErrorKind::Remote, text()).with_code("unsupported"))),
+        3 => fail(ErrorKind::Cancelled, format!("the request to {destination} was cancelled")),
+        4 => Some(Err(timed_out())),
+        5 => Some(Err(lost())),
+        _ => None,
+    }
+}
+
+/// The tasks of the caller's half.
+#[derive(Clone)]
+struct Pumps {
+    listener: Arc<Listener>,
+    flights: Arc<Mutex<HashMap<i64, Flight>>>,
+    counters: Arc<Counters>,
+    wake: Arc<Notify>,
+}
+
+impl Pumps {
+    /// One write in flight: whatever queued up meanwhile goes into the next.
+    async fn write(self, mut queue: mpsc::Receiver<Outgoing>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while queue.recv_many(&mut batch, BATCH).await > 0 {
+            let Ok(link) = self.listener.link().await else { return };
+            for ring in Ring::BOTH {
+                let mut group: Vec<Outgoing> = Vec::new();
+                let mut bytes = 0;
+                for request in batch.extract_if(.., |r| r.ring == ring) {
+                    bytes += request.payload.len();
+                    group.push(request);
+                    if bytes > BATCH_BYTES {
+                        self.write_group(&link, ring, std::mem::take(&mut group)).await;
+                        bytes = 0;
+                    }
+                }
+                if !group.is_empty() {
+                    self.write_group(&link, ring, group).await;
+                }
+            }
+        }
+    }
+
+    async fn write_group(&self, link: &Arc<Link>, ring: Ring, group: Vec<Outgoing>) {
+        match wire::write(link, ring, &group).await {
+            Ok(ids) => self.written(link, &group, &ids),
+            // One bad request must not take its neighbours with it.
+            Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
+                for request in group {
+                    let one = std::slice::from_ref(&request);
+                    match wire::write(link, ring, one).await {
+                        Ok(ids) => self.written(link, one, &ids),
+                        Err(e) => self.failed(one, e),
+                    }
+                }
+            }
+            Err(e) => self.failed(&group, e),
+        }
+    }
+
+    fn written(&self, link: &Link, group: &[Outgoing], ids: &[i64]) {
+        self.counters.sent.fetch_add(group.len() as u64, Ordering::Relaxed);
+        let mut flights = lock(&self.flights);
+        for (request, id) in group.iter().zip(ids) {
+            if *id == 0 {
+                if let Some(f) = flights.remove(&request.corr) {
+                    let _ = f.done.send(Err(no_responder(&f.summary.destination)));
+                }
+            } else if request.flags & 8 != 0 && request.flags & 16 == 0 {
+                if let Some(f) = flights.remove(&request.corr) {
+                    let _ = f.done.send(Ok(Reply {
+                        id: *id,
+                        payload: Payload::default(),
+                        headers: Default::default(),
+                    }));
+                }
+            } else if let Some(f) = flights.get_mut(&request.corr) {
+                f.id = Some(*id);
+                f.summary.id = *id;
+            }
+        }
+        drop(flights);
+        for request in group {
+            self.listener.ring(request.lane & 63);
+        }
+        let _ = link;
+    }
+
+    /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply.
+    fn failed(&self, group: &[Outgoing], e: Error) {
+        if e.kind() == ErrorKind::Unreachable {
+            warn!(
+                requests = group.len(),
+                "connection lost while sending; waiting for what may have been sent"
+            );
+            return;
+        }
+        let mut flights = lock(&self.flights);
+        for request in group {
+            if let Some(f) = flights.remove(&request.corr) {
+                let again = Error::new(e.kind(), e.to_string());
+                let _ = f.done.send(Err(match e.code() {
+                    Some(code) => again.with_code(code),
+                    None => again,
+                }));
+            }
+        }
+    }
+
+    /// Reads this session's endings: when rung, after a reconnect, and once a second while calls are in flight.
+    async fn fetch(self) {
+        let mut seen: Option<(i32, u64, [String; 2])> = None;
+        loop {
+            let Ok(link) = self.listener.link().await else { return };
+            let bell = self.listener.door(64 + link.session);
+            if seen.as_ref().is_none_or(|(s, g, _)| *s != link.session || *g != link.generation) {
+                match self.begin(&link, seen.take()).await {
+                    Ok(s) => seen = Some(s),
+                    Err(e) => {
+                        debug!(error = %e, "cannot begin to fetch");
+                        let _ = timeout(Duration::from_millis(50), bell.notified()).await;
+                        continue;
+                    }
+                }
+            }
+            let rung = tokio::select! {
+                () = bell.notified() => true,
+                () = self.wake.notified() => true,
+                () = tokio::time::sleep(POLL) => false,
+            };
+            let rings = self.rings_in_flight();
+            let Some((_, _, since)) = seen.as_mut() else { continue };
+            for (ring, since) in Ring::BOTH.into_iter().zip(since.iter_mut()) {
+                if !rings.contains(&ring) && !(rung && ring == Ring::Ephemeral) {
+                    continue;
+                }
+                match wire::fetch(&link, ring, since).await {
+                    Ok((next, ended)) => {
+                        if !rung && !ended.is_empty() {
+                            self.counters.found_by_poll.fetch_add(ended.len() as u64, Ordering::Relaxed);
+                        }
+                        *since = next;
+                        ended.into_iter().for_each(|e| self.arrived(e));
+                    }
+                    Err(e) => debug!(error = %e, "cannot fetch"),
+                }
+            }
+        }
+    }
+
+    fn rings_in_flight(&self) -> Vec<Ring> {
+        let flights = lock(&self.flights);
+        Ring::BOTH.into_iter().filter(|r| flights.values().any(|f| f.ring == *r)).collect()
+    }
+
+    /// A new connection: of what is in flight, looks up by id what may have been missed.
+    async fn begin(
+        &self,
+        link: &Arc<Link>,
+        before: Option<(i32, u64, [String; 2])>,
+    ) -> Result<(i32, u64, [String; 2])> {
+        let now = wire::snapshot(link).await?;
+        let known: Vec<(i64, Option<i64>, Ring)> =
+            lock(&self.flights).iter().map(|(corr, f)| (*corr, f.id, f.ring)).collect();
+        let since = match before {
+            Some((session, _, since)) if session == link.session => since,
+            _ => [now.clone(), now],
+        };
+        for ring in Ring::BOTH {
+            let ids: Vec<i64> = known.iter().filter(|k| k.2 == ring).filter_map(|k| k.1).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let found = wire::outcome(link, ring, &ids).await?;
+            for (corr, id, _) in known.iter().filter(|k| k.2 == ring) {
+                let Some(id) = id else { continue };
+                let verdict = match found.iter().position(|(i, _)| i == id) {
+                    None => Some(Err(lost())),
+                    Some(_) => None,
+                };
+                if let Some(v) = verdict
+                    && let Some(f) = lock(&self.flights).remove(corr)
+                {
+                    let _ = f.done.send(v);
+                }
+            }
+            for (_, ended) in found {
+                if let Some(mut ended) = ended {
+                    ended.corr = known.iter().find(|k| k.1 == Some(ended.id)).map_or(0, |k| k.0);
+                    self.arrived(ended);
+                }
+            }
+        }
+        Ok((link.session, link.generation, since))
+    }
+
+    fn arrived(&self, ended: Ended) {
+        let mut flights = lock(&self.flights);
+        let Some(flight) = flights.get_mut(&ended.corr).filter(|f| f.id.is_none_or(|id| id == ended.id))
+        else {
+            drop(flights);
+            self.counters.unclaimed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if ended.part > 0 {
+            if let Some(parts) = &flight.parts
+                && ended.attempt >= flight.attempt
+            {
+                flight.attempt = ended.attempt;
+                let payload = Payload::new(Content::of(i32::from(ended.content)), ended.payload);
+                let _ = parts.try_send(Part { number: ended.part, attempt: ended.attempt, payload });
+            }
+            return;
+        }
+        let destination = flight.summary.destination.clone();
+        let corr = ended.corr;
+        if let Some(answer) = verdict(ended, &destination)
+            && let Some(flight) = flights.remove(&corr)
+        {
+            self.counters.replied.fetch_add(1, Ordering::Relaxed);
+            let _ = flight.done.send(answer);
+        }
+    }
+
+    /// Ends calls in the database, many at once; what a reply won is fetched.
+    async fn finish(self, mut queue: mpsc::UnboundedReceiver<(i64, i32)>) {
+        let mut batch = Vec::new();
+        while queue.recv_many(&mut batch, 4096).await > 0 {
+            let Ok(link) = self.listener.link().await else { return };
+            let asked: Vec<(i64, i32, Option<i64>, Ring)> = {
+                let flights = lock(&self.flights);
+                batch.drain(..).filter_map(|(c, s)| flights.get(&c).map(|f| (c, s, f.id, f.ring))).collect()
+            };
+            for ring in Ring::BOTH {
+                for status in [3, 4] {
+                    let group: Vec<(i64, i64)> = asked
+                        .iter()
+                        .filter(|a| a.1 == status && a.3 == ring)
+                        .filter_map(|a| a.2.map(|id| (a.0, id)))
+                        .collect();
+                    if !group.is_empty() {
+                        self.finish_group(&link, ring, status, &group).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn finish_group(&self, link: &Link, ring: Ring, status: i32, group: &[(i64, i64)]) {
+        let ids: Vec<i64> = group.iter().map(|g| g.1).collect();
+        let won = match wire::finish(link, ring, &ids, status).await {
+            Ok(won) => won,
+            Err(e) => {
+                debug!(error = %e, "cannot end requests");
+                return;
+            }
+        };
+        let won: std::collections::HashSet<i64> = won.into_iter().collect();
+        let mut flights = lock(&self.flights);
+        for (corr, id) in group {
+            if won.contains(id)
+                && let Some(f) = flights.remove(corr)
+            {
+                let outcome = if status == 3 {
+                    Error::new(
+                        ErrorKind::Cancelled,
+                        format!("the request to {} was cancelled", f.summary.destination),
+                    )
+                } else {
+                    timed_out()
+                };
+                let _ = f.done.send(Err(outcome));
+            }
+        }
+        drop(flights);
+        if won.len() < group.len() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+pub(super) fn no_responder(destination: &str) -> Error {
+    Error::new(ErrorKind::NoResponder, format!("nobody serves \"{destination}\"")).with_code("TL012")
+}

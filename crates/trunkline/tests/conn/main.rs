@@ -1,0 +1,11 @@
+//! Connection settings, TLS, sessions, poolers and the pool, against a private PostgreSQL of this machine.
+//!
+//! Needs the server's programs (`PG_BINDIR`, or the newest under `/usr/lib/postgresql`), `openssl` and `pgbouncer`.
+
+mod files;
+mod parse;
+mod pool;
+mod pooler;
+mod server;
+mod session;
+mod tls;

@@ -1,0 +1,110 @@
+//! Through a real pgbouncer.
+
+use super::server::{Server, free_port, guarded, info, open, own_dir, shared, text, until, write};
+use std::{path::Path, process::Child};
+use trunkline::{
+    ErrorKind,
+    connect::{Pool, PoolOptions, Purpose},
+    conninfo::ConnInfo,
+};
+
+struct Bouncer {
+    port: u16,
+    _keeper: Child,
+}
+
+impl Bouncer {
+    async fn start(server: &Server, mode: &str, more: &str) -> Self {
+        let (dir, port) = (own_dir(), free_port());
+        let ini = format!(
+            "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n\
+             unix_socket_dir=\nauth_type=any\npool_mode={mode}\ndefault_pool_size=2\n{more}\n",
+            server.dir.display(),
+            server.port
+        );
+        let file = dir.join("pgbouncer.ini");
+        write(&file, &ini);
+        let program =
+            ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(Path::new).into_iter().find(|p| p.exists());
+        let keeper = guarded(&dir, program.expect("pgbouncer is not installed"), &[file.to_str().unwrap()]);
+        until("pgbouncer listens", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+        Self { port, _keeper: keeper }
+    }
+
+    fn info(&self, more: &str) -> ConnInfo {
+        info(&format!("host=127.0.0.1 port={} user=postgres dbname=postgres {more}", self.port))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_refuses_options_is_used_without_and_recognised() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    // An idle pool gives the same backend each time; the key tells nevertheless.
+    for _ in 0..20 {
+        let session = bouncer.info("").connect(Purpose::Work).await.unwrap();
+        assert!(session.server.pooled && !session.server.settings_applied && !session.may_prepare);
+        tokio::spawn(session.driver);
+        assert_eq!(
+            text(&session.client, "select pg_backend_pid()").await,
+            session.server.backend_pid.to_string()
+        );
+    }
+    assert!(!open(&server.tcp("")).await.1.pooled);
+    let theirs = bouncer.info("options='-c search_path=x'").connect(Purpose::Work).await.unwrap_err();
+    assert_eq!(theirs.kind(), ErrorKind::Unsupported);
+    assert!(theirs.to_string().contains("`options`"), "{theirs}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_drops_options_is_recognised_too() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "ignore_startup_parameters=options").await;
+    let (_, facts) = open(&bouncer.info("")).await;
+    assert!(facts.pooled && !facts.settings_applied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_in_session_mode_counts_as_one() {
+    let bouncer = Bouncer::start(shared(), "session", "").await;
+    assert!(open(&bouncer.info("")).await.1.pooled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connecting_leaves_nothing_behind_in_the_shared_backend() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    server.sql("create database behind_pooler");
+    for _ in 0..5 {
+        let (client, _) = open(&bouncer.info("dbname=behind_pooler")).await;
+        for name in ["lock_timeout", "statement_timeout", "idle_session_timeout"] {
+            assert_eq!(text(&client, &format!("show {name}")).await, "0");
+        }
+        assert_eq!(text(&client, "select count(*) from pg_prepared_statements").await, "0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pool_works_and_cancels_through_a_pooler() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    server.sql("create database pool_behind_pooler");
+    let pool = Pool::new(bouncer.info("dbname=pool_behind_pooler"), PoolOptions::default()).unwrap();
+    let busy = || async {
+        let sql =
+            "select count(*) from pg_stat_activity where datname = 'pool_behind_pooler' and state <> 'idle'";
+        server.sql(sql)
+    };
+    for _ in 0..5 {
+        let work = pool.transaction(async |tx| Ok(tx.batch_execute("select pg_sleep(600)").await?));
+        tokio::select! {
+            done = work => panic!("{done:?}"),
+            () = until("it runs", || async { busy().await == "1" }) => {}
+        }
+        until("nothing runs", || async { busy().await == "0" }).await;
+    }
+    pool.transaction(async |tx| Ok(tx.batch_execute("create table t (n int)").await?)).await.unwrap();
+}

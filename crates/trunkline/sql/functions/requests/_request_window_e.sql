@@ -17,7 +17,7 @@ declare
     v_past bigint := coalesce(pos_id, 0);
     v_xid  xid8 := greatest(pg_snapshot_xmax(lo), v_pos);
     v_id   bigint := case when v_pos = v_xid then v_past else 0 end;
-    v_late xid8[] := array(select pg_snapshot_xip(lo));
+    v_late xid8[] := array(select x from pg_snapshot_xip(lo) x where x >= v_pos);
 begin
     if v_late <> '{}' then
         select array_agg(q.id), array_agg(1), array_agg(q.caller), array_agg(q.corr), array_agg(q.flags),
@@ -26,15 +26,19 @@ begin
                true
           into v
           from (select * from (
-                 (select r.* from trunkline.request_e0 r
-                  where r.lane = _request_window_e.lane and r.xid = any (v_late) and (r.xid, r.id) > (v_pos, v_past)
+                 (select r.* from unnest(v_late) l(xid)
+                   cross join lateral (select * from trunkline.request_e0 r
+                                        where r.lane = _request_window_e.lane and r.xid = l.xid offset 0) r
+                  where not (r.xid = v_pos and r.id <= v_past)
                     and (hi is null or pg_visible_in_snapshot(r.xid, hi)) and r.expires_at > v_now and r.xid <> v_own
                     and (v_keep or r.caller = 0 or (select 1 from trunkline.session s where s.id = r.caller) is not null)
                     and (select 1 from trunkline.ending_e0 e where e.id = r.id limit 1) is null
                   order by r.xid, r.id limit max)
                  union all
-                 (select r.* from trunkline.request_e1 r
-                  where r.lane = _request_window_e.lane and r.xid = any (v_late) and (r.xid, r.id) > (v_pos, v_past)
+                 (select r.* from unnest(v_late) l(xid)
+                   cross join lateral (select * from trunkline.request_e1 r
+                                        where r.lane = _request_window_e.lane and r.xid = l.xid offset 0) r
+                  where not (r.xid = v_pos and r.id <= v_past)
                     and (hi is null or pg_visible_in_snapshot(r.xid, hi)) and r.expires_at > v_now and r.xid <> v_own
                     and (v_keep or r.caller = 0 or (select 1 from trunkline.session s where s.id = r.caller) is not null)
                     and (select 1 from trunkline.ending_e1 e where e.id = r.id limit 1) is null

@@ -43,7 +43,7 @@ fn a_text_leads_where_psql_would_go() {
         ("host=a host=b user=''", "postgresql://ann@b:5432/ann?sslmode=prefer"),
         ("host=a,b port=1,2 sslmode=disable", "postgresql://ann@a:1,b:2/ann?sslmode=disable"),
         ("hostaddr=10.0.0.1", "postgresql://ann@10.0.0.1:5432/ann?sslmode=prefer"),
-        ("sslrootcert=system host=h", "postgresql://ann@h:5432/ann?sslmode=verify-full"),
+        ("sslrootcert=system host=h", "postgresql://ann@h:5432/ann?sslmode=verify-full&sslrootcert=system"),
     ];
     for (text, url) in table {
         assert_eq!(parse(text).display_url(), url, "{text}");

@@ -117,6 +117,24 @@ async fn weak_modes_fall_back_in_their_own_direction() {
     }
 }
 
+/// Only PostgreSQL 17 and later can answer; older ones must give an error and not a hang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_handshake_can_begin_at_once() {
+    let server = shared();
+    let version: u32 = server.sql("show server_version_num").parse().unwrap();
+    let settings = "dbname=postgres sslmode=verify-full sslrootcert=DIR/ca.crt sslnegotiation=direct";
+    match attempt(server, settings).await {
+        Ok(tls) => assert_eq!((tls.as_str(), version >= 170_000), ("TLSv1.3", true)),
+        Err(e) => assert!(version < 170_000, "{e}"),
+    }
+    if version >= 170_000 {
+        let session =
+            server.tcp("sslmode=require sslnegotiation=direct").connect(Purpose::Work).await.unwrap();
+        tokio::spawn(session.driver);
+        session.canceller.cancel().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passwords_are_bound_to_the_channel() {
     let server = shared();

@@ -146,3 +146,19 @@ async fn work_cut_off_anywhere_leaves_nothing_behind() {
     both.await.unwrap();
     assert!(sessions(server, "cut", "true") <= 2);
 }
+
+/// A statement that takes several cancel requests to end keeps its slot until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_being_cancelled_still_counts() {
+    let server = shared();
+    let pool = pool(server, "stubborn", PoolOptions { max_size: 1, ..PoolOptions::default() });
+    let stubborn = "do $$ begin for i in 1..6 loop begin perform pg_sleep(600); \
+        exception when query_canceled then null; end; end loop; end $$";
+    tokio::select! {
+        done = pool.with(async |c| Ok(c.batch_execute(stubborn).await?)) => panic!("{done:?}"),
+        () = until("it runs", || async { sessions(server, "stubborn", "state = 'active'") == 1 }) => {}
+    }
+    let active =
+        "select count(*) from pg_stat_activity where application_name = 'stubborn' and state = 'active'";
+    assert_eq!(pool.with(async |c| Ok(text(c, active).await)).await.unwrap(), "1");
+}

@@ -13,7 +13,7 @@ async fn defaults_of_the_role_do_not_reach_our_sessions() {
     for set in ["statement_timeout='1ms'", "idle_session_timeout='1ms'", "lock_timeout='1h'", "jit=on"] {
         server.sql(&format!("alter role hurried set {set}"));
     }
-    if server.sql("show server_version_num") .as_str() >= "170000" {
+    if server.sql("show server_version_num").as_str() >= "170000" {
         server.sql("alter role hurried set transaction_timeout='1h'");
     }
     let (client, facts) = open(&server.tcp("user=hurried").with_program("test")).await;

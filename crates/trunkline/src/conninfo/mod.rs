@@ -243,7 +243,14 @@ impl ConnInfo {
         };
         let hosts: Vec<String> = self.endpoints.iter().map(host).collect();
         let (user, db) = (text::encode(&self.user), text::encode(&self.dbname));
-        format!("postgresql://{user}@{}/{db}?sslmode={}", hosts.join(","), self.tls.mode.as_str())
+        let roots = match (self.tls.mode, &self.tls.roots) {
+            (SslMode::VerifyCa | SslMode::VerifyFull, Roots::System) => "&sslrootcert=system".to_owned(),
+            (SslMode::VerifyCa | SslMode::VerifyFull, Roots::File(f)) => {
+                format!("&sslrootcert={}", text::encode(&f.to_string_lossy()))
+            }
+            _ => String::new(),
+        };
+        format!("postgresql://{user}@{}/{db}?sslmode={}{roots}", hosts.join(","), self.tls.mode.as_str())
     }
 }
 

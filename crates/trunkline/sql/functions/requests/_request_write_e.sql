@@ -9,20 +9,23 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 declare
     v_now    timestamptz := clock_timestamp();
-    v_role   text := trunkline._role();
+    v_role   text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     v_bits   bigint := case right('request_e', 1) when 'd' then 2 else 0 end;     -- of every id: ring and segment
     v_seg    smallint;
     v_ids    bigint[];
     v_absent int[] := '{}';
     v_lane   int;
     v_last   int;
+    v_size   int := (select max(octet_length(p)) from unnest(payloads) p);
 begin
-    perform trunkline._request_check_sizes(lanes, payloads);
-    for v_i in 1 .. cardinality(lanes) loop
-        if flags[v_i] & 32 <> 0 and lanes[v_i] is distinct from v_last then
-            v_last := lanes[v_i];
-            if not trunkline._request_present(v_last) then
-                v_absent := v_absent || v_last;
+    foreach v_lane in array lanes loop
+        if v_lane is distinct from v_last then
+            v_last := v_lane;
+            if not exists (select from trunkline.request_channel c where c.id = v_lane and c.max_bytes >= v_size) then
+                perform trunkline._request_check_sizes(lanes, payloads);
+            end if;
+            if not trunkline._request_present(v_lane) then
+                v_absent := v_absent || v_lane;
             end if;
         end if;
     end loop;

@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM for commands that run until told otherwise: the first drains, the second ends at once.
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    exit::{self, Failure, Result},
+    out,
+};
+
+/// Turns true at the first SIGINT or SIGTERM. At the second the process ends.
+pub(crate) fn drain() -> Result<watch::Receiver<bool>> {
+    let failed = |e| Failure::io("cannot watch signals", e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (tx, rx) = watch::channel(false);
+    tokio::spawn(async move {
+        for round in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if round == 0 {
+                out::talk("trunkline: stopping; once more to stop at once");
+                tx.send_replace(true);
+            }
+        }
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    });
+    Ok(rx)
+}
+
+/// Completes when it is time to stop.
+pub(crate) async fn stopped(stop: &watch::Receiver<bool>) {
+    let _ = stop.clone().wait_for(|s| *s).await;
+}

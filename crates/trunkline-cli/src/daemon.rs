@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
-use trunkline::{Trunkline, conninfo::ConnInfo, connect::Purpose};
+use trunkline::{Trunkline, connect::Purpose, conninfo::ConnInfo};
 
 use crate::{
     exit::Result,

@@ -27,9 +27,13 @@ pub(crate) fn start(cli: &Cli) {
     let foreign = if cli.global.verbose > 2 { LevelFilter::DEBUG } else { LevelFilter::WARN.min(level) };
     let wanted = Targets::new().with_target("trunkline", level).with_default(foreign);
     let layer = match cli.command.log_format() {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+        LogFormat::Json => {
+            crate::out::talk_into_log();
+            fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
+        }
         LogFormat::Text => {
-            let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let color =
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             fmt::layer().with_target(false).with_ansi(color).with_writer(io::stderr).boxed()
         }
     };

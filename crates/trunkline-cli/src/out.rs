@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use comfy_table::{Table, presets};
@@ -82,18 +83,28 @@ impl Out {
         self.line(&table.to_string())
     }
 
-    /// Writes one object: a line for each field.
-    pub(crate) fn object(self, value: &Value) -> Result<()> {
+    /// Writes one object: a line for each of these fields.
+    pub(crate) fn object(self, fields: &[&str], value: &Value) -> Result<()> {
         if self.json {
             return self.json(value);
         }
-        let fields = value.as_object().into_iter().flatten();
-        fields.into_iter().try_for_each(|(name, v)| self.line(&format!("{name}\t{}", cell(v))))
+        fields.iter().try_for_each(|name| self.line(&format!("{name}\t{}", cell(&value[*name]))))
     }
+}
+
+/// Whether talk goes into the log, so that stderr holds nothing but log lines.
+static INTO_LOG: AtomicBool = AtomicBool::new(false);
+
+/// From now on talk goes into the log.
+pub(crate) fn talk_into_log() {
+    INTO_LOG.store(true, Ordering::Relaxed);
 }
 
 /// Says something to whoever runs the command; never fails.
 pub(crate) fn talk(text: &str) {
+    if INTO_LOG.load(Ordering::Relaxed) {
+        return tracing::warn!("{}", text.trim_start_matches("trunkline: "));
+    }
     let text = escaped(text, false);
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -5,13 +5,10 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
-    exit::{self, Failure, Result},
-    out,
-};
+use crate::exit::{self, Failure, Result};
 
-/// Turns true at the first SIGINT or SIGTERM. At the second the process ends.
-pub(crate) fn drain() -> Result<watch::Receiver<bool>> {
+/// Turns true at the first SIGINT or SIGTERM. At the second `now` runs and the process ends.
+pub(crate) fn drain(now: fn()) -> Result<watch::Receiver<bool>> {
     let failed = |e| Failure::io("cannot watch signals", e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -23,10 +20,11 @@ pub(crate) fn drain() -> Result<watch::Receiver<bool>> {
                 _ = terminate.recv() => {}
             }
             if round == 0 {
-                out::talk("trunkline: stopping; once more to stop at once");
+                tracing::info!("stopping; once more to stop at once");
                 tx.send_replace(true);
             }
         }
+        now();
         std::process::exit(i32::from(exit::INTERRUPTED));
     });
     Ok(rx)

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use trunkline::{
     ErrorKind, Trunkline,
-    conninfo::{ConnInfo, Env},
     connect::Purpose,
+    conninfo::{ConnInfo, Env},
     schema,
 };
 use trunkline_embedded::{Fetch, Server, Settings};
@@ -50,7 +50,9 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
         (Some(url), _) => {
             if has_password(&url) {
-                out::talk("trunkline: others can read the password in the arguments; use PGPASSFILE or the environment");
+                out::talk(
+                    "trunkline: others can read the password in the arguments; use PGPASSFILE or the environment",
+                );
             }
             (url, "")
         }

@@ -122,13 +122,17 @@ async fn status(global: &Global, out: Out) -> Result<u8> {
         Status::Running { pid } => ("running", Some(pid), OK),
         _ => ("unknown", None, UNREACHABLE),
     };
-    out.object(&json!({
-        "state": word,
-        "pid": pid,
-        "url": server.as_ref().map(Server::url),
-        "data_dir": server.as_ref().map(Server::data_dir),
-        "log": server.as_ref().map(Server::log),
-    }))?;
+    let fields = ["state", "pid", "url", "data_dir", "log"];
+    out.object(
+        &fields,
+        &json!({
+            "state": word,
+            "pid": pid,
+            "url": server.as_ref().map(Server::url),
+            "data_dir": server.as_ref().map(Server::data_dir),
+            "log": server.as_ref().map(Server::log),
+        }),
+    )?;
     Ok(code)
 }
 

@@ -46,7 +46,10 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Check => {
             let plain = database.plain(Purpose::Work).await?;
             let version = schema::check(&plain.client).await?;
-            out.object(&json!({ "version": version, "program": schema::version() }))?;
+            out.object(
+                &["version", "program"],
+                &json!({ "version": version, "program": schema::version() }),
+            )?;
             Ok(OK)
         }
         Command::Repair => {
@@ -54,7 +57,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
             present(&plain).await?;
             let row = plain.client.query_typed("select trunkline.schema_repair()", &[]).await?;
             let epoch: i32 = row.first().map_or(Ok(0), |r| r.try_get(0))?;
-            out.object(&json!({ "epoch": epoch }))?;
+            out.object(&["epoch"], &json!({ "epoch": epoch }))?;
             Ok(OK)
         }
         Command::Uninstall => uninstall(global, &database).await,
@@ -65,7 +68,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
 async fn install(database: &Database, out: Out) -> Result<u8> {
     let mut plain = database.plain(Purpose::Install).await?;
     let done = schema::install(&mut plain.client).await?;
-    out.object(&json!({ "from": done.from, "to": done.to }))?;
+    out.object(&["from", "to"], &json!({ "from": done.from, "to": done.to }))?;
     Ok(OK)
 }
 

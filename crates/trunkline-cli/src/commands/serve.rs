@@ -36,7 +36,7 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
-    let stop = signals::drain()?;
+    let stop = signals::drain(|| {})?;
     let database = source::choose(global).await?;
     if args.install {
         source::install(&database).await?;

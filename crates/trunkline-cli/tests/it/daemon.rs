@@ -3,7 +3,10 @@
 use nix::sys::signal::Signal;
 use trunkline_embedded::Mode;
 
-use crate::{Running, code, database, empty_database, ok, run, server, sql, start, stderr, stdout, temporary, trunkline};
+use crate::{
+    Running, code, database, empty_database, ok, run, server, sql, start, stderr, stdout, temporary,
+    trunkline,
+};
 
 fn daemon(url: &str, args: &[&str]) -> Running {
     let mut command = trunkline(&["serve"]);
@@ -45,7 +48,11 @@ fn two_run_side_by_side_and_end_when_told() {
         one.wait_for("stopped");
         assert_eq!(one.end().0, 0);
     }
-    assert_eq!(sql(&url, "select count(*) from trunkline.session").as_deref(), Some("0"), "they left in order");
+    assert_eq!(
+        sql(&url, "select count(*) from trunkline.session").as_deref(),
+        Some("0"),
+        "they left in order"
+    );
 }
 
 #[test]

@@ -72,9 +72,16 @@ fn server() -> &'static Server {
             let dir = temporary().keep();
             let server = start(&dir.join("pg"));
             let pid = server.pid();
-            let end = format!("read x; kill -INT {pid}; while kill -0 {pid}; do sleep 0.1; done; rm -rf \"$0\"");
+            let end =
+                format!("read x; kill -INT {pid}; while kill -0 {pid}; do sleep 0.1; done; rm -rf \"$0\"");
             let mut keeper = Command::new("sh");
-            keeper.arg("-c").arg(end).arg(&dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            keeper
+                .arg("-c")
+                .arg(end)
+                .arg(&dir)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             let stdin = keeper.spawn().unwrap().stdin;
             (server, stdin)
         })
@@ -112,7 +119,8 @@ fn database() -> String {
 /// The first column of the first row, as text; nothing when there is none.
 #[track_caller]
 fn sql(url: &str, statement: &str) -> Option<String> {
-    let psql = Command::new("psql").args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).output().unwrap();
+    let psql =
+        Command::new("psql").args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, url]).output().unwrap();
     assert!(psql.status.success(), "{statement}: {}", stderr(&psql));
     stdout(&psql).lines().next().map(str::to_owned)
 }

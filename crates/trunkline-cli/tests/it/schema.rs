@@ -59,7 +59,10 @@ fn the_printed_script_is_the_installation() {
 #[test]
 fn a_role_without_rights_gets_its_own_code() {
     let url = empty_database();
-    sql(&url, "do $$ begin create role nobody_special login; exception when duplicate_object then null; end $$");
+    sql(
+        &url,
+        "do $$ begin create role nobody_special login; exception when duplicate_object then null; end $$",
+    );
     let theirs = url.replace("user=postgres", "user=nobody_special");
     assert_ne!(theirs, url);
     let refused = run(&theirs, &["schema", "install"]);

@@ -88,8 +88,7 @@ fn a_password_is_never_shown() {
 #[test]
 fn a_reader_that_goes_away_is_success() {
     for args in [&["schema", "print"][..], &["--help"], &["man"], &["completions", "bash"]] {
-        let mut child =
-            trunkline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = trunkline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         // The reader keeps a buffer; the pipe closes when it is dropped.
         BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -103,9 +102,8 @@ fn a_reader_that_goes_away_is_success() {
 fn the_private_server_starts_by_itself_and_stops() {
     let dir = temporary();
     let data = dir.path().join("pg");
-    let with = |args: &[&str]| {
-        trunkline(&["--no-fetch", "--data-dir"]).arg(&data).args(args).output().unwrap()
-    };
+    let with =
+        |args: &[&str]| trunkline(&["--no-fetch", "--data-dir"]).arg(&data).args(args).output().unwrap();
     assert_eq!(code(&with(&["db", "status"])), 4);
     let listed = with(&["requests", "responders"]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));

@@ -25,7 +25,7 @@ pub(crate) struct Asking {
     pub(super) channel: String,
 
     /// The payload: itself, @file, or - for stdin; @@ begins one with an @
-    #[arg(value_name = "PAYLOAD", allow_hyphen_values = true)]
+    #[arg(value_name = "PAYLOAD", allow_negative_numbers = true)]
     pub(super) payload: Option<String>,
 
     /// The type of the request

@@ -4,7 +4,12 @@
 //! that status as code and the end of stderr as text. Guarantee: the command and what it started is killed when the
 //! request ends before it does, because dropping the future kills its process group.
 
-use std::{io, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    io,
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use nix::{
     sys::signal::{Signal, killpg},
@@ -21,23 +26,55 @@ use crate::input::{self, LIMIT};
 /// How much of stderr goes into a remote error.
 const TAIL: usize = 4 << 10;
 
+/// The process groups of the commands under way.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
 /// Kills the group of a command that has not ended when this is dropped.
-struct Group(Option<Pid>);
+struct Group(Option<i32>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        groups().extend(id);
+        Self(id)
+    }
+
+    /// It ended by itself; its number may be used again from now on.
+    fn ended(mut self) {
+        if let Some(id) = self.0.take() {
+            groups().remove(&id);
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(pid) = self.0.take() {
-            // It may have ended just now.
-            let _ = killpg(pid, Signal::SIGKILL);
+        if let Some(id) = self.0.take() {
+            groups().remove(&id);
+            kill(id);
         }
     }
+}
+
+/// Kills every command under way, because this process ends now.
+pub(super) fn kill_all() {
+    groups().iter().for_each(|id| kill(*id));
+}
+
+fn kill(group: i32) {
+    // It may have ended just now.
+    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+}
+
+fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the command for one request.
 pub(super) async fn run(command: &str, request: Request) -> Result<Payload, Failure> {
     let failed = |e: io::Error| Failure::new("exec", format!("cannot run the command: {e}"));
     let mut child = start(command, &request).map_err(failed)?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
@@ -51,7 +88,7 @@ pub(super) async fn run(command: &str, request: Request) -> Result<Payload, Fail
         return Err(Failure::new("too large", format!("the command's output is larger than {LIMIT} bytes")));
     }
     let status = child.wait().await.map_err(failed)?;
-    group.0 = None;
+    group.ended();
     if status.success() {
         return input::typed(output, false).map_err(|e| Failure::new("exec", e.to_string()));
     }

@@ -20,7 +20,7 @@ pub(crate) struct GatherArgs {
     channel: String,
 
     /// The payload: itself, @file, or - for stdin
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     payload: Option<String>,
 
     /// End after this many outcomes

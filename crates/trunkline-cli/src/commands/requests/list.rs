@@ -47,17 +47,8 @@ pub(crate) struct CancelArgs {
 
 pub(crate) async fn ls(global: &Global, args: LsArgs) -> Result<u8> {
     let rows = query(global, LIST, &[(&args.channel, Type::TEXT), (&args.limit, Type::INT4)]).await?;
-    let fields = [
-        "id",
-        "destination",
-        "type",
-        "state",
-        "sent_at",
-        "expires_at",
-        "bytes",
-        "attempt",
-        "responder",
-    ];
+    let fields =
+        ["id", "destination", "type", "state", "sent_at", "expires_at", "bytes", "attempt", "responder"];
     Out::new(global.json, false).rows(&fields, &rows)?;
     Ok(OK)
 }
@@ -65,7 +56,29 @@ pub(crate) async fn ls(global: &Global, args: LsArgs) -> Result<u8> {
 pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
     let rows = query(global, SHOW, &[(&args.id, Type::INT8), (&args.payload, Type::BOOL)]).await?;
     let row = rows.first().ok_or_else(|| Failure::NotFound(format!("no request {}", args.id)))?;
-    Out::new(global.json, false).object(row)?;
+    let mut fields = vec![
+        "id",
+        "destination",
+        "type",
+        "state",
+        "code",
+        "sent_at",
+        "expires_at",
+        "ended_at",
+        "role",
+        "responder",
+        "attempt",
+        "durable",
+        "one_way",
+        "idempotent",
+        "headers",
+        "bytes",
+        "reply_bytes",
+    ];
+    if args.payload {
+        fields.extend(["payload", "reply"]);
+    }
+    Out::new(global.json, false).object(&fields, row)?;
     Ok(OK)
 }
 
@@ -76,7 +89,8 @@ pub(crate) async fn cancel(global: &Global, args: CancelArgs) -> Result<u8> {
         let text = format!("request {} had ended before", args.id);
         return Err(trunkline::Error::new(trunkline::ErrorKind::Stale, text).into());
     }
-    Out::new(global.json, false).object(&json!({ "id": args.id, "cancelled": true }))?;
+    Out::new(global.json, false)
+        .object(&["id", "cancelled"], &json!({ "id": args.id, "cancelled": true }))?;
     Ok(OK)
 }
 

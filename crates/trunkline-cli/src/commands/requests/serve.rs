@@ -11,15 +11,16 @@ use std::{
 };
 
 use clap::{ArgGroup, Args};
+use futures_util::future::join_all;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, sleep},
 };
 use tracing::{debug, info, warn};
 use trunkline::{
     Trunkline,
     connect::Purpose,
-    requests::{Failure, Payload, Request, Serve},
+    requests::{Failure, Payload, Request, Serve, Serving},
 };
 
 use super::exec;
@@ -69,28 +70,33 @@ struct Answering {
     count: Option<u64>,
     answered: AtomicU64,
     enough: watch::Sender<bool>,
+    /// The channel and our own address together.
+    slots: Semaphore,
 }
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
-    let stop = signals::drain()?;
+    let stop = signals::drain(exec::kill_all)?;
     let database = source::choose(global).await?;
     let trunkline = database.trunkline().await?;
     let (enough, reached) = watch::channel(false);
+    let concurrency = usize::from(args.concurrency);
     let answering = Arc::new(Answering {
         exec: args.exec,
         count: args.count,
         answered: AtomicU64::new(0),
         enough,
+        slots: Semaphore::new(concurrency),
     });
-    let mut options = Serve::channel(&args.channel).concurrency(usize::from(args.concurrency));
-    if !args.types.is_empty() {
-        options = options.types(args.types);
-    }
-    let handler = answering.clone();
-    let serving = trunkline.requests().serve(options, move |request| {
-        let answering = handler.clone();
-        async move { answering.answer(request).await }
-    });
+    let serve = |options: Serve| {
+        let (options, handler) = (options.concurrency(concurrency), answering.clone());
+        let options = if args.types.is_empty() { options } else { options.types(args.types.clone()) };
+        trunkline.requests().serve(options, move |request| {
+            let answering = handler.clone();
+            async move { answering.answer(request).await }
+        })
+    };
+    // `gather` and calls to `@address` reach a responder by its own address.
+    let serving = [serve(Serve::channel(&args.channel)), serve(Serve::own_address())];
     tokio::select! {
         () = announce(&database, &trunkline, &args.channel) => {}
         () = signals::stopped(&stop) => {}
@@ -100,7 +106,7 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
         () = signals::stopped(&stop) => {}
         () = signals::stopped(&reached) => {}
     }
-    serving.stop().await;
+    join_all(serving.map(Serving::stop)).await;
     info!(answered = answering.answered.load(Ordering::Relaxed), "stopped");
     trunkline.close().await;
     Ok(OK)
@@ -108,6 +114,7 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
 
 impl Answering {
     async fn answer(&self, request: Request) -> Result<Payload, Failure> {
+        let _slot = self.slots.acquire().await;
         let (id, kind, since) = (request.id, request.kind.clone(), Instant::now());
         let answer = match &self.exec {
             Some(command) => exec::run(command, request).await,

@@ -2,6 +2,8 @@
 //!
 //! Nothing sleeps blindly: tests wait for a line of output, a file that a handler wrote, or a state of the database.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod daemon;
 mod requests;
 mod schema;

@@ -24,8 +24,6 @@ use crate::{
 };
 
 const BEAT: Duration = Duration::from_secs(1);
-/// How often databases are looked for.
-const LOOK: Duration = Duration::from_secs(60);
 /// The longest pause between two tries to connect.
 const LONGEST: Duration = Duration::from_secs(10);
 /// How long a round may take before it is reported; it goes on.
@@ -86,8 +84,8 @@ async fn connect(info: &ConnInfo, stop: &Stop) -> Option<Trunkline> {
     }
 }
 
-/// Serves every database of the server that has the schema, and looks for new ones every minute.
-pub(crate) async fn keep_all(database: Database, stop: Stop) {
+/// Serves every database of the server that has the schema, and looks for new ones every now and then.
+pub(crate) async fn keep_all(database: Database, often: Duration, stop: Stop) {
     let mut served: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)> = HashMap::new();
     let mut trouble = Trouble::default();
     while !*stop.borrow() {
@@ -105,7 +103,7 @@ pub(crate) async fn keep_all(database: Database, stop: Stop) {
             Err(e) => trouble.tell("", &e.to_string()),
         }
         served.retain(|_, (_, task)| !task.is_finished());
-        let pause = if trouble.text.is_some() { LONGEST } else { LOOK };
+        let pause = if trouble.text.is_some() { LONGEST.min(often) } else { often };
         tokio::select! {
             () = sleep(jittered(pause)) => {}
             () = stopped(&stop) => {}

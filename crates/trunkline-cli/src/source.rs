@@ -24,8 +24,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) info: ConnInfo,
-    /// It belongs to the private server.
-    pub(crate) private: bool,
 }
 
 /// A plain connection, for single statements; it ends when dropped.
@@ -60,15 +58,12 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (None, None) if set("PGHOST").is_some() => (String::new(), "PGHOST"),
         (None, None) if set("PGSERVICE").is_some() => (String::new(), "PGSERVICE"),
         (None, None) => {
-            let server = start_private(global).await?;
-            let info = read(&server.url())?;
-            let database = Database { info, private: true };
+            let (_, database) = start_private(global).await?;
             tell(global, &database, "the private PostgreSQL");
-            install(&database).await?;
             return Ok(database);
         }
     };
-    let database = Database { info: read(&text)?, private: false };
+    let database = Database { info: read(&text)? };
     for warning in database.info.warnings() {
         tracing::warn!("{warning}");
     }
@@ -89,17 +84,20 @@ pub(crate) fn private(global: &Global) -> Settings {
     })
 }
 
-/// Starts or adopts the private server.
-pub(crate) async fn start_private(global: &Global) -> Result<Server> {
+/// Starts or adopts the private server, with the schema in its database.
+pub(crate) async fn start_private(global: &Global) -> Result<(Server, Database)> {
     let (settings, quiet) = (private(global), global.quiet);
-    blocking(move || {
+    let server = blocking(move || {
         Server::start(&settings, &mut |line| {
             if !quiet {
                 out::talk(&format!("trunkline: {line}"));
             }
         })
     })
-    .await
+    .await?;
+    let database = Database { info: read(&server.url())? };
+    install(&database).await?;
+    Ok((server, database))
 }
 
 /// Runs what blocks outside of the async threads.
@@ -146,7 +144,7 @@ pub(crate) async fn install(database: &Database) -> Result<()> {
 impl Database {
     /// Another database of the same server.
     pub(crate) fn named(&self, name: &str) -> Self {
-        Self { info: self.info.clone().with_database(name), private: self.private }
+        Self { info: self.info.clone().with_database(name) }
     }
 
     /// One plain connection.

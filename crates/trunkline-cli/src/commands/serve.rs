@@ -1,8 +1,11 @@
 //! `trunkline serve`: the daemon, for one database or for all of a server.
 
+use std::time::Duration;
+
 use clap::Args;
 use sd_notify::NotifyState;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use trunkline::{Error, ErrorKind, Trunkline};
 
@@ -10,6 +13,7 @@ use crate::{
     args::{Global, LogFormat},
     daemon,
     exit::{Failure, OK, Result},
+    input,
     out::Out,
     signals,
     source::{self, Database},
@@ -18,9 +22,13 @@ use crate::{
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Serve every database of the server that has the schema; look for new ones every minute
+    /// Serve every database of the server that has the schema, also those to come
     #[arg(long)]
     all_databases: bool,
+
+    /// How often new databases are looked for
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = input::duration, requires = "all_databases")]
+    look: Duration,
 
     /// Do one round, print what was done as JSON, and end
     #[arg(long)]
@@ -45,9 +53,9 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
         return once(&database, &args).await;
     }
     if args.all_databases {
-        notify(NotifyState::Ready);
+        ready(&stop);
         info!(server = database.info.display_url(), "looking for databases with a trunkline schema");
-        daemon::keep_all(database, stop.clone()).await;
+        daemon::keep_all(database, args.look, stop.clone()).await;
     } else {
         let first = match Trunkline::with(database.info.clone()).await {
             Ok(handle) => Some(handle),
@@ -57,10 +65,9 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
                 None
             }
         };
-        notify(NotifyState::Ready);
+        ready(&stop);
         daemon::keep(database.info, first, stop.clone()).await;
     }
-    notify(NotifyState::Stopping);
     Ok(OK)
 }
 
@@ -98,6 +105,16 @@ async fn round(database: &Database) -> Result<Value> {
     let plain = database.checked().await?;
     let rows = plain.client.query_typed("select trunkline.maintain()", &[]).await?;
     Ok(rows.first().map_or(Ok(Value::Null), |r| r.try_get(0))?)
+}
+
+/// Tells systemd that we are here, and when we begin to leave.
+fn ready(stop: &watch::Receiver<bool>) {
+    notify(NotifyState::Ready);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        signals::stopped(&stop).await;
+        notify(NotifyState::Stopping);
+    });
 }
 
 /// Tells systemd, when it started us and wants to know.

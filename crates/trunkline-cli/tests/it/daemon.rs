@@ -1,11 +1,12 @@
 //! `trunkline serve`: the clock, its end, and databases that come and go.
 
+use std::os::unix::net::UnixDatagram;
+
 use nix::sys::signal::Signal;
 use trunkline_embedded::Mode;
 
 use crate::{
-    Running, code, database, empty_database, ok, run, server, sql, start, stderr, stdout, temporary,
-    trunkline,
+    Running, code, database, empty_database, ok, run, sql, start, stderr, stdout, temporary, trunkline,
 };
 
 fn daemon(url: &str, args: &[&str]) -> Running {
@@ -114,10 +115,35 @@ fn all_databases_and_a_broken_one_stops_no_other() {
     assert!(shown.get("without").is_none());
 
     sql(&own.url_for("broken"), "drop function trunkline._session_open, trunkline._session_reap cascade");
-    let mut clock = daemon(&own.url(), &["--all-databases"]);
+    let mut clock = daemon(&own.url(), &["--all-databases", "--look", "200ms"]);
     clock.wait_for("serving database=\"one\"");
     clock.wait_for("serving database=\"two\"");
+    ok(&own.url_for("without"), &["-q", "schema", "install"]);
+    clock.wait_for("serving database=\"without\"");
+    ok(&own.url_for("two"), &["-q", "--yes", "schema", "uninstall"]);
+    clock.wait_for("stopped database=\"two\"");
     clock.signal(Signal::SIGTERM);
+    clock.wait_for("stopped database=");
     assert_eq!(clock.end().0, 0);
-    assert!(server().pid() > 0);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let url = database();
+    let dir = temporary();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(crate::PATIENCE)).unwrap();
+    let heard = || {
+        let mut bytes = [0; 100];
+        let read = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    };
+    let mut command = trunkline(&["serve"]);
+    command.env("DATABASE_URL", &url).env("NOTIFY_SOCKET", &path);
+    let mut clock = Running::start(command);
+    assert_eq!(heard(), "READY=1\n");
+    clock.signal(Signal::SIGTERM);
+    assert_eq!(heard(), "STOPPING=1\n");
+    assert_eq!(clock.end().0, 0);
 }

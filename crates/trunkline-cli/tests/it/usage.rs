@@ -105,6 +105,9 @@ fn the_private_server_starts_by_itself_and_stops() {
     let with =
         |args: &[&str]| trunkline(&["--no-fetch", "--data-dir"]).arg(&data).args(args).output().unwrap();
     assert_eq!(code(&with(&["db", "status"])), 4);
+    let started = with(&["db", "start"]);
+    assert_eq!(code(&started), 0, "{}", stderr(&started));
+    assert_eq!(code(&run(stdout(&started).trim(), &["schema", "check"])), 0);
     let listed = with(&["requests", "responders"]);
     assert_eq!(code(&listed), 0, "{}", stderr(&listed));
     assert!(stderr(&listed).contains("the private PostgreSQL"), "{}", stderr(&listed));

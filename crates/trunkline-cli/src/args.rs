@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{db, man, requests, schema, serve};
+use crate::commands::{bench, db, man, requests, schema, serve};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     /// The private PostgreSQL: start, stop, look
     #[command(subcommand)]
     Db(db::Command),
+    /// Measure this machine, with the floor and a baseline in the same run
+    Bench(bench::BenchArgs),
     /// Print the completion script of a shell
     Completions {
         /// Which shell

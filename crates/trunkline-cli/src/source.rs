@@ -24,6 +24,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) info: ConnInfo,
+    /// As it was given, for what connects by itself; empty when the variables say everything. [`Database::named`]
+    /// does not change it.
+    pub(crate) text: String,
 }
 
 /// A plain connection, for single statements; it ends when dropped.
@@ -63,7 +66,7 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
             return Ok(database);
         }
     };
-    let database = Database { info: read(&text)? };
+    let database = Database { info: read(&text)?, text };
     for warning in database.info.warnings() {
         tracing::warn!("{warning}");
     }
@@ -95,7 +98,7 @@ pub(crate) async fn start_private(global: &Global) -> Result<(Server, Database)>
         })
     })
     .await?;
-    let database = Database { info: read(&server.url())? };
+    let database = Database { info: read(&server.url())?, text: server.url() };
     install(&database).await?;
     Ok((server, database))
 }
@@ -142,9 +145,9 @@ pub(crate) async fn install(database: &Database) -> Result<()> {
 }
 
 impl Database {
-    /// Another database of the same server.
+    /// The settings for another database of the same server.
     pub(crate) fn named(&self, name: &str) -> Self {
-        Self { info: self.info.clone().with_database(name) }
+        Self { info: self.info.clone().with_database(name), text: self.text.clone() }
     }
 
     /// One plain connection.

@@ -1,5 +1,6 @@
 //! The words, one file each. A new word is a module here, a variant of `args::Command`, and a line in [`run`].
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod db;
 pub(crate) mod man;
@@ -8,8 +9,10 @@ pub(crate) mod schema;
 pub(crate) mod serve;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, Global},
     exit::{self, Result},
+    out::{self, Out},
+    source,
 };
 
 /// Runs the command and returns its exit code.
@@ -22,9 +25,19 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Reply(args) => requests::serve::run(global, args).await,
         Command::Schema(command) => until_interrupted(schema::run(global, command)).await,
         Command::Db(command) => until_interrupted(db::run(global, command)).await,
+        Command::Bench(args) => until_interrupted(measure(global, args)).await,
         Command::Completions { shell } => completions::run(global, shell),
         Command::Man(args) => man::run(global, &args),
     }
+}
+
+/// Lines for people go to stderr, the result to stdout.
+async fn measure(global: &Global, args: bench::BenchArgs) -> Result<u8> {
+    let database = source::choose(global).await?;
+    database.checked().await?;
+    let figures = bench::run(args, &database.text, &mut |line| out::talk(line)).await?;
+    Out::new(true, true).json(&figures)?;
+    Ok(exit::OK)
 }
 
 /// Ends with 130 at Ctrl-C; what the command had begun in the database is rolled back.

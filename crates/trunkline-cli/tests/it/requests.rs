@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -148,8 +149,7 @@ fn the_second_signal_ends_at_once() {
     let url = database();
     let dir = temporary();
     let started = dir.path().join("started");
-    let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", started.display());
-    let mut serving = responder(&url, &["slow", "--exec", &command]);
+    let mut serving = responder(&url, &["slow", "--exec", &sleeping(&started)]);
     let mut calling = calling(&url, &["slow", "x"]);
     until("the handler to start", || started.exists());
     serving.signal(Signal::SIGINT);
@@ -158,8 +158,7 @@ fn the_second_signal_ends_at_once() {
     assert_eq!(serving.end().0, 130);
     // Its session is gone, so the call ends as lost and not by its deadline.
     assert_eq!(calling.end().0, 5);
-    let sleeper = std::fs::read_to_string(&started).unwrap();
-    until("the command to be killed", || gone(sleeper.trim()));
+    killed(&started);
 }
 
 #[test]
@@ -172,14 +171,25 @@ fn a_request_that_ended_kills_its_command() {
     let _serving = responder(&url, &["slow", "--exec", &command]);
     let _calling = calling(&url, &["slow", "x", "--timeout", "60s"]);
     until("the handler to start", || pid.exists());
-    let sleeper = std::fs::read_to_string(&pid).unwrap();
     let id = ok(&url, &["-q", "requests", "ls", "slow"]).split('\t').next().unwrap().to_owned();
     assert!(ok(&url, &["requests", "show", &id]).contains("state\ttaken"));
     ok(&url, &["requests", "cancel", &id]);
-    until("the command to be killed", || gone(sleeper.trim()));
+    killed(&pid);
     let again = run(&url, &["requests", "cancel", &id]);
     assert_eq!(code(&again), 6, "{}", stderr(&again));
     assert_eq!(code(&run(&url, &["requests", "show", "123456789"])), 4);
+}
+
+/// A command that leaves its process number in a file and does not end.
+fn sleeping(pid: &Path) -> String {
+    format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display())
+}
+
+/// Waits until the process whose number is in the file is gone.
+#[track_caller]
+fn killed(pid: &Path) {
+    let pid = std::fs::read_to_string(pid).unwrap();
+    until("the command to be killed", || gone(pid.trim()));
 }
 
 /// Ended, though perhaps nobody has collected it yet.
@@ -193,14 +203,14 @@ fn a_call_learns_that_it_was_cancelled() {
     let url = database();
     let dir = temporary();
     let started = dir.path().join("started");
-    let _serving =
-        responder(&url, &["slow", "--exec", &format!("touch {}; exec sleep 1000", started.display())]);
+    let _serving = responder(&url, &["slow", "--exec", &sleeping(&started)]);
     let mut calling = calling(&url, &["slow", "x", "--timeout", "20s"]);
     until("the handler to start", || started.exists());
     let id = ok(&url, &["requests", "ls", "slow"]).split('\t').next().unwrap().to_owned();
     ok(&url, &["requests", "cancel", &id]);
     calling.wait_for("cancelled");
     assert_eq!(calling.end().0, 1);
+    killed(&started);
 }
 
 #[test]
@@ -208,14 +218,14 @@ fn an_interrupted_call_is_cancelled() {
     let url = database();
     let dir = temporary();
     let started = dir.path().join("started");
-    let _serving =
-        responder(&url, &["slow", "--exec", &format!("touch {}; exec sleep 1000", started.display())]);
+    let _serving = responder(&url, &["slow", "--exec", &sleeping(&started)]);
     let mut calling = calling(&url, &["slow", "x", "--timeout", "60s"]);
     until("the handler to start", || started.exists());
     calling.signal(Signal::SIGINT);
     assert_eq!(calling.end().0, 130);
     let state = "select state from trunkline.request_list()";
     until("the request to end", || sql(&url, state).as_deref() == Some("cancelled"));
+    killed(&started);
 }
 
 #[test]

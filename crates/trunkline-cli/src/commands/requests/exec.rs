@@ -2,7 +2,7 @@
 //!
 //! The payload is the command's stdin and its stdout is the reply. An exit status other than 0 is a remote error with
 //! that status as code and the end of stderr as text. Guarantee: the command and what it started is killed when the
-//! request ends before it does, because dropping the future kills its process group.
+//! request ends before it does, because dropping the future kills its process group. A SIGKILL of ours leaves it running.
 
 use std::{
     collections::BTreeSet,

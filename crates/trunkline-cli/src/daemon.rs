@@ -146,7 +146,7 @@ pub(crate) async fn names(database: &Database) -> Result<Vec<String>> {
 
 /// Whether a database has our schema.
 pub(crate) async fn has_schema(database: &Database) -> Result<bool> {
-    const PRESENT: &str = "select to_regclass('trunkline.schema_info') is not null";
+    const PRESENT: &str = "select to_regproc('trunkline._schema_version') is not null";
     let plain: Plain = database.plain(Purpose::Work).await?;
     let rows = plain.client.query_typed(PRESENT, &[]).await?;
     Ok(rows.first().map_or(Ok(false), |r| r.try_get(0))?)

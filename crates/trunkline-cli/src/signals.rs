@@ -30,6 +30,17 @@ pub(crate) fn drain(now: fn()) -> Result<watch::Receiver<bool>> {
     Ok(rx)
 }
 
+/// Runs what comes before the service begins; none when it is time to stop before that is done.
+pub(crate) async fn unless_stopped<T>(
+    stop: &watch::Receiver<bool>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Option<T>> {
+    tokio::select! {
+        done = Box::pin(work) => done.map(Some),
+        () = stopped(stop) => Ok(None),
+    }
+}
+
 /// Completes when it is time to stop.
 pub(crate) async fn stopped(stop: &watch::Receiver<bool>) {
     let _ = stop.clone().wait_for(|s| *s).await;

@@ -45,10 +45,14 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(|| {})?;
-    let database = source::choose(global).await?;
-    if args.install {
-        source::install(&database).await?;
-    }
+    let begin = async {
+        let database = source::choose(global).await?;
+        if args.install {
+            source::install(&database).await?;
+        }
+        Ok(database)
+    };
+    let Some(database) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
     if args.once {
         return once(&database, &args).await;
     }
@@ -57,7 +61,9 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
         info!(server = database.info.display_url(), "looking for databases with a trunkline schema");
         daemon::keep_all(database, args.look, stop.clone()).await;
     } else {
-        let first = match Trunkline::with(database.info.clone()).await {
+        let connected = async { Ok(Trunkline::with(database.info.clone()).await) };
+        let Some(connected) = signals::unless_stopped(&stop, connected).await? else { return Ok(OK) };
+        let first = match connected {
             Ok(handle) => Some(handle),
             Err(e) if hopeless(&e) => return Err(e.into()),
             Err(e) => {

@@ -96,6 +96,24 @@ fn a_database_that_goes_away_is_waited_for() {
 }
 
 #[test]
+fn it_ends_also_while_nobody_answers() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for args in [&["serve"][..], &["requests", "serve", "x", "--echo"]] {
+        let mut command = trunkline(args);
+        command.env("DATABASE_URL", format!("host=127.0.0.1 port={port} user=u connect_timeout=300"));
+        let mut waiting = Running::start(command);
+        waiting.wait_for("using");
+        // Its connection is here, so it waits for an answer now.
+        let (connection, _) = silent.accept().unwrap();
+        waiting.signal(Signal::SIGTERM);
+        assert_eq!(waiting.end().0, 0);
+        drop(connection);
+    }
+}
+
+#[test]
 fn all_databases_and_a_broken_one_stops_no_other() {
     let dir = temporary();
     let own = start(&dir.path().join("pg")).stop_on_drop();

@@ -76,8 +76,12 @@ struct Answering {
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(exec::kill_all)?;
-    let database = source::choose(global).await?;
-    let trunkline = database.trunkline().await?;
+    let begin = async {
+        let database = source::choose(global).await?;
+        let trunkline = database.trunkline().await?;
+        Ok((database, trunkline))
+    };
+    let Some((database, trunkline)) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
     let (enough, reached) = watch::channel(false);
     let concurrency = usize::from(args.concurrency);
     let answering = Arc::new(Answering {

@@ -193,6 +193,13 @@ impl ConnInfo {
         self
     }
 
+    /// The same server and login, another database. A password that a password file gave for one database stays.
+    #[must_use]
+    pub fn with_database(mut self, name: impl Into<String>) -> Self {
+        self.dbname = name.into();
+        self
+    }
+
     /// What was odd but not wrong: unknown settings, a password file that others can read.
     #[must_use]
     pub fn warnings(&self) -> &[String] {

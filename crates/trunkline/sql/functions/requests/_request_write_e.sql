@@ -31,13 +31,13 @@ begin
     end loop;
     select current into v_seg from trunkline.ring where name = 'request_e';
     v_bits := v_bits + v_seg;
-    if v_absent = '{}' then
-        v_ids := array(select nextval('trunkline.log_id') * 4 + v_bits from generate_subscripts(lanes, 1));
-    else
+    loop
         v_ids := array(select case when u.f & 32 <> 0 and u.lane = any (v_absent) then 0
-                                   else nextval('trunkline.log_id') * 4 + v_bits end
+                                   else nextval('trunkline.log_id_e') * 4 + v_bits end
                          from unnest(lanes, flags) u(lane, f));
-    end if;
+        exit when v_ids[1] = 0 or v_ids[1] > 4000000000 or right('request_e', 1) = 'd';
+        perform trunkline._log_next_id_e();
+    end loop;
     if v_seg = 0 then
         insert into trunkline.request_e0
             (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)

@@ -1,0 +1,189 @@
+//! The controller: serves `hash`, and sends SHUTDOWN to the consumers it has met.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::Args;
+use md5::{Digest, Md5};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use trunkline::{
+    ErrorKind, Result, Trunkline,
+    requests::{Failure, Request, Requests, Serve},
+};
+
+use super::{
+    CHANNEL, FROM, HASH, SHUTDOWN, WORK,
+    event::{Done, Event, Told, Voice},
+    part::{self, Order},
+};
+
+/// The longest that a request may ask a controller to pretend to work.
+const LONGEST_WORK: u64 = 60_000;
+
+/// Arguments of `trunkline demo controller`.
+#[derive(Debug, Args)]
+pub(super) struct ControllerArgs {
+    /// How many requests it works on at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: u16,
+    /// Speak JSON, take orders from stdin
+    #[arg(long, hide = true)]
+    events: bool,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct Desk {
+    voice: Voice,
+    callers: Mutex<BTreeSet<String>>,
+    answered: AtomicU64,
+    /// Nobody reads what we say.
+    alone: Notify,
+}
+
+/// Serves until it is told to leave.
+pub(super) async fn run(url: &str, args: &ControllerArgs) -> Result<()> {
+    let mut orders = part::orders(args.events)?;
+    let trunk = part::connect(url, "demo-controller").await?;
+    let desk = Arc::new(Desk {
+        voice: Voice::new(args.events),
+        callers: Mutex::default(),
+        answered: AtomicU64::new(0),
+        alone: Notify::new(),
+    });
+    let serve = Serve::channel(CHANNEL).types([HASH]).concurrency(usize::from(args.concurrency));
+    let handlers = desk.clone();
+    let serving = trunk.requests().serve(serve, move |request| {
+        let desk = handlers.clone();
+        async move { desk.hash(request).await }
+    });
+    known_to_serve(&trunk.requests()).await?;
+    desk.say(&Event::Ready { address: address(&trunk) });
+    desk.voice
+        .tell("Serving HASH on the channel \"hash\". Ctrl-C leaves; \"shutdown\" and Enter sends SHUTDOWN.");
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            () = desk.alone.notified() => None,
+        };
+        match order {
+            Some(Order::Shutdown) => desk.shut_down(&trunk.requests()).await,
+            Some(Order::Burst(_)) => {}
+            Some(Order::Leave) | None => break,
+        }
+    }
+    let answered = async {
+        serving.stop().await;
+        part::close(trunk).await;
+    };
+    // A second Ctrl-C does not wait.
+    tokio::select! {
+        _ = tokio::time::timeout(Duration::from_secs(10), answered) => {}
+        _ = orders.recv() => {}
+    }
+    let text = format!("left after {} answers", desk.answered.load(Ordering::Relaxed));
+    desk.say(&Event::Left { text });
+    Ok(())
+}
+
+/// Asks the channel itself: the first reply shows that it is served.
+async fn known_to_serve(requests: &Requests) -> Result<()> {
+    requests
+        .call(CHANNEL, "0")
+        .kind(HASH)
+        .idempotent()
+        .wait_for_responder()
+        .timeout(Duration::from_secs(10))
+        .await
+        .map(drop)
+}
+
+/// The address of this process as a destination, empty while it has none.
+pub(super) fn address(trunk: &Trunkline) -> String {
+    trunk.address().map(|a| format!("@{a}")).unwrap_or_default()
+}
+
+/// What a HASH request asks for.
+pub(super) fn md5(number: &str) -> String {
+    Md5::digest(number.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Desk {
+    async fn hash(&self, request: Request) -> Result<String, Failure> {
+        let from = request.headers.get(FROM).cloned().unwrap_or_default();
+        let mut in_hand = (!from.is_empty()).then(|| {
+            self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(from.clone());
+            self.say(&Event::Took { id: request.id, from, attempt: request.attempt });
+            InHand { desk: self, id: request.id, deadline: request.deadline, answered: false }
+        });
+        let work: u64 = request.headers.get(WORK).and_then(|ms| ms.parse().ok()).unwrap_or(0);
+        if work > 0 {
+            tokio::time::sleep(Duration::from_millis(work.min(LONGEST_WORK))).await;
+        }
+        if let Some(in_hand) = &mut in_hand {
+            in_hand.answered = true;
+        }
+        let number = request.payload.text()?;
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Failure::new("not_a_number", "a HASH request carries a number"));
+        }
+        Ok(md5(number))
+    }
+
+    /// SHUTDOWN to everybody who has asked; waits until each has taken it, or for two seconds.
+    async fn shut_down(&self, requests: &Requests) {
+        let known = std::mem::take(&mut *self.callers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut sending = JoinSet::new();
+        for address in known {
+            let call = requests.send(address.as_str(), "").kind(SHUTDOWN).confirm();
+            sending.spawn(async move { (address, call.timeout(Duration::from_secs(2)).await) });
+        }
+        while let Some(sent) = sending.join_next().await {
+            let Ok((address, outcome)) = sent else { continue };
+            let told = match outcome {
+                Ok(_) => Told::Taken,
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::NoResponder | ErrorKind::NotFound | ErrorKind::Lost) =>
+                {
+                    Told::Gone
+                }
+                Err(_) => Told::Unanswered,
+            };
+            self.say(&Event::Told { address, told });
+        }
+    }
+
+    fn say(&self, event: &Event) {
+        if !self.voice.say(event) {
+            self.alone.notify_one();
+        }
+    }
+}
+
+/// A request being worked on. Dropped with its handler, it tells why.
+struct InHand<'a> {
+    desk: &'a Desk,
+    id: i64,
+    deadline: Instant,
+    answered: bool,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let done = if self.answered {
+            self.desk.answered.fetch_add(1, Ordering::Relaxed);
+            Done::Answered
+        } else if Instant::now() >= self.deadline {
+            Done::TooLate
+        } else {
+            Done::Ended
+        };
+        self.desk.say(&Event::Done { id: self.id, done });
+    }
+}

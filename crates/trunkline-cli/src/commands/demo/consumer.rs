@@ -126,7 +126,7 @@ pub(super) async fn run(url: &str, args: &ConsumerArgs) -> Result<()> {
         }
         async { Ok::<_, Failure>("") }
     });
-    voice.say(&Event::Ready { address: controller::address(&trunk) });
+    voice.say(&Event::Ready { address: part::address(&trunk) });
     voice.tell("Sending HASH requests to the channel \"hash\". Ctrl-C leaves.");
     let room = Arc::new(Semaphore::new(usize::from(args.in_flight)));
     let mut consumer =
@@ -201,7 +201,7 @@ async fn send(trunk: &Trunkline, flight: &Flight) -> Result<Reply> {
         .call(CHANNEL, flight.number.as_str())
         .kind(HASH)
         .timeout(ask.deadline)
-        .header(FROM, controller::address(trunk));
+        .header(FROM, part::address(trunk));
     if ask.idempotent {
         call = call.idempotent();
     }

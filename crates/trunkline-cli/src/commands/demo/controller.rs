@@ -13,7 +13,7 @@ use clap::Args;
 use md5::{Digest, Md5};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use trunkline::{
-    ErrorKind, Result, Trunkline,
+    ErrorKind, Result,
     requests::{Failure, Request, Requests, Serve},
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn run(url: &str, args: &ControllerArgs) -> Result<()> {
         async move { desk.hash(request).await }
     });
     known_to_serve(&trunk.requests()).await?;
-    desk.say(&Event::Ready { address: address(&trunk) });
+    desk.say(&Event::Ready { address: part::address(&trunk) });
     desk.voice
         .tell("Serving HASH on the channel \"hash\". Ctrl-C leaves; \"shutdown\" and Enter sends SHUTDOWN.");
     loop {
@@ -102,11 +102,6 @@ async fn known_to_serve(requests: &Requests) -> Result<()> {
         .timeout(Duration::from_secs(10))
         .await
         .map(drop)
-}
-
-/// The address of this process as a destination, empty while it has none.
-pub(super) fn address(trunk: &Trunkline) -> String {
-    trunk.address().map(|a| format!("@{a}")).unwrap_or_default()
 }
 
 /// What a HASH request asks for.

@@ -7,6 +7,7 @@ use std::{io::BufRead, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    time::Instant,
 };
 use trunkline::{
     Result, Trunkline,
@@ -75,9 +76,19 @@ pub(super) fn orders(of_director: bool) -> Result<mpsc::UnboundedReceiver<Order>
     Ok(rx)
 }
 
-/// Connects under a name that `pg_stat_activity` shows.
+/// Connects under a name that `pg_stat_activity` shows; returns once peers can send to it.
 pub(super) async fn connect(url: &str, program: &str) -> Result<Trunkline> {
-    Trunkline::with(ConnInfo::from_str_with(url, &Env::process())?.with_program(program)).await
+    let trunk = Trunkline::with(ConnInfo::from_str_with(url, &Env::process())?.with_program(program)).await?;
+    let end = Instant::now() + Duration::from_secs(5);
+    while trunk.address().is_none() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(trunk)
+}
+
+/// The address of this process as a destination, empty while it has none.
+pub(super) fn address(trunk: &Trunkline) -> String {
+    trunk.address().map(|a| format!("@{a}")).unwrap_or_default()
 }
 
 /// Closes, but does not wait for a database that does not answer.

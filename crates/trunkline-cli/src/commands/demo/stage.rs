@@ -21,7 +21,7 @@ use trunkline::{Error, ErrorKind, Result};
 use super::{
     PART_URL,
     books::Books,
-    event::Event,
+    event::{Event, Told},
     part::{Order, system},
     screen::{Screen, Tone},
 };
@@ -264,9 +264,9 @@ impl Stage {
                     Event::Shutdown => {
                         part.told = true;
                         part.state = State::Leaving;
-                        self.screen.note(&part.name, "SHUTDOWN received", Tone::Good);
                     }
                     Event::Left { text } => self.screen.note(&part.name, text, Tone::Good),
+                    Event::Told { address, told } => self.heard_of(address, *told),
                     _ => {}
                 }
                 self.books.enter(id, &event);
@@ -281,6 +281,17 @@ impl Stage {
                 }
             },
         }
+    }
+
+    /// A controller tells what became of a SHUTDOWN.
+    fn heard_of(&mut self, address: &str, told: Told) {
+        let Some(part) = self.parts.iter().find(|p| p.address == address) else { return };
+        let (text, tone) = match told {
+            Told::Taken => ("has taken SHUTDOWN", Tone::Good),
+            Told::Gone => ("is not there any more to be shut down", Tone::Plain),
+            Told::Unanswered => ("did not take SHUTDOWN in time", Tone::Bad),
+        };
+        self.screen.note(&part.name, text, tone);
     }
 
     fn show(&mut self) {

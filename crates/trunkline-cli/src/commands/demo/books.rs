@@ -150,3 +150,45 @@ impl Books {
         self.desks.values().map(|d| d.second_hand).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(n: u64) -> Event {
+        Event::Sent { n, number: "1".into(), quick: true }
+    }
+
+    fn ended(n: u64, how: How, us: u64) -> Event {
+        Event::Ended { n, number: "1".into(), how, us, correct: true, text: String::new() }
+    }
+
+    #[test]
+    fn what_is_open_and_what_ended_is_what_was_sent() {
+        let mut books = Books::default();
+        books.calm(true);
+        (1..=4).for_each(|n| books.enter(7, &sent(n)));
+        books.enter(7, &ended(1, How::Replied, 300));
+        books.enter(7, &ended(2, How::Replied, 100));
+        books.enter(7, &ended(3, How::Lost, 900));
+        assert_eq!((books.sent(), books.open(), books.ended(How::Replied)), (4, 1, 2));
+        assert_eq!((books.percentile(0), books.percentile(100)), (Some(100), Some(300)));
+        assert!(books.balanced());
+    }
+
+    #[test]
+    fn a_second_end_is_found() {
+        let mut books = Books::default();
+        books.enter(1, &sent(1));
+        books.enter(1, &ended(1, How::Lost, 1));
+        books.enter(1, &ended(1, How::Replied, 1));
+        assert!(!books.balanced());
+    }
+
+    #[test]
+    fn an_end_of_what_was_never_sent_is_found() {
+        let mut books = Books::default();
+        books.enter(1, &ended(1, How::Replied, 1));
+        assert!(!books.balanced());
+    }
+}

@@ -97,7 +97,7 @@ impl Ask {
 
     /// Scattered, but the same for the same request.
     fn number(&self) -> String {
-        let scattered = (self.n + u64::from(std::process::id())).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let scattered = ((u64::from(std::process::id()) << 32) + self.n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         if self.odd { "seven".to_owned() } else { (scattered >> 34).to_string() }
     }
 }

@@ -131,13 +131,13 @@ impl Desk {
         Ok(md5(number))
     }
 
-    /// SHUTDOWN to everybody who has asked; waits until each has taken it, or for two seconds.
+    /// SHUTDOWN to everybody who has asked; waits until each has taken it, or for five seconds.
     async fn shut_down(&self, requests: &Requests) {
         let known = std::mem::take(&mut *self.callers.lock().unwrap_or_else(PoisonError::into_inner));
         let mut sending = JoinSet::new();
         for address in known {
             let call = requests.send(address.as_str(), "").kind(SHUTDOWN).confirm();
-            sending.spawn(async move { (address, call.timeout(Duration::from_secs(2)).await) });
+            sending.spawn(async move { (address, call.timeout(Duration::from_secs(5)).await) });
         }
         while let Some(sent) = sending.join_next().await {
             let Ok((address, outcome)) = sent else { continue };

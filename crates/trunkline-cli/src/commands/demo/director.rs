@@ -8,7 +8,7 @@ use trunkline::{Error, ErrorKind, Result};
 use super::{
     books::Books,
     event::How,
-    part::Order,
+    part::{self, Order},
     plan::Plan,
     screen::{Screen, Tone},
     stage::{Role, Stage, State},
@@ -17,14 +17,16 @@ use super::{
 
 /// How long a part may take to come, or to leave.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long the death of a session may take to be noticed, with some room: reapers look once a second.
-const NOTICE: Duration = Duration::from_secs(5);
+/// How long to wait for the death of a session to be noticed: every process looks once a second.
+const NOTICE: Duration = Duration::from_millis(2500);
 
 /// Runs the demo from beginning to end.
 ///
 /// # Errors
 /// As [`super::run`].
 pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
+    // What is wrong with the database is told here, once, and as what it is.
+    part::close(part::connect(&url, "demo").await?).await;
     let began = Instant::now();
     let mut stage = Stage::new(url, Screen::new(json, plan.length)?)?;
     let played = Box::pin(play(&plan, &mut stage)).await;
@@ -122,7 +124,7 @@ impl Show<'_> {
         let (victim, heir) = self.kill_controller(&controllers).await?;
         let victim = self.name(victim);
         self.say(&format!("{} goes on alone after {victim}", self.name(heir)));
-        self.stage.play(self.plan.share(8)).await?;
+        self.stage.play(self.plan.share(4)).await?;
         Ok(heir)
     }
 
@@ -167,6 +169,7 @@ impl Show<'_> {
                 usize::try_from(noticed).is_ok_and(|n| n >= held)
             })
             .await?;
+        self.stage.play(self.plan.share(4)).await?;
         let (lost, again) = (self.count(How::Lost) - lost, self.stage.books.second_hand() - again);
         let heir_name = self.name(heir);
         self.say(&format!("{again} idempotent requests went to {heir_name}; {lost} others ended as lost"));
@@ -181,10 +184,10 @@ impl Show<'_> {
         let consumers = self.consumers.clone();
         // A consumer that does not obey is found by the verdict; the others are not to be killed for it.
         let gone = self.stage.settled(&consumers, &[State::Left], PATIENCE).await;
-        if let Err(e) =
-            gone.as_ref().or_else(|e| if e.kind() == ErrorKind::TimedOut { Ok(&()) } else { Err(e) })
+        if let Err(e) = gone
+            && e.kind() != ErrorKind::TimedOut
         {
-            return Err(Error::new(e.kind(), e.to_string()));
+            return Err(e);
         }
         let addresses: Vec<String> =
             consumers.iter().map(|id| self.stage.parts[*id].address.clone()).collect();

@@ -104,3 +104,21 @@ fn length(text: &str) -> Result<Duration, String> {
     let found = milliseconds.filter(|ms| range.contains(ms));
     found.map(Duration::from_millis).ok_or_else(|| "the demo runs from 3 seconds to 60 minutes".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_with_their_unit() {
+        assert_eq!(length("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(length("15"), Ok(Duration::from_secs(15)));
+        assert_eq!(length("3500ms"), Ok(Duration::from_millis(3500)));
+        assert_eq!(length("2m"), Ok(Duration::from_secs(120)));
+        for wrong in
+            ["", "s", "1s", "61m", "5h", "1.5s", "-5s", "99999999999999999999s", "18446744073709551615m"]
+        {
+            assert!(length(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -100,3 +100,17 @@ pub(super) async fn close(trunk: Trunkline) {
 pub(super) fn system(e: std::io::Error) -> trunkline::Error {
     trunkline::Error::new(trunkline::ErrorKind::Other, e.to_string()).with_source(e)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_as_they_are_written() {
+        for order in [Order::Leave, Order::Shutdown, Order::Burst(4)] {
+            assert_eq!(Order::read(&order.line()), Some(order));
+        }
+        assert_eq!(Order::read("burst many"), None);
+        assert_eq!(Order::read(""), None);
+    }
+}

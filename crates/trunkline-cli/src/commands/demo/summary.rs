@@ -126,6 +126,7 @@ pub(super) fn print(stage: &mut Stage, verdict: &Verdict, json: bool, took: Dura
     for line in table(stage) {
         stage.screen.result(&line);
     }
+    stage.screen.result("");
     for (held, text) in &verdict.promises {
         let mark = if *held { stage.screen.paint("32", "✓") } else { stage.screen.paint("31", "✗") };
         stage.screen.result(&format!("{mark} {text}"));
@@ -136,57 +137,75 @@ fn table(stage: &Stage) -> Vec<String> {
     let b = &stage.books;
     let shown: Vec<How> =
         How::ALL.into_iter().filter(|how| *how != How::Failed || b.ended(*how) > 0).collect();
-    let heads = std::iter::once("sent").chain(shown.iter().map(|how| how.word())).chain(["unknown"]);
-    let widths: Vec<usize> = heads.clone().map(|h| h.len().max(6)).collect();
-    let line = |name: &str, cells: &[String]| {
-        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("  {cell:>width$}"));
-        format!("{name:<20}{}", cells.collect::<String>())
-    };
-    let heads: Vec<String> = heads.map(str::to_owned).collect();
-    let mut lines = vec![String::new(), stage.screen.paint("1", &line("", &heads))];
+    let mut heads = vec!["sent"];
+    heads.extend(shown.iter().map(|how| how.word()));
+    heads.push("unknown");
+    let mut consumers = Table::new(stage, &heads);
     for (id, part) in (0..).zip(&stage.parts) {
         let Some(account) = b.accounts.get(&id).filter(|_| part.role == Role::Consumer) else { continue };
-        let numbers = std::iter::once(account.sent)
-            .chain(shown.iter().map(|how| account.of(*how)))
-            .chain([account.in_flight()]);
-        let cells: Vec<String> = numbers.map(|n| n.to_string()).collect();
-        let killed = if part.state == State::Killed { " †" } else { "" };
-        lines.push(line(&format!("{}{killed}", part.name), &cells));
+        let mut numbers = vec![account.sent];
+        numbers.extend(shown.iter().map(|how| account.of(*how)));
+        numbers.push(account.in_flight());
+        consumers.row(&name(part), &numbers);
     }
-    let numbers = std::iter::once(b.sent()).chain(shown.iter().map(|how| b.ended(*how))).chain([b.open()]);
-    let cells: Vec<String> = numbers.map(|n| n.to_string()).collect();
-    lines.push(stage.screen.paint("1", &line("together", &cells)));
-    lines.push(String::new());
+    let mut numbers = vec![b.sent()];
+    numbers.extend(shown.iter().map(|how| b.ended(*how)));
+    numbers.push(b.open());
+    consumers.row("together", &numbers);
+    let mut lines = consumers.lines;
     lines.extend(controllers(stage));
+    lines.push(String::new());
     if let (Some(p50), Some(p99)) = (b.percentile(50), b.percentile(99)) {
         lines.push(format!(
-            "round trip while nothing was wrong: p50 {}, p99 {} ({} requests)",
+            "Round trip while nothing was wrong: p50 {}, p99 {} ({} requests)",
             milliseconds(p50),
             milliseconds(p99),
             b.samples()
         ));
     }
-    lines.push(String::new());
     lines
 }
 
 fn controllers(stage: &Stage) -> Vec<String> {
-    let mut lines = Vec::new();
+    let heads = ["took", "answered", "given up", "too late", "at its death", "taken over"];
+    let mut table = Table::new(stage, &heads);
     for (id, part) in (0..).zip(&stage.parts) {
         let Some(d) = stage.books.desks.get(&id) else { continue };
-        let dead = if part.state == State::Killed { " †" } else { "" };
-        lines.push(format!(
-            "{:<20}  took {}, answered {}; handlers given up: {} ended by their callers, {} at the deadline; \
-             taken over from the dead: {}",
-            format!("{}{dead}", part.name),
-            d.took,
-            d.answered,
-            d.given_up,
-            d.too_late,
-            d.second_hand
-        ));
+        let left = d.in_hand.len() as u64;
+        table.row(&name(part), &[d.took, d.answered, d.given_up, d.too_late, left, d.second_hand]);
     }
-    lines
+    table.lines
+}
+
+fn name(part: &Part) -> String {
+    if part.state == State::Killed { format!("{} (killed)", part.name) } else { part.name.clone() }
+}
+
+/// Numbers under their heads.
+struct Table {
+    widths: Vec<usize>,
+    lines: Vec<String>,
+}
+
+impl Table {
+    fn new(stage: &Stage, heads: &[&str]) -> Self {
+        let mut table = Self { widths: heads.iter().map(|h| h.len().max(6)).collect(), lines: Vec::new() };
+        let heads = table.line("", heads);
+        table.lines.extend([String::new(), stage.screen.paint("1", &heads)]);
+        table
+    }
+
+    fn row(&mut self, name: &str, numbers: &[u64]) {
+        let cells: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+        let line = self.line(name, &cells);
+        self.lines.push(line);
+    }
+
+    fn line(&self, name: &str, cells: &[&str]) -> String {
+        let cells = cells.iter().zip(&self.widths).map(|(cell, width)| format!("  {cell:>width$}"));
+        format!("{name:<21}{}", cells.collect::<String>())
+    }
 }
 
 fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {

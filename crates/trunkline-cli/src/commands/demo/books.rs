@@ -91,7 +91,7 @@ impl Books {
                 desk.second_hand += u64::from(*attempt > 1);
                 desk.in_hand.insert(*id);
             }
-            Event::Done { id, done } => {
+            Event::Done { id, done, .. } => {
                 let desk = self.desks.entry(part).or_default();
                 desk.in_hand.remove(id);
                 match done {

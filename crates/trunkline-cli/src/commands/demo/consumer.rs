@@ -67,7 +67,7 @@ impl Ask {
         let work = Duration::from_millis(args.work.into());
         let quick = Self {
             n,
-            idempotent: n % 2 == 0,
+            idempotent: n.is_multiple_of(2),
             patient: n % 10 == 7,
             work: Duration::ZERO,
             deadline,
@@ -86,7 +86,7 @@ impl Ask {
         let work = Duration::from_millis(args.work.into());
         Self {
             n,
-            idempotent: n % 2 == 0,
+            idempotent: n.is_multiple_of(2),
             patient: false,
             work,
             deadline: work * 4 + Duration::from_secs(2),

@@ -112,23 +112,27 @@ pub(super) fn md5(number: &str) -> String {
 impl Desk {
     async fn hash(&self, request: Request) -> Result<String, Failure> {
         let from = request.headers.get(FROM).cloned().unwrap_or_default();
-        let mut in_hand = (!from.is_empty()).then(|| {
+        let number = shown(&request);
+        // Who gives no address asks on his own behalf, as we do ourselves before we say that we are ready.
+        let in_hand = (!from.is_empty()).then(|| {
             self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(from.clone());
             self.say(&Event::Took { id: request.id, from, attempt: request.attempt });
-            InHand { desk: self, id: request.id, deadline: request.deadline, answered: false }
+            InHand { desk: self, id: request.id, deadline: request.deadline, number, text: None }
         });
         let work: u64 = request.headers.get(WORK).and_then(|ms| ms.parse().ok()).unwrap_or(0);
         if work > 0 {
             tokio::time::sleep(Duration::from_millis(work.min(LONGEST_WORK))).await;
         }
-        if let Some(in_hand) = &mut in_hand {
-            in_hand.answered = true;
-        }
         let number = request.payload.text()?;
-        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Failure::new("not_a_number", "a HASH request carries a number"));
+        let answer = if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(md5(number))
+        } else {
+            Err(Failure::new("not_a_number", "a HASH request carries a number"))
+        };
+        if let Some(mut in_hand) = in_hand {
+            in_hand.text = Some(answer.as_ref().map_or_else(|e| e.message.clone(), String::clone));
         }
-        Ok(md5(number))
+        answer
     }
 
     /// SHUTDOWN to everybody who has asked; waits until each has taken it, or for five seconds.
@@ -161,17 +165,24 @@ impl Desk {
     }
 }
 
+/// What was asked, for people: short, and nothing that could steer a terminal.
+fn shown(request: &Request) -> String {
+    request.payload.text().unwrap_or("?").chars().filter(|c| !c.is_control()).take(20).collect()
+}
+
 /// A request being worked on. Dropped with its handler, it tells why.
 struct InHand<'a> {
     desk: &'a Desk,
     id: i64,
     deadline: Instant,
-    answered: bool,
+    number: String,
+    /// What is answered, once that is known.
+    text: Option<String>,
 }
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        let done = if self.answered {
+        let done = if self.text.is_some() {
             self.desk.answered.fetch_add(1, Ordering::Relaxed);
             Done::Answered
         } else if Instant::now() >= self.deadline {
@@ -179,6 +190,7 @@ impl Drop for InHand<'_> {
         } else {
             Done::Ended
         };
-        self.desk.say(&Event::Done { id: self.id, done });
+        let (number, text) = (std::mem::take(&mut self.number), self.text.take().unwrap_or_default());
+        self.desk.say(&Event::Done { id: self.id, done, number, text });
     }
 }

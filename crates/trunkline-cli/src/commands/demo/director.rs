@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait for the death of a session to be noticed: every process looks once a second.
 const NOTICE: Duration = Duration::from_millis(2500);
 
+/// Room for all that waits in a controller's hands at the highest rate, so that quick requests do not queue behind.
+const CONTROLLER: [(&str, u128); 1] = [("--concurrency", 1000)];
+
 /// Runs the demo from beginning to end.
 ///
 /// # Errors
@@ -135,7 +138,7 @@ impl Show<'_> {
         self.stage.order(victim, Order::Burst(4)).await;
         self.stage.until(Instant::now() + NOTICE, |s| held(&s.books) >= before + 3).await?;
         let dropped = self.stage.books.handlers_given_up();
-        self.stage.kill(victim);
+        self.stage.kill(victim).await?;
         let open = self.stage.books.accounts.get(&victim).map_or(0, |a| a.in_flight());
         self.act(&name, &format!("is killed (SIGKILL) with {open} requests in flight"));
         let end = Instant::now() + NOTICE.min(self.plan.work() + Duration::from_millis(500));
@@ -158,9 +161,9 @@ impl Show<'_> {
         let (Some(victim), Some(heir)) = (busiest, heir) else {
             return Err(Error::new(ErrorKind::Other, "the demo has no two controllers"));
         };
-        let (lost, again, held) =
-            (self.count(How::Lost), self.stage.books.second_hand(), held(self.stage, &victim));
-        self.stage.kill(victim);
+        let (lost, again) = (self.count(How::Lost), self.stage.books.second_hand());
+        self.stage.kill(victim).await?;
+        let held = held(self.stage, &victim);
         self.act(&self.name(victim), &format!("is killed (SIGKILL) with {held} requests in its hands"));
         let end = Instant::now() + NOTICE;
         self.stage
@@ -200,7 +203,7 @@ impl Show<'_> {
     async fn controllers(&mut self, letters: &[&str]) -> Result<Vec<usize>> {
         let mut ids = Vec::new();
         for letter in letters {
-            ids.push(self.stage.start(Role::Controller, format!("controller {letter}"), &[])?);
+            ids.push(self.stage.start(Role::Controller, format!("controller {letter}"), &CONTROLLER)?);
         }
         self.ready(&ids).await?;
         Ok(ids)

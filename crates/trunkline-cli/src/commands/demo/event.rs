@@ -79,8 +79,8 @@ pub(super) enum Event {
     Ended { n: u64, number: String, how: How, us: u64, correct: bool, text: String },
     /// A controller took a request.
     Took { id: i64, from: String, attempt: i32 },
-    /// A controller is done with it.
-    Done { id: i64, done: Done },
+    /// A controller is done with it; `text` is what it answered.
+    Done { id: i64, done: Done, number: String, text: String },
     /// A controller sent SHUTDOWN to this address.
     Told { address: String, told: Told },
     /// A consumer was told SHUTDOWN.
@@ -131,7 +131,8 @@ impl Voice {
             Event::Ended { how: How::Replied, correct: true, .. } => "32",
             Event::Ended { how: How::TimedOut | How::NoResponder | How::Cancelled, .. } => "33",
             Event::Ended { .. } => "31",
-            Event::Done { done: Done::Ended | Done::TooLate, .. } => "33",
+            Event::Done { done: Done::Answered, .. } => "32",
+            Event::Done { .. } => "33",
             _ => "1",
         };
         let seconds = self.began.elapsed().as_secs_f64();
@@ -160,10 +161,15 @@ fn sentence(event: &Event) -> Option<String> {
         Event::Ended { number, how, us, text, .. } => {
             format!("HASH {number}: {} after {}: {text}", how.word(), milliseconds(*us))
         }
-        Event::Took { id, from, attempt } => format!("request {id} from {from}, attempt {attempt}"),
-        Event::Done { id, done: Done::Answered } => format!("request {id} answered"),
-        Event::Done { id, done: Done::Ended } => format!("request {id} given up: its caller no longer waits"),
-        Event::Done { id, done: Done::TooLate } => format!("request {id} given up: its deadline passed"),
+        Event::Took { attempt: 1, .. } => return None,
+        Event::Took { id, attempt, .. } => format!("request {id} taken over, attempt {attempt}"),
+        Event::Done { number, done: Done::Answered, text, .. } => format!("HASH {number}: {text}"),
+        Event::Done { number, done: Done::Ended, .. } => {
+            format!("HASH {number}: given up, its caller no longer waits")
+        }
+        Event::Done { number, done: Done::TooLate, .. } => {
+            format!("HASH {number}: given up, its deadline passed")
+        }
         Event::Told { address, told } => match told {
             Told::Taken => format!("SHUTDOWN to {address}: taken"),
             Told::Gone => format!("SHUTDOWN to {address}: nobody is there any more"),

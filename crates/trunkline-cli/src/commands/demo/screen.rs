@@ -105,6 +105,7 @@ impl Screen {
     /// Takes the live view away; what was noted stays.
     pub(super) fn finish(&mut self) {
         if let Some(live) = self.live.take() {
+            live.rows.iter().chain([&live.head]).for_each(ProgressBar::finish_and_clear);
             let _ = live.all.clear();
         }
     }

@@ -71,6 +71,8 @@ pub(super) struct Part {
     pub(super) address: String,
     /// It said that it was sent SHUTDOWN.
     pub(super) told: bool,
+    /// Everything that it said has been heard.
+    silent: bool,
     child: Child,
     stdin: Option<ChildStdin>,
 }
@@ -153,7 +155,16 @@ impl Stage {
         }
         let stdin = child.stdin.take();
         let state = State::Starting;
-        self.parts.push(Part { role, name, state, address: String::new(), told: false, child, stdin });
+        self.parts.push(Part {
+            role,
+            name,
+            state,
+            address: String::new(),
+            told: false,
+            silent: false,
+            child,
+            stdin,
+        });
         Ok(id)
     }
 
@@ -228,12 +239,17 @@ impl Stage {
         Ok(())
     }
 
-    /// SIGKILL: it has no time to say anything more.
-    pub(super) fn kill(&mut self, id: usize) {
+    /// SIGKILL: it has no time for anything more. Returns when all that it said before has been heard.
+    ///
+    /// # Errors
+    /// As [`Stage::until`].
+    pub(super) async fn kill(&mut self, id: usize) -> Result<()> {
         if let Some(part) = self.parts.get_mut(id) {
             part.state = State::Killed;
             let _ = part.child.start_kill();
         }
+        let heard = |s: &Self| s.parts.get(id).is_none_or(|p| p.silent);
+        self.until(Instant::now() + Duration::from_secs(1), heard).await.map(drop)
     }
 
     /// Ends whatever still runs: kindly at first, then at once. Takes two seconds at most.
@@ -272,14 +288,17 @@ impl Stage {
                 self.books.enter(id, &event);
             }
             Line::Talk(text) => self.screen.note(&part.name, &text, Tone::Plain),
-            Line::Closed => match part.state {
-                State::Killed => {}
-                State::Leaving => part.state = State::Left,
-                _ => {
-                    part.state = State::Failed;
-                    self.screen.note(&part.name, "ended, though nobody told it to", Tone::Bad);
+            Line::Closed => {
+                part.silent = true;
+                match part.state {
+                    State::Killed => {}
+                    State::Leaving => part.state = State::Left,
+                    _ => {
+                        part.state = State::Failed;
+                        self.screen.note(&part.name, "ended, though nobody told it to", Tone::Bad);
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -153,7 +153,8 @@ impl Live {
         for (i, text) in lines.enumerate() {
             if self.rows.len() <= i {
                 let bar = ProgressBar::new(0);
-                if let Ok(style) = style("{wide_msg}") {
+                // Room for the terminal's own `^C`: in a full line it would wrap, and spoil the view's taking away.
+                if let Ok(style) = style("{wide_msg}    ") {
                     bar.set_style(style);
                 }
                 self.rows.push(self.all.add(bar));

@@ -36,6 +36,7 @@ pub(super) struct Screen {
 
 struct Live {
     all: MultiProgress,
+    space: ProgressBar,
     head: ProgressBar,
     rows: Vec<ProgressBar>,
 }
@@ -105,7 +106,7 @@ impl Screen {
     /// Takes the live view away; what was noted stays.
     pub(super) fn finish(&mut self) {
         if let Some(live) = self.live.take() {
-            live.rows.iter().chain([&live.head]).for_each(ProgressBar::finish_and_clear);
+            live.rows.iter().chain([&live.head, &live.space]).for_each(ProgressBar::finish_and_clear);
             let _ = live.all.clear();
         }
     }
@@ -141,11 +142,14 @@ impl Live {
             if colour { "{prefix} {bar:28.cyan/black.bright} {msg}" } else { "{prefix} {bar:28} {msg}" };
         let style = style(template)?.progress_chars("━━─");
         let all = MultiProgress::with_draw_target(target);
+        // An empty line above. The terminal's own `^C` moves the cursor, and the first line stays: better this one.
+        let space = all.add(ProgressBar::new(0).with_style(self::style("{wide_msg}")?));
         let head = all.add(ProgressBar::new(whole(length)).with_style(style));
-        Ok(Self { all, head, rows: Vec::new() })
+        Ok(Self { all, space, head, rows: Vec::new() })
     }
 
     fn show(&mut self, phase: &str, headline: &str, rows: &[String], elapsed: Duration) {
+        self.space.tick();
         self.head.set_prefix(format!("{phase:<20}"));
         self.head.set_message(format!("{:.1} s", elapsed.as_secs_f64()));
         self.head.set_position(whole(elapsed));
@@ -153,8 +157,7 @@ impl Live {
         for (i, text) in lines.enumerate() {
             if self.rows.len() <= i {
                 let bar = ProgressBar::new(0);
-                // Room for the terminal's own `^C`: in a full line it would wrap, and spoil the view's taking away.
-                if let Ok(style) = style("{wide_msg}    ") {
+                if let Ok(style) = style("{wide_msg}") {
                     bar.set_style(style);
                 }
                 self.rows.push(self.all.add(bar));

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How long a part may take to come, or to leave.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for the death of a session to be noticed: every process looks once a second.
 const NOTICE: Duration = Duration::from_millis(2500);
 

@@ -252,10 +252,10 @@ impl Stage {
         self.until(Instant::now() + Duration::from_secs(1), heard).await.map(drop)
     }
 
-    /// Ends whatever still runs: kindly at first, then at once. Takes two seconds at most.
+    /// Ends whatever still runs, which counts as its failure. Takes two seconds at most.
     pub(super) async fn clear(&mut self) {
         for part in self.parts.iter_mut().filter(|p| !p.ended()) {
-            part.state = State::Killed;
+            part.state = State::Failed;
             part.stdin = None;
             let _ = part.child.start_kill();
         }

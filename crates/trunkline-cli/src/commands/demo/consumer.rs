@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
@@ -39,7 +39,7 @@ pub(super) struct ConsumerArgs {
     /// How long requests that take time are worked on, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     work: u32,
-    /// Speak JSON, take orders from stdin
+    /// Speak JSON, and leave when stdin closes
     #[arg(long, hide = true)]
     events: bool,
 }
@@ -113,10 +113,10 @@ struct Consumer<'a> {
 }
 
 /// Sends requests until it is told to leave, or is sent SHUTDOWN.
-pub(super) async fn run(url: &str, args: &ConsumerArgs) -> Result<()> {
+pub(super) async fn run(url: &str, args: &ConsumerArgs, json: bool) -> Result<()> {
     let mut orders = part::orders(args.events)?;
     let trunk = part::connect(url, "demo-consumer").await?;
-    let voice = Arc::new(Voice::new(args.events));
+    let voice = Arc::new(Voice::new(args.events || json));
     let (told, shutdown) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
     let (flag, bell, herald) = (told.clone(), shutdown.clone(), voice.clone());
     let serving = trunk.requests().serve(Serve::own_address().types([SHUTDOWN]), move |_: Request| {
@@ -142,7 +142,8 @@ pub(super) async fn run(url: &str, args: &ConsumerArgs) -> Result<()> {
                 Some(Order::Leave) | None => break,
             },
             _ = consumer.asking.join_next(), if !consumer.asking.is_empty() => {}
-            _ = tick.tick() => if !consumer.tick() { break },
+            _ = tick.tick() => consumer.tick(),
+            () = voice.alone() => break,
         }
     }
     let asked = consumer.next - 1;
@@ -155,14 +156,10 @@ pub(super) async fn run(url: &str, args: &ConsumerArgs) -> Result<()> {
 }
 
 impl Consumer<'_> {
-    /// The next request, if there is room for it; false once nobody reads what we say.
-    fn tick(&mut self) -> bool {
-        match self.room.clone().try_acquire_owned() {
-            Ok(place) => {
-                let ask = Ask::of(self.next, self.args);
-                self.ask(ask, Some(place))
-            }
-            Err(_) => true,
+    /// The next request, if there is room for it.
+    fn tick(&mut self) {
+        if let Ok(place) = self.room.clone().try_acquire_owned() {
+            self.ask(Ask::of(self.next, self.args), Some(place));
         }
     }
 
@@ -172,17 +169,15 @@ impl Consumer<'_> {
         }
     }
 
-    fn ask(&mut self, ask: Ask, place: Option<tokio::sync::OwnedSemaphorePermit>) -> bool {
+    fn ask(&mut self, ask: Ask, place: Option<OwnedSemaphorePermit>) {
         self.next += 1;
         let flight = Flight::begin(ask, self.voice.clone());
-        let heard = flight.announced;
         let trunk = self.trunk.clone();
         self.asking.spawn(async move {
             let _place = place;
             let outcome = send(&trunk, &flight).await;
             flight.end(outcome);
         });
-        heard
     }
 
     /// Waits a moment for what is in flight, and cancels the rest.
@@ -227,7 +222,6 @@ struct Flight {
     number: String,
     voice: Arc<Voice>,
     began: Instant,
-    announced: bool,
     ended: bool,
 }
 
@@ -235,8 +229,8 @@ impl Flight {
     fn begin(ask: Ask, voice: Arc<Voice>) -> Self {
         let number = ask.number();
         let quick = ask.work.is_zero() && ask.cancel.is_none() && !ask.odd;
-        let announced = voice.say(&Event::Sent { n: ask.n, number: number.clone(), quick });
-        Self { ask, number, voice, began: Instant::now(), announced, ended: false }
+        voice.say(&Event::Sent { n: ask.n, number: number.clone(), quick });
+        Self { ask, number, voice, began: Instant::now(), ended: false }
     }
 
     fn end(mut self, outcome: Result<Reply>) {

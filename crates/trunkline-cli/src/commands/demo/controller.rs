@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use md5::{Digest, Md5};
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 use trunkline::{
     ErrorKind, Result,
     requests::{Failure, Request, Requests, Serve},
@@ -32,7 +32,7 @@ pub(super) struct ControllerArgs {
     /// How many requests it works on at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
-    /// Speak JSON, take orders from stdin
+    /// Speak JSON, and leave when stdin closes
     #[arg(long, hide = true)]
     events: bool,
 }
@@ -43,19 +43,16 @@ struct Desk {
     voice: Voice,
     callers: Mutex<BTreeSet<String>>,
     answered: AtomicU64,
-    /// Nobody reads what we say.
-    alone: Notify,
 }
 
 /// Serves until it is told to leave.
-pub(super) async fn run(url: &str, args: &ControllerArgs) -> Result<()> {
+pub(super) async fn run(url: &str, args: &ControllerArgs, json: bool) -> Result<()> {
     let mut orders = part::orders(args.events)?;
     let trunk = part::connect(url, "demo-controller").await?;
     let desk = Arc::new(Desk {
-        voice: Voice::new(args.events),
+        voice: Voice::new(args.events || json),
         callers: Mutex::default(),
         answered: AtomicU64::new(0),
-        alone: Notify::new(),
     });
     let serve = Serve::channel(CHANNEL).types([HASH]).concurrency(usize::from(args.concurrency));
     let handlers = desk.clone();
@@ -64,13 +61,13 @@ pub(super) async fn run(url: &str, args: &ControllerArgs) -> Result<()> {
         async move { desk.hash(request).await }
     });
     known_to_serve(&trunk.requests()).await?;
-    desk.say(&Event::Ready { address: part::address(&trunk) });
+    desk.voice.say(&Event::Ready { address: part::address(&trunk) });
     desk.voice
         .tell("Serving HASH on the channel \"hash\". Ctrl-C leaves; \"shutdown\" and Enter sends SHUTDOWN.");
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
-            () = desk.alone.notified() => None,
+            () = desk.voice.alone() => None,
         };
         match order {
             Some(Order::Shutdown) => desk.shut_down(&trunk.requests()).await,
@@ -88,7 +85,7 @@ pub(super) async fn run(url: &str, args: &ControllerArgs) -> Result<()> {
         _ = orders.recv() => {}
     }
     let text = format!("left after {} answers", desk.answered.load(Ordering::Relaxed));
-    desk.say(&Event::Left { text });
+    desk.voice.say(&Event::Left { text });
     Ok(())
 }
 
@@ -116,7 +113,7 @@ impl Desk {
         // Who gives no address asks on his own behalf, as we do ourselves before we say that we are ready.
         let in_hand = (!from.is_empty()).then(|| {
             self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(from.clone());
-            self.say(&Event::Took { id: request.id, from, attempt: request.attempt });
+            self.voice.say(&Event::Took { id: request.id, from, attempt: request.attempt });
             InHand { desk: self, id: request.id, deadline: request.deadline, number, text: None }
         });
         let work: u64 = request.headers.get(WORK).and_then(|ms| ms.parse().ok()).unwrap_or(0);
@@ -154,13 +151,7 @@ impl Desk {
                 }
                 Err(_) => Told::Unanswered,
             };
-            self.say(&Event::Told { address, told });
-        }
-    }
-
-    fn say(&self, event: &Event) {
-        if !self.voice.say(event) {
-            self.alone.notify_one();
+            self.voice.say(&Event::Told { address, told });
         }
     }
 }
@@ -191,6 +182,6 @@ impl Drop for InHand<'_> {
             Done::Ended
         };
         let (number, text) = (std::mem::take(&mut self.number), self.text.take().unwrap_or_default());
-        self.desk.say(&Event::Done { id: self.id, done, number, text });
+        self.desk.voice.say(&Event::Done { id: self.id, done, number, text });
     }
 }

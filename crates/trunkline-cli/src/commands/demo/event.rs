@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 /// How a request ended, from its caller's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,35 +96,41 @@ pub(super) struct Voice {
     json: bool,
     colour: bool,
     began: Instant,
+    alone: Notify,
 }
 
 impl Voice {
     pub(super) fn new(json: bool) -> Self {
         let colour = !json && colour(std::io::stdout().is_terminal());
-        Self { json, colour, began: Instant::now() }
+        Self { json, colour, began: Instant::now(), alone: Notify::new() }
     }
 
-    /// Says it; false once nobody reads any more.
-    pub(super) fn say(&self, event: &Event) -> bool {
-        let line = if self.json {
-            serde_json::to_string(event).unwrap_or_default()
-        } else {
-            match sentence(event) {
-                Some(text) => self.stamped(event, &text),
-                None => return true,
-            }
-        };
-        self.line(&line)
+    /// Says it.
+    pub(super) fn say(&self, event: &Event) {
+        if self.json {
+            self.line(&serde_json::to_string(event).unwrap_or_default());
+        } else if let Some(text) = sentence(event) {
+            self.line(&self.stamped(event, &text));
+        }
     }
 
-    /// A line for a person; the director's parts do not say it.
-    pub(super) fn tell(&self, text: &str) -> bool {
-        self.json || self.line(text)
+    /// A line for a person; with JSON nothing is said.
+    pub(super) fn tell(&self, text: &str) {
+        if !self.json {
+            self.line(text);
+        }
     }
 
-    fn line(&self, text: &str) -> bool {
+    /// Completes once nobody listens any more.
+    pub(super) async fn alone(&self) {
+        self.alone.notified().await;
+    }
+
+    fn line(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            self.alone.notify_one();
+        }
     }
 
     fn stamped(&self, event: &Event, text: &str) -> String {

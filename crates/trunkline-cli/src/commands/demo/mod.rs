@@ -43,7 +43,7 @@ const PART_URL: &str = "TRUNKLINE_DEMO_URL";
 /// Arguments of `trunkline demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How long it runs: 5s, 1m, 1500ms; at least 3 seconds
+    /// How long it runs, from 3s to 60m
     #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = length)]
     length: Duration,
     /// How many consumers
@@ -82,8 +82,8 @@ impl DemoArgs {
 pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
     let url = args.part_url().unwrap_or(url);
     match args.part {
-        Some(PartCommand::Controller(part)) => Box::pin(controller::run(&url, &part)).await,
-        Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part)).await,
+        Some(PartCommand::Controller(part)) => Box::pin(controller::run(&url, &part, json)).await,
+        Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
         None => {
             let plan = plan::Plan::new(args.length, usize::from(args.consumers), args.rate);
             Box::pin(director::run(plan, url, json)).await

@@ -1,5 +1,7 @@
 //! Requests and replies in the transactions of diesel-async, against a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
 #[path = "../../../trunkline-sqlx/tests/it/world.rs"]
 mod world;
 

@@ -1,5 +1,7 @@
 //! Requests and replies in the transactions of sqlx, against a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
 mod world;
 
 use std::{error::Error as _, time::Duration};

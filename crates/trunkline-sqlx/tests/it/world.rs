@@ -40,7 +40,7 @@ impl Private {
             std::process::id()
         ));
         let settings = Settings::default().data_dir(&home).setting("fsync", "off");
-        let server = Server::start(&settings, &mut |line| println!("{line}")).unwrap();
+        let server = Server::start(&settings, &mut |line| eprintln!("{line}")).unwrap();
         let running = Arc::new(Self { server, home });
         *shared = Arc::downgrade(&running);
         running

@@ -47,7 +47,7 @@
 //!
 //! Guarantees: the statements run on your connection and nowhere else, and take part in whatever transaction is open
 //! on it; without one each is a transaction of its own. Errors of the server keep their message, not their DETAIL, and
-//! never show what was sent. Statements are cached as your connection's cache size says, so behind a pooler the same
+//! no parameter is added. Statements are cached as your connection's cache size says, so behind a pooler the same
 //! setting serves as for your own queries.
 //!
 //! Does not guarantee: a SQLSTATE for every error. diesel hides it, and tells apart only what its own
@@ -93,10 +93,11 @@ impl Executor for On<'_> {
             Ok(value) => return Ok(value),
             Err(e) => error(e),
         };
-        // A connection that the server ended reports an error of the server first. An empty statement is allowed in
-        // a failed transaction and does nothing, so only a broken connection refuses it.
+        // diesel does not tell a refusal from a broken connection. An empty statement is allowed in a failed
+        // transaction and does nothing, so only a broken connection refuses it.
         if e.kind() == ErrorKind::Other && e.code().is_none() && self.0.batch_execute("").await.is_err() {
-            return Err(broken(e.to_string()));
+            return Err(Error::new(ErrorKind::Unreachable, "the database connection failed")
+                .with_source(e.to_string()));
         }
         Err(e)
     }
@@ -141,10 +142,6 @@ impl Query for Statement<'_> {
 /// The cause is kept only where it cannot hold row values or what was sent.
 fn error(e: DieselError) -> Error {
     match e {
-        DieselError::DatabaseError(
-            DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
-            info,
-        ) => broken(info.message().to_owned()),
         DieselError::DatabaseError(kind, info) => {
             let message = info.message().to_owned();
             match sqlstate(&kind) {
@@ -159,10 +156,6 @@ fn error(e: DieselError) -> Error {
         DieselError::SerializationError(_) => Error::new(ErrorKind::Invalid, "a parameter cannot be sent"),
         e => Error::new(ErrorKind::Other, "the statement failed in the driver").with_source(e),
     }
-}
-
-fn broken(cause: String) -> Error {
-    Error::new(ErrorKind::Unreachable, "the database connection failed").with_source(cause)
 }
 
 /// The codes that diesel's kinds stand for.

@@ -43,7 +43,7 @@
 //!
 //! Guarantees: the statements run on your connection and nowhere else, and take part in whatever transaction is open
 //! on it; without one each is a transaction of its own. Errors of the server keep their SQLSTATE and message, not
-//! their DETAIL, and never show what was sent. Statements are cached as your connection's options say, so behind a
+//! their DETAIL, and no parameter is added. Statements are cached as your connection's options say, so behind a
 //! pooler the same options serve as for your own queries.
 //!
 //! Does not guarantee: a transaction that goes on after an error, which PostgreSQL has ended by then; roll it back, to

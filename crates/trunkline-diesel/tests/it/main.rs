@@ -232,7 +232,7 @@ async fn every_kind_of_parameter_arrives() {
     const SQL: &str = "select $1::bigint + $2::int + length($3::text) + length($4::bytea)
         + case when $5::text is null and $6::bytea is null then 1000 else 0 end";
     let params = [
-        Param::I64(i64::from(i32::MAX)),
+        Param::I64(1 << 40),
         Param::I32(-7),
         Param::Text(Some("täe")),
         Param::Bytes(Some(&[0, 255])),
@@ -241,7 +241,7 @@ async fn every_kind_of_parameter_arrives() {
     ];
     for _ in 0..2 {
         let sum = on(&mut connection).scalar(SQL, &params).await.unwrap();
-        assert_eq!(sum, i64::from(i32::MAX) - 7 + 3 + 2 + 1000);
+        assert_eq!(sum, (1 << 40) - 7 + 3 + 2 + 1000);
     }
 }
 
@@ -257,6 +257,10 @@ async fn errors_show_no_rows_or_parameters() {
     assert_eq!((e.kind(), e.code()), (ErrorKind::Other, Some("23505")));
     assert!(!format!("{e} {e:?} {e:#?}").contains("hush"), "{e:?}");
     assert!(e.source().is_none());
+    let e =
+        on(&mut connection).scalar("select length($1::text::json::text)::bigint", &params).await.unwrap_err();
+    assert_eq!((e.kind(), e.code()), (ErrorKind::Other, None));
+    assert!(!format!("{e} {e:?}").contains("hush"), "{e:?}");
 
     connection.batch_execute("begin read only").await.unwrap();
     let e = on(&mut connection).scalar(SQL, &params).await.unwrap_err();
@@ -288,4 +292,14 @@ async fn a_broken_connection_is_unreachable() {
         .await;
     assert!(done.is_err());
     assert_eq!((world.orders().await.len(), world.requests().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_meanwhile_is_unreachable() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    const END: &str =
+        "select (pg_terminate_backend(pg_backend_pid())::int + length(pg_sleep(20)::text))::bigint";
+    let e = on(&mut connection).scalar(END, &[]).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unreachable, "{e:?}");
 }

@@ -20,6 +20,9 @@ use trunkline::{
 use trunkline_diesel::on;
 use world::World;
 
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
 /// What a program's own error looks like.
 #[derive(Debug)]
 enum Failed {
@@ -97,6 +100,28 @@ async fn a_request_goes_out_with_the_commit() {
     incoming.reply("one tea").await.unwrap();
     assert_eq!(pending.wait().await.unwrap().payload.bytes(), b"one tea");
     assert_eq!(world.orders().await, ["tea"]);
+}
+
+#[tokio::test]
+async fn a_request_that_commits_late_is_not_passed_over() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let mut shop = world.shop();
+
+    let late = connection
+        .transaction(async |c| {
+            let late = call(&world, "tea").start_on(&mut on(c)).await?;
+            let early = world.ask("milk").await;
+            shop.next().await.unwrap().reply("one milk").await?;
+            assert_eq!(early.wait().await?.payload.bytes(), b"one milk");
+            Ok::<_, Failed>(late)
+        })
+        .await
+        .unwrap();
+
+    let incoming = tokio::time::timeout(LONG, shop.next()).await.expect("it was taken").unwrap();
+    incoming.reply("one tea").await.unwrap();
+    assert_eq!(late.wait().await.unwrap().payload.bytes(), b"one tea");
 }
 
 #[tokio::test]

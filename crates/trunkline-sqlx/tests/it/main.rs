@@ -18,6 +18,9 @@ use trunkline::{
 use trunkline_sqlx::on;
 use world::World;
 
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
 fn options(world: &World) -> PgConnectOptions {
     let c = &world.config;
     let options = PgConnectOptions::new_without_pgpass()
@@ -65,6 +68,24 @@ async fn a_request_goes_out_with_the_commit() {
     incoming.reply("one tea").await.unwrap();
     assert_eq!(pending.wait().await.unwrap().payload.bytes(), b"one tea");
     assert_eq!(world.orders().await, ["tea"]);
+}
+
+#[tokio::test]
+async fn a_request_that_commits_late_is_not_passed_over() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let mut shop = world.shop();
+
+    let mut tx = connection.begin().await.unwrap();
+    let late = call(&world, "tea").start_on(&mut on(&mut tx)).await.unwrap();
+    let early = world.ask("milk").await;
+    shop.next().await.unwrap().reply("one milk").await.unwrap();
+    assert_eq!(early.wait().await.unwrap().payload.bytes(), b"one milk");
+    tx.commit().await.unwrap();
+
+    let incoming = tokio::time::timeout(LONG, shop.next()).await.expect("it was taken").unwrap();
+    incoming.reply("one tea").await.unwrap();
+    assert_eq!(late.wait().await.unwrap().payload.bytes(), b"one tea");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    payload::{Content, Part, Payload, Reply, decode_headers},
+    payload::{Content, Headers, Part, Payload, Reply, decode_headers},
     wire::{self, Ended, Outgoing, Ring},
 };
 use crate::{
@@ -67,6 +67,8 @@ pub(super) struct Flight {
     pub(super) done: oneshot::Sender<Result<Reply>>,
     pub(super) parts: Option<mpsc::Sender<Part>>,
     pub(super) summary: Summary,
+    /// Written in a transaction of the application's: not to be seen before that commits.
+    unseen: bool,
     /// Parts that came before this attempt's are dropped.
     attempt: i32,
 }
@@ -148,14 +150,23 @@ impl Caller {
             self.counters.durable.store(true, Ordering::Relaxed);
         }
         let (done, rx) = oneshot::channel();
-        lock(&self.flights).insert(corr, Flight { ring, id: None, done, parts, summary, attempt: 1 });
+        lock(&self.flights)
+            .insert(corr, Flight { ring, id: None, done, parts, summary, unseen: false, attempt: 1 });
         (corr, rx)
     }
 
-    pub(super) fn written(&self, corr: i64, id: i64) {
-        if let Some(f) = lock(&self.flights).get_mut(&corr) {
-            f.id = Some(id);
-            f.summary.id = id;
+    /// A request that was written in the application's transaction. One that expects no answer is done with.
+    pub(super) fn written_elsewhere(&self, corr: i64, id: i64, expects_answer: bool) {
+        self.counters.sent.fetch_add(1, Ordering::Relaxed);
+        let mut flights = lock(&self.flights);
+        if expects_answer {
+            if let Some(f) = flights.get_mut(&corr) {
+                f.id = Some(id);
+                f.summary.id = id;
+                f.unseen = true;
+            }
+        } else if let Some(f) = flights.remove(&corr) {
+            let _ = f.done.send(Ok(Reply { id, payload: Payload::default(), headers: Headers::new() }));
         }
     }
 
@@ -381,8 +392,8 @@ impl Pumps {
         before: Option<(i32, u64, [String; 2])>,
     ) -> Result<(i32, u64, [String; 2])> {
         let now = wire::snapshot(link).await?;
-        let known: Vec<(i64, Option<i64>, Ring)> =
-            lock(&self.flights).iter().map(|(corr, f)| (*corr, f.id, f.ring)).collect();
+        let known: Vec<(i64, Option<i64>, Ring, bool)> =
+            lock(&self.flights).iter().map(|(corr, f)| (*corr, f.id, f.ring, f.unseen)).collect();
         let since = match before {
             Some((session, _, since)) if session == link.session => since,
             _ => [now.clone(), now],
@@ -393,16 +404,13 @@ impl Pumps {
                 continue;
             }
             let found = wire::outcome(link, ring, &ids).await?;
-            for (corr, id, _) in known.iter().filter(|k| k.2 == ring) {
+            for (corr, id, _, unseen) in known.iter().filter(|k| k.2 == ring) {
                 let Some(id) = id else { continue };
-                let verdict = match found.iter().position(|(i, _)| i == id) {
-                    None => Some(Err(lost())),
-                    Some(_) => None,
-                };
-                if let Some(v) = verdict
-                    && let Some(f) = lock(&self.flights).remove(corr)
-                {
-                    let _ = f.done.send(v);
+                if *unseen || found.iter().any(|(i, _)| i == id) {
+                    continue;
+                }
+                if let Some(f) = lock(&self.flights).remove(corr) {
+                    let _ = f.done.send(Err(lost()));
                 }
             }
             for (_, ended) in found {

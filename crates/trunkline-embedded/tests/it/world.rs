@@ -124,7 +124,9 @@ pub(crate) fn installed() -> PathBuf {
 }
 
 pub(crate) fn installed_dir(which: &str) -> PathBuf {
-    let output = Command::new("pg_config").arg(which).output().expect("the tests need pg_config in PATH");
+    let bin = std::env::var_os("TRUNKLINE_PG_BIN").map(PathBuf::from).unwrap_or_default();
+    let output =
+        Command::new(bin.join("pg_config")).arg(which).output().expect("the tests need pg_config in PATH");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 

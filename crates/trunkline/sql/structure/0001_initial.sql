@@ -136,10 +136,12 @@ begin
     end loop;
 end $$;
 
--- A slice of requests as arrays, as the functions pass it on; pos is its last row, seen what its reader saw.
+-- A slice of requests as arrays, as the functions pass it on; pos is its last row, seen what its reader saw, and
+-- `more` tells that its window may hold more after pos.
 create type trunkline.request_slice as (
     ids bigint[], attempts int[], callers int[], corrs bigint[], flags int[], deadlines timestamptz[],
-    kinds text[], payloads bytea[], headers text[], seen pg_snapshot, pos_xid xid8, pos_id bigint
+    kinds text[], payloads bytea[], headers text[], seen pg_snapshot, pos_xid xid8, pos_id bigint,
+    more boolean
 );
 create type trunkline.request_end as (
     id bigint, attempt int, part int, caller int, corr bigint, status smallint, content smallint,

@@ -28,7 +28,7 @@ begin
                   from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
                  where r.id = v_held.id
                     on conflict do nothing;
-                perform trunkline._door_ring(trunkline._request_door(v_held.lane));
+                perform trunkline._door_ring(v_held.lane & 63);
             end if;
         else
             v_won := trunkline._request_end_e(array[row(v_held.id, v_held.attempt, 0, v_held.caller, v_held.corr, 5,

@@ -5,30 +5,32 @@ create or replace function trunkline._request_claim_e(session int, cursor trunkl
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v_seg smallint;
-    v_now timestamptz := clock_timestamp();
-    v_row trunkline.take_e0;
+    v_seg     smallint;
+    v_now     timestamptz := clock_timestamp();
+    v_until   timestamptz;
+    v_confirm boolean;
 begin
     select current into v_seg from trunkline.ring where name = 'request_e';
-    take := trunkline._request_next_id_e() + v_seg;
+    take := nextval('trunkline.log_id') * 4 + case right('request_e', 1) when 'd' then 2 else 0 end + v_seg;
     token := ('x' || substr(encode(uuid_send(gen_random_uuid()), 'hex'), 17))::bit(64)::bigint;
-    v_row.id := take; v_row.lane := cursor.lane; v_row.turn := cursor.turn; v_row.session := session;
-    v_row.token := token; v_row.taken_at := v_now; v_row.lo := cursor.lo; v_row.hi := cursor.hi;
-    v_row.pos_xid := cursor.pos_xid; v_row.pos_id := cursor.pos_id;
-    v_row.ids := coalesce(slice.ids, '{}'); v_row.attempts := coalesce(slice.attempts, '{}');
-    v_row.callers := coalesce(slice.callers, '{}'); v_row.corrs := coalesce(slice.corrs, '{}');
-    v_row.flags := coalesce(slice.flags, '{}'); v_row.deadlines := coalesce(slice.deadlines, '{}');
-    select coalesce(max(d), v_now), array_agg((extract(epoch from d - v_now) * 1000)::int)
-      into v_row.expires_at, lefts from unnest(v_row.deadlines) d;
+    select coalesce(max(u.d), v_now), array_agg((extract(epoch from u.d - v_now) * 1000)::int), bool_or(u.f & 16 <> 0)
+      into v_until, lefts, v_confirm
+      from unnest(slice.deadlines, slice.flags) u(d, f);
     if v_seg = 0 then
-        insert into trunkline.take_e0 select v_row.*;
+        insert into trunkline.take_e0 values (take, cursor.lane, cursor.turn, session, token, v_now, v_until,
+            cursor.lo, cursor.hi, cursor.pos_xid, cursor.pos_id, coalesce(slice.ids, '{}'),
+            coalesce(slice.attempts, '{}'), coalesce(slice.callers, '{}'), coalesce(slice.corrs, '{}'),
+            coalesce(slice.flags, '{}'), coalesce(slice.deadlines, '{}'));
     else
-        insert into trunkline.take_e1 select v_row.*;
+        insert into trunkline.take_e1 values (take, cursor.lane, cursor.turn, session, token, v_now, v_until,
+            cursor.lo, cursor.hi, cursor.pos_xid, cursor.pos_id, coalesce(slice.ids, '{}'),
+            coalesce(slice.attempts, '{}'), coalesce(slice.callers, '{}'), coalesce(slice.corrs, '{}'),
+            coalesce(slice.flags, '{}'), coalesce(slice.deadlines, '{}'));
     end if;
-    if exists (select from unnest(v_row.flags) f where f & 16 <> 0) then
+    if v_confirm then
         perform trunkline._request_end_e(array_agg(
             row(u.id, u.attempt, -1, u.caller, u.corr, 7, 0, null, null, null)::trunkline.request_end))
-           from unnest(v_row.ids, v_row.attempts, v_row.callers, v_row.corrs, v_row.flags)
+           from unnest(slice.ids, slice.attempts, slice.callers, slice.corrs, slice.flags)
                 u(id, attempt, caller, corr, f)
           where u.f & 16 <> 0;
     end if;

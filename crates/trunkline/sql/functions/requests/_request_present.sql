@@ -1,11 +1,17 @@
--- Is somebody here who serves this lane and type? A channel counts its live responders, an address its live session.
-create or replace function trunkline._request_present(lane int, type text) returns boolean
+-- Is somebody here who serves this lane? A channel counts its live responders, an address its live session.
+create or replace function trunkline._request_present(lane int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
+declare
+    v_session int;
 begin
     if lane < 0 then
         return trunkline._session_alive(-lane);
     end if;
-    return exists (select from trunkline.responder r
-                    where r.channel = _request_present.lane and trunkline._session_alive(r.session));
+    for v_session in select r.session from trunkline.responder r where r.channel = _request_present.lane loop
+        if trunkline._session_alive(v_session) then
+            return true;
+        end if;
+    end loop;
+    return false;
 end $$;

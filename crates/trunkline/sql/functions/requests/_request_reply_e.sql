@@ -1,40 +1,55 @@
--- Ends or part-answers requests that were taken: by take, token and slot. The slots (positions in the arrays) refused.
+-- Ends or part-answers requests that were taken: by take, token and slot. The positions (in the arrays) refused.
 -- Refused, with nothing changed: a token that is not the take's, a deadline passed, an attempt that ended otherwise.
 -- In the caller's own transaction the reply goes out with the commit, together with the handler's writes.
--- Guarantee: at most one ending for each attempt; a stale hand changes nothing.
+-- Guarantee: at most one ending for each attempt; a stale hand changes nothing. Statuses: see _request_end_e.
 create or replace function trunkline._request_reply_e(takes bigint[], tokens bigint[], slots int[], parts int[],
     statuses smallint[], contents smallint[], codes text[], payloads bytea[], headers text[]) returns int[]
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    v_ends trunkline.request_end[];
-    v_pos  int[];
-    v_done bigint[];
     v_now  timestamptz := clock_timestamp();
+    v_ids  bigint[];
+    v_part int[];
+    v_who  int[];
+    v_one  int;
 begin
-    select array_agg(row(t.ids[u.slot], t.attempts[u.slot], u.part, t.callers[u.slot], t.corrs[u.slot], u.status,
-                         u.content, u.code, u.payload, u.header)::trunkline.request_end),
-           array_agg(u.pos::int)
-      into v_ends, v_pos
-      from unnest(takes, tokens, slots, parts, statuses, contents, codes, payloads, headers) with ordinality
-           u(take, token, slot, part, status, content, code, payload, header, pos)
-      cross join lateral (
-          select t.ids, t.attempts, t.callers, t.corrs, t.deadlines from trunkline.take_e0 t
-           where t.id = u.take and t.token = u.token
-          union all
-          select t.ids, t.attempts, t.callers, t.corrs, t.deadlines from trunkline.take_e1 t
-           where t.id = u.take and t.token = u.token) t
-     where t.deadlines[u.slot] > v_now;
-    if v_ends is null then
-        return array(select generate_subscripts(takes, 1));
-    end if;
-    v_done := trunkline._request_end_e(v_ends);
-    if cardinality(v_done) = cardinality(takes) then
+    with v as (
+        select t.ids[u.slot] as id, t.attempts[u.slot] as attempt, u.part, t.callers[u.slot] as caller,
+               t.corrs[u.slot] as corr, u.status, u.content, u.code, u.payload, u.header
+          from unnest(takes, tokens, slots, parts, statuses, contents, codes, payloads, headers)
+               u(take, token, slot, part, status, content, code, payload, header)
+          cross join lateral (
+              select t.* from trunkline.take_e0 t where t.id = u.take and t.token = u.token
+              union all
+              select t.* from trunkline.take_e1 t where t.id = u.take and t.token = u.token) t
+         where t.deadlines[u.slot] > v_now
+    ), i0 as (
+        insert into trunkline.ending_e0
+            (id, attempt, part, caller, corr, status, content, ended_at, code, payload, headers)
+        select id, attempt, part, caller, corr, status, content, v_now, code, payload, header from v where id & 1 = 0
+        on conflict do nothing returning id, part, caller
+    ), i1 as (
+        insert into trunkline.ending_e1
+            (id, attempt, part, caller, corr, status, content, ended_at, code, payload, headers)
+        select id, attempt, part, caller, corr, status, content, v_now, code, payload, header from v where id & 1 = 1
+        on conflict do nothing returning id, part, caller
+    )
+    select array_agg(id), array_agg(part), array_agg(distinct caller) into v_ids, v_part, v_who
+      from (select * from i0 union all select * from i1) i;
+    foreach v_one in array coalesce(v_who, '{}') loop
+        if v_one <> 0 then
+            perform trunkline._door_ring(64 + v_one);
+        end if;
+    end loop;
+    if cardinality(v_ids) = cardinality(takes) then
         return '{}';
     end if;
     return array(
-        select n from generate_subscripts(takes, 1) n
-         where not exists (select from generate_subscripts(v_ends, 1) i
-                            where v_pos[i] = n and v_ends[i].id = any (v_done)));
+        select u.pos::int
+          from unnest(takes, slots, parts) with ordinality u(take, slot, part, pos)
+         where not exists (
+             select from (select * from trunkline.take_e0 union all select * from trunkline.take_e1) t
+               join unnest(v_ids, v_part) d(id, part) on d.id = t.ids[u.slot] and d.part = u.part
+              where t.id = u.take));
 end $$;

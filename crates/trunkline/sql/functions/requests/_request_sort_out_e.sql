@@ -28,7 +28,7 @@ begin
             insert into trunkline.again_e (id, attempt, lane, type, expires_at)
             values (slice.ids[v_i], slice.attempts[v_i], lane, slice.kinds[v_i], slice.deadlines[v_i])
                 on conflict do nothing;
-            perform trunkline._door_ring(trunkline._request_door(lane));
+            perform trunkline._door_ring(lane & 63);
         else
             v_ends := v_ends || row(slice.ids[v_i], slice.attempts[v_i], 0, slice.callers[v_i], slice.corrs[v_i], 2, 1,
                 'unsupported', convert_to('no responder here serves type "' || slice.kinds[v_i] || '"', 'UTF8'),

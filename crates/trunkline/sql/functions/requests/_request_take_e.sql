@@ -35,7 +35,7 @@ begin
             raise exception 'xids went backwards: lane % was read up to %, now is %', lane,
                 pg_snapshot_xmax(v_at.lo), pg_snapshot_xmax(slice.seen)
                 using errcode = 'TL008', hint = 'run: trunkline schema repair';
-        elsif cardinality(slice.ids) < max then
+        elsif not slice.more then
             v_at.lo := coalesce(v_at.hi, trunkline._log_snapshot(slice.seen)); v_at.hi := null;
             v_at.pos_xid := null; v_at.pos_id := null;
         else

@@ -8,18 +8,33 @@ create or replace function trunkline._request_write_e(session int, corrs bigint[
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v_now  timestamptz := clock_timestamp();
-    v_role text := trunkline._role();
-    v_seg  smallint;
-    v_ids  bigint[];
-    v_lane int;
+    v_now    timestamptz := clock_timestamp();
+    v_role   text := trunkline._role();
+    v_bits   bigint := case right('request_e', 1) when 'd' then 2 else 0 end;     -- of every id: ring and segment
+    v_seg    smallint;
+    v_ids    bigint[];
+    v_absent int[] := '{}';
+    v_lane   int;
+    v_last   int;
 begin
     perform trunkline._request_check_sizes(lanes, payloads);
+    for v_i in 1 .. cardinality(lanes) loop
+        if flags[v_i] & 32 <> 0 and lanes[v_i] is distinct from v_last then
+            v_last := lanes[v_i];
+            if not trunkline._request_present(v_last) then
+                v_absent := v_absent || v_last;
+            end if;
+        end if;
+    end loop;
     select current into v_seg from trunkline.ring where name = 'request_e';
-    select array_agg(case when u.f & 32 = 0 or trunkline._request_present(u.lane, u.type)
-                          then trunkline._request_next_id_e() + v_seg else 0 end order by u.o)
-      into v_ids
-      from unnest(lanes, types, flags) with ordinality u(lane, type, f, o);
+    v_bits := v_bits + v_seg;
+    if v_absent = '{}' then
+        v_ids := array(select nextval('trunkline.log_id') * 4 + v_bits from generate_subscripts(lanes, 1));
+    else
+        v_ids := array(select case when u.f & 32 <> 0 and u.lane = any (v_absent) then 0
+                                   else nextval('trunkline.log_id') * 4 + v_bits end
+                         from unnest(lanes, flags) u(lane, f));
+    end if;
     if v_seg = 0 then
         insert into trunkline.request_e0
             (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)
@@ -37,8 +52,12 @@ begin
                u(id, corr, lane, type, ms, f, payload, headers)
          where u.id <> 0;
     end if;
-    for v_lane in select distinct l from unnest(lanes) l loop
-        perform trunkline._door_ring(trunkline._request_door(v_lane));
+    v_last := null;
+    foreach v_lane in array lanes loop
+        if v_lane is distinct from v_last then
+            perform trunkline._door_ring(v_lane & 63);
+        end if;
+        v_last := v_lane;
     end loop;
     return v_ids;
 end $$;

@@ -8,6 +8,6 @@ declare
     v_name text;
 begin
     select * into v_to from trunkline._request_serve(trunkline._session_own(), channel, types);
-    perform trunkline._door_hold(trunkline._request_door(v_to.lane));
-    return 'trunkline_' || trunkline._request_door(v_to.lane);
+    perform trunkline._door_hold(v_to.lane & 63);
+    return 'trunkline_' || (v_to.lane & 63);
 end $$;

@@ -1,0 +1,81 @@
+//! `trunkline bench WORD`: figures of this machine, with the floor and the baseline measured in the same run.
+//!
+//! Every figure is the median of interleaved rounds; the last line of `--json` is one object with `word`, `machine` and
+//! `figures`, a list of `{name, value, unit, wanted}`. Method and latest figures: `docs/benchmarks.md`.
+
+mod baseline;
+mod measure;
+mod requests;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use trunkline::{Result, Trunkline};
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    /// Requests and replies, against a bare NOTIFY and against a design in SQL alone
+    Requests(Options),
+}
+
+#[derive(Debug, Clone, Args)]
+struct Options {
+    /// Under a minute, with fewer rounds: for a first look
+    #[arg(long)]
+    quick: bool,
+    /// Rounds, each of every figure
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+}
+
+/// One figure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// Its name, the same in every run.
+    pub name: &'static str,
+    /// The median of the rounds.
+    pub value: f64,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What is wanted of it, in words.
+    pub wanted: &'static str,
+}
+
+/// Where it was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Machine {
+    /// Cores that the process may use.
+    pub cores: usize,
+    /// The server's version.
+    pub postgresql: String,
+    /// `fsync` and `synchronous_commit`, as the server has them.
+    pub durability: String,
+}
+
+/// Runs a benchmark; `say` gets the lines for people, the result is the object for programs.
+///
+/// # Errors
+/// What the database reports.
+pub async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
+    let Word::Requests(options) = args.word;
+    let machine = measure::machine(url).await?;
+    let rounds = if options.quick { 1 } else { options.rounds };
+    let seconds = if options.quick { 1.0 } else { 3.0 };
+    say(&format!(
+        "PostgreSQL {}, {}, {} cores; {rounds} rounds of {seconds} s",
+        machine.postgresql, machine.durability, machine.cores
+    ));
+    let figures = requests::run(url, rounds, seconds, say).await?;
+    Ok(serde_json::json!({ "word": "requests", "machine": machine, "figures": figures }))
+}
+
+/// A process with a connection of its own, as a program would have.
+async fn connect(url: &str) -> Result<Trunkline> {
+    Trunkline::connect(url).await
+}

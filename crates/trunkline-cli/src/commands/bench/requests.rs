@@ -1,0 +1,133 @@
+//! The figures of requests: one caller against the floor, many against the SQL-only design, tails, and idle cost.
+
+use std::time::Duration;
+
+use trunkline::{
+    Error, ErrorKind, Result, Trunkline,
+    requests::{Failure, Request, Serve},
+};
+
+use super::{
+    Figure,
+    baseline::{floor, sql_design},
+    connect,
+    measure::{Run, count, cpu_seconds, load, median, session},
+};
+
+const IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
+
+/// Rounds of every measurement, interleaved.
+pub(super) async fn run(url: &str, rounds: u32, seconds: f64, say: &mut dyn FnMut(&str)) -> Result<Vec<Figure>> {
+    let responder = connect(url).await?;
+    let caller = connect(url).await?;
+    let serving = responder.requests().serve(
+        Serve::channel("bench").concurrency(512),
+        |request: Request| async move { Ok::<_, Failure>(request.payload) },
+    );
+    ready(&caller).await?;
+    let mut over_floor = Vec::new();
+    let mut over_sql = Vec::new();
+    let mut tails = Vec::new();
+    for round in 1..=rounds {
+        let floor = floor(url, seconds).await?;
+        say(&line(round, "floor: NOTIFY and back", &floor));
+        let mut best = 0.0_f64;
+        for (callers, handlers) in [(1, 1), (16, 2), (64, 2), (64, 4)] {
+            let run = sql_design(url, callers, handlers, seconds).await?;
+            say(&line(round, &format!("SQL only, {callers} in flight, {handlers} handlers"), &run));
+            best = best.max(run.rate());
+        }
+        for n in IN_FLIGHT {
+            let run = calls(&caller, n, seconds, None).await?;
+            say(&line(round, &format!("trunkline, {n} in flight"), &run));
+            if n == 1 {
+                over_floor.push(run.percentile(50) / floor.percentile(50));
+            }
+            if n == 64 {
+                over_sql.push(run.rate() / best);
+                // Half of what 64 callers reached, by the same 64 callers at a steady pace.
+                let pace = Duration::from_secs_f64(64.0 * 2.0 / run.rate());
+                let half = calls(&caller, 64, seconds, Some(pace)).await?;
+                say(&line(round, "trunkline, 64 callers at half load", &half));
+                tails.push(half.percentile(99) / half.percentile(50));
+            }
+        }
+    }
+    serving.stop().await;
+    let idle = idle(url, &caller, say).await?;
+    caller.close().await;
+    responder.close().await;
+    Ok(vec![
+        Figure { name: "call_p50_over_floor", value: median(over_floor), unit: "x", wanted: "<= 2" },
+        Figure { name: "rps64_over_sql_design", value: median(over_sql), unit: "x", wanted: ">= 15" },
+        Figure { name: "p99_over_p50_half_load", value: median(tails), unit: "x", wanted: "< 10" },
+        Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
+    ])
+}
+
+fn line(round: u32, what: &str, run: &Run) -> String {
+    format!(
+        "round {round}  {what:<42} {:>8.0}/s  p50 {:>7.0} us  p99 {:>7.0} us",
+        run.rate(),
+        run.percentile(50),
+        run.percentile(99)
+    )
+}
+
+async fn ready(caller: &Trunkline) -> Result<()> {
+    caller.requests().call("bench", "").wait_for_responder().timeout(Duration::from_secs(10)).await.map(drop)
+}
+
+async fn calls(caller: &Trunkline, n: usize, seconds: f64, pace: Option<Duration>) -> Result<Run> {
+    let requests = caller.requests();
+    let payload = "p".repeat(60);
+    load(n, seconds, pace, move |_| {
+        let call = requests.call("bench", payload.as_str());
+        async move { call.await.map(drop) }
+    })
+    .await
+}
+
+/// The CPU that ten thousand waiting calls use, of client and server together, in per cent of one core.
+async fn idle(url: &str, caller: &Trunkline, say: &mut dyn FnMut(&str)) -> Result<f64> {
+    const WAITING: usize = 10_000;
+    const WATCHED: Duration = Duration::from_secs(5);
+    let postmaster = postmaster(url).await?;
+    let mut waiting = Vec::with_capacity(WAITING);
+    for _ in 0..WAITING {
+        let call = caller.requests().call("bench.idle", "x").wait_for_responder().timeout(Duration::from_secs(120));
+        waiting.push(call.start().await?);
+    }
+    settled(caller).await;
+    let Some(before) = cpu_seconds(postmaster) else { return Ok(f64::NAN) };
+    tokio::time::sleep(WATCHED).await;
+    let after = cpu_seconds(postmaster).unwrap_or(before);
+    let percent = (after - before) / WATCHED.as_secs_f64() * 100.0;
+    say(&format!("{} idle calls use {percent:.1} % of one core", count(WAITING)));
+    drop(waiting);
+    settled(caller).await;
+    Ok(percent)
+}
+
+/// Until the numbers of what is in flight stand still.
+async fn settled(caller: &Trunkline) {
+    let mut last = (u64::MAX, usize::MAX);
+    loop {
+        let now = (caller.requests().stats().sent, caller.requests().awaiting().len());
+        if now == last {
+            return;
+        }
+        last = now;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// The server's first process, when it runs on this machine.
+async fn postmaster(url: &str) -> Result<i32> {
+    let (client, _rx) = session(url).await?;
+    let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .and_then(|(_, f)| f.split(' ').nth(1)?.parse().ok())
+        .ok_or_else(|| Error::new(ErrorKind::Unsupported, "idle cost is measured on the server's own machine only"))
+}

@@ -172,6 +172,7 @@ fn durable_twin(sql: &str) -> String {
         "outcome",
         "watch",
         "abandon",
+        "orphans",
         "rebase",
         "next_id",
     ] {

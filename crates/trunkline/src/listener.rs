@@ -21,7 +21,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, broadcast, watch},
+    sync::{broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_postgres::{
@@ -117,11 +117,24 @@ pub struct Notification {
     pub pid: i32,
 }
 
+/// A door's bell, as one pump hears it: every pump behind the door is woken, each once for what rang since it looked.
+#[derive(Debug)]
+pub(crate) struct Bell(watch::Receiver<()>);
+
+impl Bell {
+    /// Completes when it rang since the last time, or since this bell was made. Cancel-safe.
+    pub(crate) async fn rung(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Where pumps wait: the link, and a bell for each door.
 #[derive(Debug)]
 pub(crate) struct Listener {
     link: watch::Receiver<Option<Arc<Link>>>,
-    doors: Mutex<HashMap<i32, Arc<Notify>>>,
+    doors: Mutex<HashMap<i32, watch::Sender<()>>>,
     wanted: watch::Sender<BTreeSet<i32>>,
     channels: watch::Sender<BTreeSet<String>>,
     foreign: broadcast::Sender<Notification>,
@@ -168,22 +181,22 @@ impl Listener {
     }
 
     /// The bell of a door; from now on it is listened to.
-    pub(crate) fn door(&self, door: i32) -> Arc<Notify> {
-        let bell = lock(&self.doors).entry(door).or_default().clone();
+    pub(crate) fn door(&self, door: i32) -> Bell {
+        let bell = lock(&self.doors).entry(door).or_insert_with(|| watch::Sender::new(())).subscribe();
         self.wanted.send_if_modified(|w| w.insert(door));
-        bell
+        Bell(bell)
     }
 
     /// Rings a door of this process: its own statements do not notify itself.
     pub(crate) fn ring(&self, door: i32) {
         if let Some(bell) = lock(&self.doors).get(&door) {
-            bell.notify_one();
+            bell.send_replace(());
         }
     }
 
-    fn ring_all(&self) {
+    pub(crate) fn ring_all(&self) {
         for bell in lock(&self.doors).values() {
-            bell.notify_one();
+            bell.send_replace(());
         }
     }
 
@@ -210,7 +223,7 @@ impl Listener {
     }
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unreachable, "trunkline was closed")
 }
 

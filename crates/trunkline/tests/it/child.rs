@@ -20,6 +20,7 @@ async fn part() {
                 std::future::pending::<Result<String, Failure>>().await
             });
             here(&db).await;
+            std::future::pending::<()>().await;
         }
         // Takes one, and answers it when a line comes on its input.
         "late" => {

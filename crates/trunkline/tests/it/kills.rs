@@ -9,7 +9,7 @@ use trunkline::{
 
 use crate::{
     requests::{echo, served},
-    support::{Cluster, Db, Process, millis, secs, shared, signal, until, within},
+    support::{Cluster, Db, Process, millis, secs, signal, until, within},
 };
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_responder_whose_connection_was_ended_is_no_responder_soon() {
 
 #[tokio::test]
 async fn a_stopped_backend_holds_up_its_own_process_only() {
-    let db = Db::new().await;
+    let (_cluster, db) = Cluster::own().await;
     let raw = db.raw().await;
     let (caller, stuck, good) = (db.client("caller").await, db.client("stuck").await, db.client("good").await);
     let _a = echo(&stuck, "a");
@@ -213,7 +213,7 @@ async fn crash(name: &'static str, crash: impl FnOnce(&mut Cluster) + Send + 'st
     let durable = caller.requests().call("sure", "kept").timeout(secs(20)).start().await.unwrap();
     let ephemeral = caller.requests().call("work", "lost").timeout(secs(20)).start().await.unwrap();
     let held = kept.next().await.unwrap();
-    drop(lost.next().await.map(|l| std::mem::forget(l)));
+    let _unanswered = lost.next().await.unwrap();
     let cluster = tokio::task::spawn_blocking(move || {
         crash(&mut cluster);
         cluster
@@ -278,7 +278,7 @@ fn postgres_pid(url: &str) -> Vec<i32> {
 #[tokio::test]
 async fn requests_that_a_crash_left_with_a_dead_process_go_on_after_it() {
     let mut cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.unwrap();
-    let db = cluster.database("both").await;
+    let db = cluster.database("both_gone").await;
     let raw = db.raw().await;
     raw.run("select trunkline.request_open('work', durable => true)").await;
     let caller = db.client("caller").await;
@@ -312,7 +312,7 @@ async fn requests_that_a_crash_left_with_a_dead_process_go_on_after_it() {
 
 #[tokio::test]
 async fn a_call_ends_on_time_while_the_connection_is_down() {
-    let db = Db::new().await;
+    let (_cluster, db) = Cluster::own().await;
     let raw = db.raw().await;
     let (caller, responder) = (db.client("caller").await, db.client("responder").await);
     let _inbox = responder.requests().inbox("work");
@@ -325,5 +325,4 @@ async fn a_call_ends_on_time_while_the_connection_is_down() {
     assert!(begun.elapsed() < millis(900), "{:?}", begun.elapsed());
     assert!(matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::Lost), "{e:?}");
     signal(pid, "-CONT");
-    let _ = shared().await;
 }

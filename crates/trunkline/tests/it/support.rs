@@ -58,6 +58,13 @@ impl Cluster {
         self.server = Server::start(&self.settings, &mut |_| {}).expect("the server again");
     }
 
+    /// One for a test that stops or kills backends: a stopped one can hold the lock of NOTIFY, which is the server's.
+    pub async fn own() -> (Self, Db) {
+        let cluster = tokio::task::spawn_blocking(|| Self::start(false)).await.unwrap();
+        let db = cluster.database("own").await;
+        (cluster, db)
+    }
+
     pub async fn database(&self, name: &str) -> Db {
         let admin = Raw::open(&self.server.url()).await;
         admin.run(&format!("create database {name}")).await;
@@ -83,6 +90,14 @@ static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 
 /// The server that tests share; they change nothing outside their own database.
 pub async fn shared() -> &'static Cluster {
+    static WATCHDOG: std::sync::Once = std::sync::Once::new();
+    WATCHDOG.call_once(|| {
+        std::thread::spawn(|| {
+            std::thread::sleep(secs(240));
+            eprintln!("the tests hang");
+            std::process::exit(101);
+        });
+    });
     let cluster = tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Cluster::start(false))).await.unwrap();
     TEMPLATE
         .get_or_init(|| async {
@@ -141,7 +156,7 @@ impl Db {
 
     /// The backend of a client, by its application name.
     pub async fn backend(&self, raw: &Raw, application: &str) -> i32 {
-        raw.one(&format!("select pid::text from pg_stat_activity where application_name = '{application}'"))
+        raw.one(&format!("select pid::text from pg_stat_activity where datname = current_database() and application_name = '{application}'"))
             .await
             .parse()
             .expect("one backend")

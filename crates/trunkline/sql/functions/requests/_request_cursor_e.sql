@@ -1,7 +1,7 @@
 -- Locks a lane for its next taker and returns the lane's newest cursor: the one folded into the lane row, or a later
 -- take's. Takers queue here; every statement after it sees what the previous taker did. Locks: the lane row.
 create or replace function trunkline._request_cursor_e(lane int) returns trunkline.lane_e
-language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set enable_seqscan = off as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_base trunkline.lane_e;

@@ -3,22 +3,33 @@
 create or replace function trunkline._request_fetch_e(session int, since pg_snapshot, out ids bigint[],
     out corrs bigint[], out attempts int[], out parts int[], out statuses smallint[], out contents smallint[],
     out codes text[], out payloads bytea[], out headers text[], out seen pg_snapshot)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_from xid8 := pg_snapshot_xmax(since);
     v_late xid8[] := array(select pg_snapshot_xip(since));
 begin
-    select array_agg(q.id), array_agg(q.corr), array_agg(q.attempt), array_agg(q.part), array_agg(q.status),
-           array_agg(q.content), array_agg(q.code), array_agg(q.payload), array_agg(q.headers), pg_current_snapshot()
-      into ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers, seen
-      from (
-        select e.* from trunkline.ending_e0 e where e.caller = session and e.xid >= v_from
-        union all
-        select e.* from trunkline.ending_e1 e where e.caller = session and e.xid >= v_from
-        union all
-        select e.* from trunkline.ending_e0 e where e.caller = session and e.xid = any (v_late)
-        union all
-        select e.* from trunkline.ending_e1 e where e.caller = session and e.xid = any (v_late)) q;
+    if v_late = '{}' then
+        select array_agg(q.id), array_agg(q.corr), array_agg(q.attempt), array_agg(q.part), array_agg(q.status),
+               array_agg(q.content), array_agg(q.code), array_agg(q.payload), array_agg(q.headers), pg_current_snapshot()
+          into ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers, seen
+          from (
+            select e.* from trunkline.ending_e0 e where e.caller = session and e.xid >= v_from
+            union all
+            select e.* from trunkline.ending_e1 e where e.caller = session and e.xid >= v_from) q;
+    else
+        select array_agg(q.id), array_agg(q.corr), array_agg(q.attempt), array_agg(q.part), array_agg(q.status),
+               array_agg(q.content), array_agg(q.code), array_agg(q.payload), array_agg(q.headers), pg_current_snapshot()
+          into ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers, seen
+          from (
+            select e.* from trunkline.ending_e0 e where e.caller = session and e.xid >= v_from
+            union all
+            select e.* from trunkline.ending_e1 e where e.caller = session and e.xid >= v_from
+            union all
+            select e.* from unnest(v_late) l(xid)
+             cross join lateral (select * from trunkline.ending_e0 e where e.caller = session and e.xid = l.xid offset 0) e
+            union all
+            select e.* from unnest(v_late) l(xid)
+             cross join lateral (select * from trunkline.ending_e1 e where e.caller = session and e.xid = l.xid offset 0) e) q;
+    end if;
 end $$;

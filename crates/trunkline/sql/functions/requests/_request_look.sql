@@ -2,7 +2,8 @@
 -- forgotten or of another role (one answer for all three), TL009 for one sent in this same transaction.
 create or replace function trunkline._request_look(id bigint, out outcome text, out code text, out payload text,
     out bytes bytea, out headers jsonb, out expires_at timestamptz)
-language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v record;

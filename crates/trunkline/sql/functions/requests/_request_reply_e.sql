@@ -4,8 +4,7 @@
 -- Guarantee: at most one ending for each attempt; a stale hand changes nothing. Statuses: see _request_end_e.
 create or replace function trunkline._request_reply_e(takes bigint[], tokens bigint[], slots int[], parts int[],
     statuses smallint[], contents smallint[], codes text[], payloads bytea[], headers text[]) returns int[]
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_now  timestamptz := clock_timestamp();

@@ -4,7 +4,8 @@
 -- Errors: TL007 unknown id, TL009 sent in this same transaction, 25001 outside READ COMMITTED. Never hangs.
 create or replace function trunkline.request_await(id bigint, wait interval default null)
 returns table (outcome text, code text, payload text, bytes bytea, headers jsonb)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v       record;

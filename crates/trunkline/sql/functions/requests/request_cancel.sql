@@ -1,7 +1,8 @@
 -- Cancels a request: true when that is now its outcome, false when it had ended before. Its handler is told.
 -- Errors: TL007 unknown id (or another role's).
 create or replace function trunkline.request_cancel(id bigint) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v record;

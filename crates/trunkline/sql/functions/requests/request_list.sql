@@ -3,7 +3,8 @@
 create or replace function trunkline.request_list(channel text default null, max int default 100)
 returns table (id bigint, destination text, type text, state text, sent_at timestamptz, expires_at timestamptz, bytes int,
                attempt int, responder text)
-language plpgsql stable security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
     return query

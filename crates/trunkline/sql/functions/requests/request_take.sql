@@ -4,7 +4,8 @@
 create or replace function trunkline.request_take(channel text, max int default 1)
 returns table (id bigint, claim text, type text, payload text, bytes bytea, headers jsonb, expires_at timestamptz,
                attempt int)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v_me  int := trunkline._session_own();

@@ -248,7 +248,7 @@ impl Raw {
 }
 
 /// Looks again until something holds; fails after 15 s.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut state: impl FnMut() -> F) {
+pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(15);
     while !state().await {
         assert!(Instant::now() < end, "not reached in 15 s: {what}");

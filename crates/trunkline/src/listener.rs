@@ -119,12 +119,12 @@ pub struct Notification {
     pub pid: i32,
 }
 
-/// A door's bell, as one pump hears it: every pump behind the door is woken, each once for what rang since it looked.
+/// One waiter's ear at a door. A ring while nobody waits is kept for the next wait.
 #[derive(Debug)]
 pub(crate) struct Bell(watch::Receiver<()>);
 
 impl Bell {
-    /// Completes when it rang since the last time, or since this bell was made. Cancel-safe.
+    /// Waits for the next ring, or takes one that came since the last. Cancel-safe.
     pub(crate) async fn rung(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -184,9 +184,9 @@ impl Listener {
 
     /// The bell of a door; from now on it is listened to.
     pub(crate) fn door(&self, door: i32) -> Bell {
-        let bell = lock(&self.doors).entry(door).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
         self.wanted.send_if_modified(|w| w.insert(door));
-        Bell(bell)
+        bell
     }
 
     /// Rings a door of this process: its own statements do not notify itself.
@@ -196,6 +196,7 @@ impl Listener {
         }
     }
 
+    /// Rings every door of this process.
     pub(crate) fn ring_all(&self) {
         for bell in lock(&self.doors).values() {
             bell.send_replace(());

@@ -18,7 +18,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub(super) struct Counters {
     pub(super) served: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) expired: AtomicU64,
+    /// Some call was durable: that ring is looked into as well.
+    pub(super) durable: AtomicBool,
 }
 
 /// A call in flight.
@@ -147,6 +149,9 @@ impl Caller {
         parts: Option<mpsc::Sender<Part>>,
     ) -> (i64, oneshot::Receiver<Result<Reply>>) {
         let corr = self.next.fetch_add(1, Ordering::Relaxed);
+        if ring == Ring::Durable {
+            self.counters.durable.store(true, Ordering::Relaxed);
+        }
         let (done, rx) = oneshot::channel();
         lock(&self.flights).insert(
             corr,
@@ -378,10 +383,11 @@ impl Pumps {
             if !rung && let Err(e) = self.look_up(&link, false).await {
                 debug!(error = %e, "cannot look up what an earlier session sent");
             }
-            let rings = self.rings_in_flight();
+            let waiting = !lock(&self.flights).is_empty();
             let Some((_, _, since)) = seen.as_mut() else { continue };
             for (ring, since) in Ring::BOTH.into_iter().zip(since.iter_mut()) {
-                if !rings.contains(&ring) && !(rung && ring == Ring::Ephemeral) {
+                let used = ring == Ring::Ephemeral || self.counters.durable.load(Ordering::Relaxed);
+                if !used || !(rung || waiting) {
                     continue;
                 }
                 match wire::fetch(&link, ring, since).await {
@@ -404,11 +410,6 @@ impl Pumps {
             let known = f.id.is_some();
             let _ = f.done.send(Err(if known { lost() } else { closed() }));
         }
-    }
-
-    fn rings_in_flight(&self) -> Vec<Ring> {
-        let flights = lock(&self.flights);
-        Ring::BOTH.into_iter().filter(|r| flights.values().any(|f| f.ring == *r)).collect()
     }
 
     /// A new connection: of what is in flight, looks up by id what may have been missed.

@@ -227,7 +227,7 @@ impl Listener {
     }
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unreachable, "trunkline was closed")
 }
 

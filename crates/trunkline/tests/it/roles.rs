@@ -113,7 +113,7 @@ async fn nobody_sees_awaits_or_ends_another_roles_request() {
             assert_eq!(said.replace(&format!("request {id} "), ""), unknown);
         }
     }
-    assert_eq!(b.one(&format!("select trunkline._request_finish_e(array[{id}], 3)")).await, "{}");
+    assert_eq!(b.one(&format!("select trunkline._request_finish_e(array[{id}], 3, false)")).await, "{}");
     assert!(b.rows(&format!("select * from trunkline._request_outcome_e(array[{id}])")).await.is_empty());
     let claim = raw.one("select claim from trunkline.request_take('work')").await;
     raw.run(&format!("select trunkline.request_reply('{claim}', 'S3cret-reply')")).await;

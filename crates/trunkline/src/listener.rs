@@ -167,6 +167,7 @@ impl Listener {
         };
         let first = keeper.connect().await?;
         tokio::spawn(async move { keeper.run(first).await });
+        let _ = timeout(ANSWER, listener.link()).await;
         Ok(listener)
     }
 

@@ -30,7 +30,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    payload::{Content, Part, Payload, Reply, decode_headers},
+    payload::{Content, Headers, Part, Payload, Reply, decode_headers},
     wire::{self, Ended, Outgoing, Ring},
 };
 use crate::{
@@ -67,6 +67,8 @@ pub(super) struct Flight {
     pub(super) done: oneshot::Sender<Result<Reply>>,
     pub(super) parts: Option<mpsc::Sender<Part>>,
     pub(super) summary: Summary,
+    /// Written in a transaction of the application's: not to be seen before that commits.
+    unseen: bool,
     /// The session it was written for: once ours is another, its ending is found by looking only.
     session: i32,
     /// How its caller ended it before the write was done; carried out after that.
@@ -155,16 +157,34 @@ impl Caller {
         let (done, rx) = oneshot::channel();
         lock(&self.flights).insert(
             corr,
-            Flight { ring, id: None, done, parts, summary, session: 0, ended: None, attempt: 1 },
+            Flight {
+                ring,
+                id: None,
+                done,
+                parts,
+                summary,
+                unseen: false,
+                session: 0,
+                ended: None,
+                attempt: 1,
+            },
         );
         (corr, rx)
     }
 
-    pub(super) fn written(&self, corr: i64, id: i64, session: i32) {
-        if let Some(f) = lock(&self.flights).get_mut(&corr) {
-            f.id = Some(id);
-            f.summary.id = id;
-            f.session = session;
+    /// A request that was written in the application's transaction. One that expects no answer is done with.
+    pub(super) fn written_elsewhere(&self, corr: i64, id: i64, session: i32, expects_answer: bool) {
+        self.counters.sent.fetch_add(1, Ordering::Relaxed);
+        let mut flights = lock(&self.flights);
+        if expects_answer {
+            if let Some(f) = flights.get_mut(&corr) {
+                f.id = Some(id);
+                f.summary.id = id;
+                f.session = session;
+                f.unseen = true;
+            }
+        } else if let Some(f) = flights.remove(&corr) {
+            let _ = f.done.send(Ok(Reply { id, payload: Payload::default(), headers: Headers::new() }));
         }
     }
 
@@ -457,7 +477,10 @@ impl Pumps {
         for (corr, id) in group {
             match found.remove(id) {
                 None => {
-                    if let Some(f) = lock(&self.flights).remove(corr) {
+                    let mut flights = lock(&self.flights);
+                    if flights.get(corr).is_some_and(|f| !f.unseen)
+                        && let Some(f) = flights.remove(corr)
+                    {
                         let _ = f.done.send(Err(lost()));
                     }
                 }

@@ -371,7 +371,7 @@ impl Call {
 
     /// Sends it in your own transaction: it goes out with the commit. Await the handle after that.
     ///
-    /// The deadline counts from this call.
+    /// The deadline counts from this call. A one-way request is done with then: dropping the handle cancels nothing.
     ///
     /// # Errors
     /// As [`Call::start`]; [`ErrorKind::NoResponder`] at once.
@@ -401,7 +401,8 @@ impl Call {
         if id == 0 {
             return Err(caller::no_responder(&to));
         }
-        engine.caller.written(request.corr, id, session);
+        let answered = request.flags & 8 == 0 || request.flags & 16 != 0;
+        engine.caller.written_elsewhere(request.corr, id, session, answered);
         Ok(pending)
     }
 

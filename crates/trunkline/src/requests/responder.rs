@@ -159,7 +159,9 @@ impl Incoming {
         self.settle(self.parts, 9, None, payload.into(), None).await
     }
 
-    /// Answers in your own transaction, together with your writes: the reply goes out with its commit.
+    /// Answers in your own transaction, together with your writes: the reply goes out with its commit. Commit before the
+    /// deadline: a caller that cannot be told by then ends `timed out`. After a rollback nobody has answered, and the
+    /// request ends at its deadline.
     ///
     /// # Errors
     /// [`ErrorKind::Stale`] when the request ended meanwhile: roll back, your writes belong to nobody.

@@ -52,7 +52,9 @@ async fn here(db: &Db) {
     let me = std::env::var("TRUNKLINE_IT_PART").unwrap();
     raw.until(
         "the child to serve",
-        &format!("select exists (select from trunkline.request_responders() where application = 'child-{me}')"),
+        &format!(
+            "select exists (select from trunkline.request_responders() where application = 'child-{me}')"
+        ),
     )
     .await;
     say("ready");

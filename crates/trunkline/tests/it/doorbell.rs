@@ -36,7 +36,12 @@ async fn of_two_sleepers_one_dies_and_the_other_is_still_rung() {
     let admin = db.raw().await;
     let (first, mut second) = (sleeper(&db).await, sleeper(&db).await);
     admin.run(&format!("select pg_terminate_backend({})", first.pid)).await;
-    admin.until("its end", &format!("select not exists (select from pg_stat_activity where pid = {})", first.pid)).await;
+    admin
+        .until(
+            "its end",
+            &format!("select not exists (select from pg_stat_activity where pid = {})", first.pid),
+        )
+        .await;
     admin.run(SEND).await;
     within(1_000, "the bell", second.notes.recv()).await.unwrap();
 }

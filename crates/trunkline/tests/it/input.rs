@@ -16,10 +16,27 @@ async fn names_out_of_their_limits_are_refused_and_nothing_is_made() {
     let long = "a".repeat(49);
     let huge = "b".repeat(10 << 20);
     let names: Vec<(&str, &str)> = vec![
-        ("", "22023"), (&long, "22023"), (&huge, "22023"), ("Robert''); DROP TABLE x;--", "22023"), ("\"quoted\"", "22023"),
-        ("a.b;c", "22023"), ("../x", "22023"), ("a ", "22023"), (" a", "22023"), ("e\u{301}", "22023"), ("\u{1F600}", "22023"),
-        ("a\u{200D}b", "22023"), ("Work", "22023"), ("a\n", "22023"), ("-a", "22023"), ("pg_x", "TL011"), ("pgq", "TL011"),
-        ("trunkline_x", "TL011"), ("@", "22023"), ("@x", "22023"), ("%", "22023"),
+        ("", "22023"),
+        (&long, "22023"),
+        (&huge, "22023"),
+        ("Robert''); DROP TABLE x;--", "22023"),
+        ("\"quoted\"", "22023"),
+        ("a.b;c", "22023"),
+        ("../x", "22023"),
+        ("a ", "22023"),
+        (" a", "22023"),
+        ("e\u{301}", "22023"),
+        ("\u{1F600}", "22023"),
+        ("a\u{200D}b", "22023"),
+        ("Work", "22023"),
+        ("a\n", "22023"),
+        ("-a", "22023"),
+        ("pg_x", "TL011"),
+        ("pgq", "TL011"),
+        ("trunkline_x", "TL011"),
+        ("@", "22023"),
+        ("@x", "22023"),
+        ("%", "22023"),
         ("@00000000-0000-4000-8000-000000000000", "TL012"),
     ];
     for (name, code) in names {
@@ -69,8 +86,15 @@ async fn nulls_are_refused_by_name() {
     ] {
         assert_eq!(raw.code(&format!("select trunkline.{call}")).await, code, "{call}");
     }
-    for (call, code) in [("request_take(null)", "22004"), ("request_take('work', null)", "22023"), ("request_take('work', 0)", "22023"),
-        ("request_take('work', -1)", "22023"), ("request_take('other')", "42704"), ("request_list(null, null)", "00000"), ("request_await(null, null)", "TL007")] {
+    for (call, code) in [
+        ("request_take(null)", "22004"),
+        ("request_take('work', null)", "22023"),
+        ("request_take('work', 0)", "22023"),
+        ("request_take('work', -1)", "22023"),
+        ("request_take('other')", "42704"),
+        ("request_list(null, null)", "00000"),
+        ("request_await(null, null)", "TL007"),
+    ] {
         assert_eq!(raw.code(&format!("select * from trunkline.{call}")).await, code, "{call}");
     }
     assert_eq!(raw.code("select * from trunkline.request_take('work', 2147483647)").await, "00000");
@@ -82,40 +106,83 @@ async fn times_sizes_headers_and_claims_out_of_their_limits_are_refused() {
     let raw = db.raw().await;
     raw.run("select trunkline.request_serve('work')").await;
     for bad in ["0", "-1 s", "0.9 ms", "7 days 1 ms", "1 year", "100000000 years", "-100000000 years"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_send('work', 'x', timeout => '{bad}')")).await, "22023", "{bad}");
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_send('work', 'x', timeout => '{bad}')")).await,
+            "22023",
+            "{bad}"
+        );
     }
     for bad in ["infinity", "NaN", "1e20 s", "1e30 days"] {
         let code = raw.code(&format!("select trunkline.request_send('work', 'x', timeout => '{bad}')")).await;
         assert!(code.starts_with("22"), "{bad}: {code}");
     }
     for good in ["1 ms", "7 days"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_send('work', 'x', timeout => '{good}')")).await, "00000", "{good}");
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_send('work', 'x', timeout => '{good}')")).await,
+            "00000",
+            "{good}"
+        );
     }
-    for bad in ["[]", "1", "\"x\"", "null", "{\"a\": 1}", "{\"a\": {}}", "{\"a\": null}", "{\"a\": \"b\\r\\nc\"}", "{\"a\\n\": \"b\"}"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_send('work', 'x', headers => '{bad}')")).await, "22023", "{bad}");
+    for bad in [
+        "[]",
+        "1",
+        "\"x\"",
+        "null",
+        "{\"a\": 1}",
+        "{\"a\": {}}",
+        "{\"a\": null}",
+        "{\"a\": \"b\\r\\nc\"}",
+        "{\"a\\n\": \"b\"}",
+    ] {
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_send('work', 'x', headers => '{bad}')")).await,
+            "22023",
+            "{bad}"
+        );
     }
     let many = "select trunkline.request_send('work', 'x', headers => (select jsonb_object_agg('k' || i, 'v') from generate_series(1, 65) i))";
     assert_eq!(raw.code(many).await, "22023");
     let wide = "select trunkline.request_send('work', 'x', headers => jsonb_build_object('k', repeat('S3cret', 1400)))";
     assert!(raw.failure(wide).await.contains("8192") && !raw.failure(wide).await.contains("S3cret"));
     for bad in ["x", "", "1:2", "1:2:3:4", "1:2:3 ", "-1:1:1", "1:1:9999", "1e3:1:1", "1:1:1\n"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_reply('{bad}', 'x')")).await, "22023", "{bad:?}");
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_reply('{bad}', 'x')")).await,
+            "22023",
+            "{bad:?}"
+        );
     }
     for stale in ["1:1:1", "4:1:1", "6:-1:128", "999999999999999999:1:0"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_reply('{stale}', 'x')")).await, "TL001", "{stale}");
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_reply('{stale}', 'x')")).await,
+            "TL001",
+            "{stale}"
+        );
     }
     assert_eq!(raw.code("select trunkline.request_reply('1:9999999999999999999:1', 'x')").await, "22003");
     let kind = format!("select trunkline.request_send('work', 'x', '{}')", "t".repeat(101));
     assert_eq!(raw.code(&kind).await, "22023");
     assert_eq!(raw.code("select trunkline.request_send('work', 'x', E'a\\tb')").await, "22023");
-    assert_eq!(raw.code("select trunkline.request_serve('work', array(select i::text from generate_series(1, 101) i))").await, "22023");
+    assert_eq!(
+        raw.code(
+            "select trunkline.request_serve('work', array(select i::text from generate_series(1, 101) i))"
+        )
+        .await,
+        "22023"
+    );
     for bad in ["-1", "67108865"] {
-        assert_eq!(raw.code(&format!("select trunkline.request_open('n', max_bytes => {bad})")).await, "22023", "{bad}");
+        assert_eq!(
+            raw.code(&format!("select trunkline.request_open('n', max_bytes => {bad})")).await,
+            "22023",
+            "{bad}"
+        );
     }
     raw.run("select trunkline.request_open('n', max_bytes => 3)").await;
     assert_eq!(raw.code("select trunkline.request_open('n', max_bytes => 4)").await, "42710");
     assert_eq!(raw.code("select trunkline.request_open('n', true)").await, "42710");
-    assert_eq!(raw.code("select trunkline.request_send('n', 'éé', wait_for_responder => true)").await, "TL004");
+    assert_eq!(
+        raw.code("select trunkline.request_send('n', 'éé', wait_for_responder => true)").await,
+        "TL004"
+    );
     let said = raw.failure("select trunkline.request_send('n', 'S3cret-', wait_for_responder => true)").await;
     assert!(said.contains("TL004") && said.contains('7') && !said.contains("S3cret"), "{said}");
 }
@@ -128,9 +195,14 @@ async fn the_library_refuses_what_is_out_of_its_limits() {
     served(&db, "work", 1).await;
     let kind = |e: Error| e.kind();
     for timeout in [Duration::ZERO, Duration::from_micros(999), secs(604_801), Duration::MAX] {
-        assert_eq!(tl.requests().call("work", "x").timeout(timeout).await.map_err(kind), Err(ErrorKind::Invalid), "{timeout:?}");
+        assert_eq!(
+            tl.requests().call("work", "x").timeout(timeout).await.map_err(kind),
+            Err(ErrorKind::Invalid),
+            "{timeout:?}"
+        );
     }
-    let shortest = within(200, "an end", async { tl.requests().call("work", "x").timeout(millis(1)).await }).await;
+    let shortest =
+        within(200, "an end", async { tl.requests().call("work", "x").timeout(millis(1)).await }).await;
     assert!(shortest.is_ok() || shortest.unwrap_err().kind() == ErrorKind::TimedOut);
     tl.requests().call("work", "x").timeout(secs(604_800)).await.unwrap();
     for name in ["", "Work", "a b", "@x", "pg_x", &"x".repeat(49)] {

@@ -32,9 +32,9 @@ async fn an_idempotent_request_of_a_killed_process_goes_to_another() {
     let pending = caller.requests().call("work", "x").idempotent().start().await.unwrap();
     holder.line("took").await;
     let other = db.client("other").await;
-    let _serving = other.requests().serve("work", |r: Request| async move {
-        Ok::<_, Failure>(format!("attempt {}", r.attempt))
-    });
+    let _serving = other
+        .requests()
+        .serve("work", |r: Request| async move { Ok::<_, Failure>(format!("attempt {}", r.attempt)) });
     served(&db, "work", 2).await;
     holder.child.kill().await.unwrap();
     let reply = within(3_000, "another to answer", pending.wait()).await.unwrap();
@@ -51,15 +51,19 @@ async fn a_stopped_responder_loses_its_request_after_its_lease_and_its_late_repl
     let pending = caller.requests().call("work", "x").idempotent().start().await.unwrap();
     let id: i64 = late.line("took").await.parse().unwrap();
     let other = db.client("other").await;
-    let _serving = other.requests().serve("work", |r: Request| async move {
-        Ok::<_, Failure>(format!("attempt {}", r.attempt))
-    });
+    let _serving = other
+        .requests()
+        .serve("work", |r: Request| async move { Ok::<_, Failure>(format!("attempt {}", r.attempt)) });
     served(&db, "work", 2).await;
     signal(late.pid(), "-STOP");
     let stopped = Instant::now();
     let reply = within(8_000, "another to answer", pending.wait()).await.unwrap();
     assert_eq!(reply.text().unwrap(), "attempt 2");
-    assert!(stopped.elapsed() > secs(3), "the lease holds while it may only be slow: {:?}", stopped.elapsed());
+    assert!(
+        stopped.elapsed() > secs(3),
+        "the lease holds while it may only be slow: {:?}",
+        stopped.elapsed()
+    );
     raw.run(&format!("insert into public.go values ({id})")).await;
     signal(late.pid(), "-CONT");
     assert_eq!(late.line("answered").await, "Err(Stale)");
@@ -121,7 +125,8 @@ async fn a_call_in_flight_survives_the_end_of_its_callers_connection() {
     let held = inbox.next().await.unwrap();
     let pid = db.backend(&raw, "caller").await;
     raw.run(&format!("select pg_terminate_backend({pid})")).await;
-    raw.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {pid})")).await;
+    raw.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {pid})"))
+        .await;
     held.reply("after").await.unwrap();
     let reply = within(4_000, "the reply across the reconnect", pending.wait()).await.unwrap();
     assert_eq!(reply.text().unwrap(), "after");
@@ -175,8 +180,10 @@ async fn a_responder_whose_connection_was_ended_is_no_responder_soon() {
     let pid = db.backend(&raw, "child-holder").await;
     signal(holder.pid(), "-STOP");
     raw.run(&format!("select pg_terminate_backend({pid})")).await;
-    raw.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {pid})")).await;
-    let e = within(1_000, "an answer", async { caller.requests().call("work", "x").await }).await.unwrap_err();
+    raw.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {pid})"))
+        .await;
+    let e =
+        within(1_000, "an answer", async { caller.requests().call("work", "x").await }).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NoResponder);
     holder.child.kill().await.unwrap();
 }
@@ -185,7 +192,8 @@ async fn a_responder_whose_connection_was_ended_is_no_responder_soon() {
 async fn a_stopped_backend_holds_up_its_own_process_only() {
     let (_cluster, db) = Cluster::own().await;
     let raw = db.raw().await;
-    let (caller, stuck, good) = (db.client("caller").await, db.client("stuck").await, db.client("good").await);
+    let (caller, stuck, good) =
+        (db.client("caller").await, db.client("stuck").await, db.client("good").await);
     let _a = echo(&stuck, "a");
     let _b = echo(&good, "b");
     served(&db, "a", 1).await;
@@ -193,10 +201,14 @@ async fn a_stopped_backend_holds_up_its_own_process_only() {
     let pid = db.backend(&raw, "stuck").await;
     signal(pid, "-STOP");
     for _ in 0..20 {
-        within(1_000, "an answer from the other", async { caller.requests().call("b", "x").await }).await.unwrap();
+        within(1_000, "an answer from the other", async { caller.requests().call("b", "x").await })
+            .await
+            .unwrap();
     }
     signal(pid, "-CONT");
-    within(8_000, "an answer after it goes on", async { caller.requests().call("a", "x").await }).await.unwrap();
+    within(8_000, "an answer after it goes on", async { caller.requests().call("a", "x").await })
+        .await
+        .unwrap();
 }
 
 /// A server of its own, with an ephemeral and a durable call in flight when `crash` ends it.
@@ -224,8 +236,13 @@ async fn crash(name: &'static str, crash: impl FnOnce(&mut Cluster) + Send + 'st
     assert_eq!(e.kind(), ErrorKind::Lost);
     let answered = held.reply("kept").await;
     let reply = within(10_000, "the durable one", durable.wait()).await;
-    assert_eq!(reply.map(|r| r.payload.bytes().to_vec()).map_err(|e| e.kind()), Ok(b"kept".to_vec()), "{answered:?}");
-    let again = within(10_000, "a call after it", caller.requests().call("sure", "y").wait_for_responder().start());
+    assert_eq!(
+        reply.map(|r| r.payload.bytes().to_vec()).map_err(|e| e.kind()),
+        Ok(b"kept".to_vec()),
+        "{answered:?}"
+    );
+    let again =
+        within(10_000, "a call after it", caller.requests().call("sure", "y").wait_for_responder().start());
     let again = again.await.unwrap();
     kept.next().await.unwrap().reply("z").await.unwrap();
     assert_eq!(again.wait().await.unwrap().text().unwrap(), "z");

@@ -36,7 +36,9 @@ async fn hurry(raw: &Raw, ring: char) {
 async fn produce(db: Db, channel: &str, end: Instant, dice: Arc<AtomicU64>) -> Vec<i64> {
     let raw = db.raw().await;
     let mut committed = Vec::new();
-    let send = format!("select trunkline.request_send('{channel}', 'x', timeout => '6 s', wait_for_responder => true)");
+    let send = format!(
+        "select trunkline.request_send('{channel}', 'x', timeout => '6 s', wait_for_responder => true)"
+    );
     while Instant::now() < end {
         let level = ["read committed", "repeatable read", "serializable"][random(&dice, 3) as usize];
         raw.run(&format!("begin isolation level {level}")).await;
@@ -80,7 +82,8 @@ async fn consume(db: Db, channel: &str, done: Arc<AtomicBool>, dice: Arc<AtomicU
         let last = done.load(Ordering::Relaxed);
         raw.run("begin").await;
         let most = 1 + random(&dice, 12);
-        let rows = raw.rows(&format!("select id, claim from trunkline.request_take('{channel}', {most})")).await;
+        let rows =
+            raw.rows(&format!("select id, claim from trunkline.request_take('{channel}', {most})")).await;
         if random(&dice, 10) == 0 {
             raw.run("rollback").await;
             continue;
@@ -122,7 +125,10 @@ async fn exactly_once(ring: char, channel: &'static str, open: &str) {
     let twice: Vec<_> = seen.iter().filter(|s| *s.1 > 1).collect();
     let ghosts: Vec<_> = seen.keys().filter(|id| committed.binary_search(id).is_err()).collect();
     assert!(committed.len() > 100, "{} is no test", committed.len());
-    assert!(lost.is_empty() && twice.is_empty() && ghosts.is_empty(), "lost {lost:?} twice {twice:?} ghosts {ghosts:?}");
+    assert!(
+        lost.is_empty() && twice.is_empty() && ghosts.is_empty(),
+        "lost {lost:?} twice {twice:?} ghosts {ghosts:?}"
+    );
     assert!(emptied > 0, "no segment was emptied");
 }
 

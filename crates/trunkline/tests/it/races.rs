@@ -11,7 +11,8 @@ use crate::{
 async fn taken(db: &Db) -> (Raw, Raw, String, String) {
     let (responder, caller) = (db.raw().await, db.raw().await);
     responder.run("select trunkline.request_serve('work')").await;
-    let id = caller.one("select trunkline.request_send('work', 'x', timeout => '20 s', idempotent => true)").await;
+    let id =
+        caller.one("select trunkline.request_send('work', 'x', timeout => '20 s', idempotent => true)").await;
     let row = responder.one("select id, claim from trunkline.request_take('work')").await;
     let (taken, claim) = row.split_once('|').unwrap();
     assert_eq!(taken, id);
@@ -116,7 +117,9 @@ async fn an_open_take_holds_up_its_channel_only() {
     served(&db, "echo", 1).await;
     let sloppy = db.raw().await;
     sloppy.run("select trunkline.request_serve('work')").await;
-    sloppy.run("begin; select trunkline.request_send('work', 'x'); select trunkline.request_take('work')").await;
+    sloppy
+        .run("begin; select trunkline.request_send('work', 'x'); select trunkline.request_take('work')")
+        .await;
     admin.run("select trunkline.request_send('work', 'y')").await;
     sloppy.run("select id from trunkline.request_take('work')").await;
     let end = std::time::Instant::now() + secs(7);

@@ -24,7 +24,8 @@ pub fn echo(tl: &Trunkline, channel: &str) -> Serving {
 /// Waits until so many responders of a channel are present.
 pub async fn served(db: &Db, channel: &str, by: usize) {
     let raw = db.raw().await;
-    let sql = format!("select count(*) = {by} from trunkline.request_responders() where channel = '{channel}'");
+    let sql =
+        format!("select count(*) = {by} from trunkline.request_responders() where channel = '{channel}'");
     raw.until("responders to be present", &sql).await;
 }
 
@@ -42,7 +43,11 @@ async fn text_json_and_bytes_come_back_as_they_were_sent() {
     for size in [0, 1, 7_999, 8_000, 8_001, 1 << 20] {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 256) as u8).collect();
         let reply = caller.requests().call("echo", bytes.clone()).await.unwrap();
-        assert_eq!((reply.payload.content(), reply.payload.bytes()), (Content::Bytes, bytes.as_slice()), "{size}");
+        assert_eq!(
+            (reply.payload.content(), reply.payload.bytes()),
+            (Content::Bytes, bytes.as_slice()),
+            "{size}"
+        );
     }
     let text = "é'\\\"\n\r\u{0} \u{1F600} %s {}";
     assert_eq!(caller.requests().call("echo", text).await.unwrap().text().unwrap(), text);
@@ -87,13 +92,15 @@ async fn a_type_goes_to_whoever_serves_it_and_is_unsupported_where_nobody_does()
     let (db, caller, a) = pair().await;
     let b = db.client("b").await;
     let named = |tl: &Trunkline, kind: &'static str| {
-        tl.requests().serve(Serve::channel("work").types([kind]), move |_| async move { Ok::<_, Failure>(kind) })
+        tl.requests()
+            .serve(Serve::channel("work").types([kind]), move |_| async move { Ok::<_, Failure>(kind) })
     };
     let (_a, _b) = (named(&a, "one"), named(&b, "two"));
     served(&db, "work", 2).await;
     for _ in 0..10 {
         for kind in ["one", "two"] {
-            let reply = within(3_000, kind, async { caller.requests().call("work", "x").kind(kind).await }).await;
+            let reply =
+                within(3_000, kind, async { caller.requests().call("work", "x").kind(kind).await }).await;
             assert_eq!(reply.unwrap().text().unwrap(), kind);
         }
     }
@@ -105,7 +112,9 @@ async fn a_type_goes_to_whoever_serves_it_and_is_unsupported_where_nobody_does()
 async fn what_a_process_asks_of_itself_needs_no_poll() {
     let db = Db::new().await;
     let tl = db.client("both").await;
-    let _serving = tl.requests().serve(Serve::channel("work").types([""]), |r: Request| async move { Ok::<_, Failure>(r.payload) });
+    let _serving = tl
+        .requests()
+        .serve(Serve::channel("work").types([""]), |r: Request| async move { Ok::<_, Failure>(r.payload) });
     served(&db, "work", 1).await;
     for _ in 0..5 {
         within(400, "an echo", async { tl.requests().call("work", "x").await }).await.unwrap();
@@ -140,7 +149,10 @@ async fn one_way_ends_when_it_is_sent_and_confirmed_when_it_is_taken() {
     assert!(first.one_way);
     let confirmed = caller.requests().send("work", "2").confirm().start().await.unwrap();
     let mut waiting = Box::pin(confirmed.wait());
-    assert!(tokio::time::timeout(millis(100), &mut waiting).await.is_err(), "no slot is free, so nobody took it");
+    assert!(
+        tokio::time::timeout(millis(100), &mut waiting).await.is_err(),
+        "no slot is free, so nobody took it"
+    );
     first.reply("").await.unwrap();
     within(1_000, "taken", waiting).await.unwrap();
     assert_eq!(inbox.next().await.unwrap().payload.text().unwrap(), "2");
@@ -209,7 +221,9 @@ async fn a_handlers_error_and_its_panic_are_remote_errors() {
         Err::<String, _>(Failure::new("E42", "not today"))
     });
     served(&db, "work", 1).await;
-    for (ask, code, text) in [("x", "E42", "not today"), ("panic", "panic", "the handler panicked"), ("io", "error", "disk")] {
+    for (ask, code, text) in
+        [("x", "E42", "not today"), ("panic", "panic", "the handler panicked"), ("io", "error", "disk")]
+    {
         let e = caller.requests().call("work", ask).await.unwrap_err();
         assert_eq!((e.kind(), e.code(), e.to_string().as_str()), (ErrorKind::Remote, Some(code), text));
     }
@@ -254,7 +268,8 @@ async fn nobody_there_is_told_within_50_ms_and_waiting_for_one_is_served() {
 async fn peers_ask_each_other_by_address() {
     let (_db, a, b) = pair().await;
     let to = a.address().unwrap();
-    let _a = a.requests().serve(Serve::own_address(), |r: Request| async move { Ok::<_, Failure>(r.payload) });
+    let _a =
+        a.requests().serve(Serve::own_address(), |r: Request| async move { Ok::<_, Failure>(r.payload) });
     let mut at_b = b.requests().inbox(Serve::own_address());
     let reply = b.requests().call(to, "to a").await.unwrap();
     assert_eq!(reply.text().unwrap(), "to a");
@@ -399,7 +414,11 @@ async fn calls_in_flight_end_when_the_process_leaves() {
     let e = within(2_000, "an end", pending.wait()).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Lost);
     let raw = db.raw().await;
-    raw.until("the session to be gone", "select not exists (select from trunkline.session where application = 'caller')").await;
+    raw.until(
+        "the session to be gone",
+        "select not exists (select from trunkline.session where application = 'caller')",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ async fn sql_asks_and_sql_answers() {
     b.run(&format!("listen {bell}")).await;
     let id = a.one("select trunkline.request_send('work', 'é', 'hash', headers => '{\"k\": \"v\"}')").await;
     assert_eq!(within(1_000, "the bell", b.notes.recv()).await.unwrap(), bell);
-    let row = b.one("select claim, type, payload, headers, attempt from trunkline.request_take('work')").await;
+    let row =
+        b.one("select claim, type, payload, headers, attempt from trunkline.request_take('work')").await;
     let mut fields = row.split('|');
     let claim = fields.next().unwrap().to_owned();
     assert_eq!(fields.collect::<Vec<_>>(), ["hash", "é", "{\"k\": \"v\"}", "1"]);
@@ -31,7 +32,8 @@ async fn sql_asks_and_sql_answers() {
     let (claim, rest) = row.split_once('|').unwrap();
     assert_eq!(rest, "t|\\x00ff");
     b.run(&format!("select trunkline.request_reply_bytes('{claim}', '\\xff00')")).await;
-    let row = a.one(&format!("select outcome, payload is null, bytes from trunkline.request_await({id})")).await;
+    let row =
+        a.one(&format!("select outcome, payload is null, bytes from trunkline.request_await({id})")).await;
     assert_eq!(row, "ok|t|\\xff00");
 
     let id = a.one("select trunkline.request_send('work', 'x', 'hash')").await;
@@ -71,7 +73,10 @@ async fn await_says_at_once_what_can_never_come() {
         a.run(&format!("begin isolation level {level}")).await;
         assert_eq!(a.code(&format!("select * from trunkline.request_await({id})")).await, "25001");
         a.run("rollback").await;
-        a.run(&format!("begin isolation level {level}; select trunkline.request_send('work', '{level}'); commit")).await;
+        a.run(&format!(
+            "begin isolation level {level}; select trunkline.request_send('work', '{level}'); commit"
+        ))
+        .await;
     }
     assert_eq!(b.rows("select * from trunkline.request_take('work', 9)").await.len(), 3);
 }
@@ -187,7 +192,8 @@ async fn a_payload_that_is_no_text_in_sql_does_not_block_its_channel() {
     raw.one(&format!("select outcome from trunkline.request_await({id})")).await;
     let sql = "select (trunkline._request_write_e(0, '{1}', array[trunkline.request_open('echo')], '{\"\"}', '{5000}', '{1}', array['\\xff00'::bytea], array['{bad']))[1]";
     let id = raw.one(sql).await;
-    let row = raw.one(&format!("select outcome, payload is null, bytes from trunkline.request_await({id})")).await;
+    let row =
+        raw.one(&format!("select outcome, payload is null, bytes from trunkline.request_await({id})")).await;
     assert_eq!(row, "ok|t|\\xff00");
 }
 
@@ -242,10 +248,15 @@ async fn a_responder_that_ran_other_queries_is_present_and_strangers_are_not() {
     }
     b.run("listen work").await;
     assert_eq!(a.code(send).await, "TL012");
-    b.run("select trunkline.request_serve('work'); select 1; select count(*) from pg_class; begin; commit").await;
+    b.run("select trunkline.request_serve('work'); select 1; select count(*) from pg_class; begin; commit")
+        .await;
     assert_eq!(a.code(send).await, "00000");
     drop(b);
-    a.until("it to be gone", "select count(*) = 0 from trunkline.request_responders() where channel = 'work'").await;
+    a.until(
+        "it to be gone",
+        "select count(*) = 0 from trunkline.request_responders() where channel = 'work'",
+    )
+    .await;
     assert_eq!(a.code(send).await, "TL012");
 }
 
@@ -259,7 +270,8 @@ async fn a_sql_responders_requests_go_on_when_its_connection_ends() {
     let once = a.one("select trunkline.request_send('work', 'once')").await;
     assert_eq!(b.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
     a.run(&format!("select pg_terminate_backend({})", b.pid)).await;
-    a.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {})", b.pid)).await;
+    a.until("the end", &format!("select not exists (select from pg_stat_activity where pid = {})", b.pid))
+        .await;
     a.run("select trunkline.maintain()").await;
     assert_eq!(a.one(&format!("select outcome from trunkline.request_await({once})")).await, "lost");
     let row = c.one("select claim, id, payload, attempt from trunkline.request_take('work', 9)").await;

@@ -39,7 +39,8 @@ async fn each_role_may_call_what_it_was_granted_and_nothing_else() {
         let (function, kind) = row.split_once('|').unwrap();
         let rank = ["", "admin", "writer", "reader"].iter().position(|k| *k == kind).unwrap();
         for (role, least) in [("it_nobody", 9), ("it_reader", 3), ("it_writer", 2), ("it_admin", 1)] {
-            let may = raw.one(&format!("select has_function_privilege('{role}', '{function}', 'execute')")).await;
+            let may =
+                raw.one(&format!("select has_function_privilege('{role}', '{function}', 'execute')")).await;
             let should = rank >= least && rank > 0;
             assert_eq!(may, if should { "t" } else { "f" }, "{role} {function} ({kind})");
         }
@@ -66,7 +67,12 @@ async fn nobody_gets_at_the_tables() {
             } else {
                 ["select * from", "delete from", "truncate", "insert into"]
                     .iter()
-                    .map(|verb| format!("{verb} {table}{}", if *verb == "insert into" { " default values" } else { "" }))
+                    .map(|verb| {
+                        format!(
+                            "{verb} {table}{}",
+                            if *verb == "insert into" { " default values" } else { "" }
+                        )
+                    })
                     .collect()
             };
             for sql in tries {
@@ -144,7 +150,10 @@ async fn a_session_is_its_roles_own() {
     assert_eq!(raw.one("select count(*) from trunkline.request_responders()").await, "1");
     assert_eq!(b.one(&format!("select trunkline._session_renew({session}, '-1 day')")).await, "f");
     let address = raw.one(&format!("select address from trunkline.session where id = {session}")).await;
-    assert_eq!(b.one(&format!("select trunkline._session_resume({session}, '{address}', true, '1 min')")).await, "f");
+    assert_eq!(
+        b.one(&format!("select trunkline._session_resume({session}, '{address}', true, '1 min')")).await,
+        "f"
+    );
     assert_eq!(a.rows("select id from trunkline.request_take('work')").await.len(), 1);
 }
 
@@ -154,22 +163,58 @@ async fn trapped(db: &Db) -> Raw {
     raw.run("create schema evil; create function evil.trap() returns int language plpgsql as $$ begin raise exception 'trapped' using errcode = 'P0666'; end $$").await;
     let mut traps = String::new();
     for (op, left, right, result) in [
-        ("=", "int", "int", "boolean"), ("=", "bigint", "bigint", "boolean"), ("=", "text", "text", "boolean"),
-        ("+", "int", "int", "int"), ("*", "float8", "float8", "float8"), ("<", "timestamptz", "timestamptz", "boolean"),
-        ("<=", "timestamptz", "timestamptz", "boolean"), ("||", "text", "text", "text"), ("&", "bigint", "bigint", "bigint"),
+        ("=", "int", "int", "boolean"),
+        ("=", "bigint", "bigint", "boolean"),
+        ("=", "text", "text", "boolean"),
+        ("+", "int", "int", "int"),
+        ("*", "float8", "float8", "float8"),
+        ("<", "timestamptz", "timestamptz", "boolean"),
+        ("<=", "timestamptz", "timestamptz", "boolean"),
+        ("||", "text", "text", "text"),
+        ("&", "bigint", "bigint", "bigint"),
         ("<>", "int", "int", "boolean"),
     ] {
         let name = format!("op{}", traps.len());
         traps += &format!("create function evil.{name}(a {left}, b {right}) returns {result} language sql as 'select null::{result} from evil.trap()';
             create operator evil.{op} (function = evil.{name}, leftarg = {left}, rightarg = {right});");
     }
-    for f in ["clock_timestamp()", "now()", "gen_random_uuid()", "pg_backend_pid()", "pg_current_snapshot()", "nextval(text)", "pg_notify(text, text)",
-        "pg_sleep(double precision)", "least(double precision, double precision)", "convert_to(text, text)", "octet_length(bytea)", "current_setting(text, boolean)"] {
-        traps += &format!("create function evil.{} returns int language sql as 'select evil.trap()';", f.replace("least", "least_"));
+    for f in [
+        "clock_timestamp()",
+        "now()",
+        "gen_random_uuid()",
+        "pg_backend_pid()",
+        "pg_current_snapshot()",
+        "nextval(text)",
+        "pg_notify(text, text)",
+        "pg_sleep(double precision)",
+        "least(double precision, double precision)",
+        "convert_to(text, text)",
+        "octet_length(bytea)",
+        "current_setting(text, boolean)",
+    ] {
+        traps += &format!(
+            "create function evil.{} returns int language sql as 'select evil.trap()';",
+            f.replace("least", "least_")
+        );
     }
     raw.run(&traps).await;
     raw.run("set search_path = evil, pg_temp, pg_catalog, public").await;
-    for table in ["request_e0", "request_e1", "ring", "session", "responder", "lane_e", "take_e0", "ending_e0", "again_e", "request_channel", "epoch", "lease", "pg_locks", "pg_class"] {
+    for table in [
+        "request_e0",
+        "request_e1",
+        "ring",
+        "session",
+        "responder",
+        "lane_e",
+        "take_e0",
+        "ending_e0",
+        "again_e",
+        "request_channel",
+        "epoch",
+        "lease",
+        "pg_locks",
+        "pg_class",
+    ] {
         raw.run(&format!("create temp table {table} (id int, name text)")).await;
     }
     raw
@@ -198,10 +243,14 @@ async fn a_hostile_search_path_changes_nothing() {
     crate::requests::served(&db, "echo", 1).await;
     assert_eq!(raw.one("call trunkline.request_call('echo', 'x', null, null)").await, "ok|x");
     raw.run("select * from trunkline.request_list(); select * from trunkline.request_responders()").await;
-    raw.run("select trunkline.maintain(); select trunkline.schema_repair(); select trunkline._log_turn_e(0)").await;
+    raw.run("select trunkline.maintain(); select trunkline.schema_repair(); select trunkline._log_turn_e(0)")
+        .await;
     let me = "'00000000-0000-4000-8000-000000000000'";
-    raw.run(&format!("select trunkline.lease_acquire('l', {me}, '1 min'); select trunkline.lease_guard('l', 1);
-        select trunkline.lease_renew('l', {me}, 1, '1 min'); select trunkline.lease_release('l', {me}, 1)")).await;
+    raw.run(&format!(
+        "select trunkline.lease_acquire('l', {me}, '1 min'); select trunkline.lease_guard('l', 1);
+        select trunkline.lease_renew('l', {me}, 1, '1 min'); select trunkline.lease_release('l', {me}, 1)"
+    ))
+    .await;
     raw.run("select trunkline.grant_to('postgres', 'reader')").await;
 }
 
@@ -215,7 +264,8 @@ async fn odd_settings_change_no_result() {
         set plan_cache_mode = force_custom_plan; set default_transaction_isolation = 'read committed'; set check_function_bodies = off").await;
     raw.run("select trunkline.request_serve('work')").await;
     let id = raw.one("select trunkline.request_send('work', E'a\\\\b''c', timeout => '1.5 s')").await;
-    let row = raw.one("select claim, payload, encode(bytes, 'hex') from trunkline.request_take('work')").await;
+    let row =
+        raw.one("select claim, payload, encode(bytes, 'hex') from trunkline.request_take('work')").await;
     let (claim, rest) = row.split_once('|').unwrap();
     assert_eq!(rest, "a\\b'c|615c622763");
     raw.run(&format!("select trunkline.request_reply('{claim}', E'\\\\x00')")).await;
@@ -230,7 +280,13 @@ async fn no_payload_shows_in_what_others_can_see() {
     let (caller, responder) = (db.client("caller").await, db.client("responder").await);
     let _serving = crate::requests::echo(&responder, "work");
     crate::requests::served(&db, "work", 1).await;
-    caller.requests().call("work", "S3cret-value").header("k", "S3cret-header").timeout(Duration::from_secs(5)).await.unwrap();
+    caller
+        .requests()
+        .call("work", "S3cret-value")
+        .header("k", "S3cret-header")
+        .timeout(Duration::from_secs(5))
+        .await
+        .unwrap();
     let seen = "select string_agg(query, ' ') from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     assert!(!raw.one(seen).await.contains("S3cret"));
     let reader = db.raw_as("it_reader").await;

@@ -42,7 +42,9 @@ async fn a_newer_schema_an_older_one_and_none_are_told_apart() {
     assert!(e.kind() == ErrorKind::Schema && e.to_string().contains("install"), "{e}");
     schema::install(&mut raw.client).await.unwrap();
     raw.run("update trunkline.schema_info set version = version + 1").await;
-    for e in [schema::install(&mut raw.client).await.unwrap_err(), schema::check(&raw.client).await.unwrap_err()] {
+    for e in
+        [schema::install(&mut raw.client).await.unwrap_err(), schema::check(&raw.client).await.unwrap_err()]
+    {
         assert_eq!((e.kind(), e.code()), (ErrorKind::Schema, Some("TL014")));
     }
     assert_eq!(raw.one("select pg_current_xact_id_if_assigned() is null").await, "t", "nothing stays open");
@@ -58,14 +60,22 @@ async fn a_foreign_schema_of_the_same_name_is_left_alone() {
     raw.run("create schema trunkline; create table trunkline.theirs (id int)").await;
     let e = schema::install(&mut raw.client).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Conflict);
-    assert_eq!(raw.one("select string_agg(relname, ',') from pg_class where relnamespace = 'trunkline'::regnamespace").await, "theirs");
+    assert_eq!(
+        raw.one(
+            "select string_agg(relname, ',') from pg_class where relnamespace = 'trunkline'::regnamespace"
+        )
+        .await,
+        "theirs"
+    );
 }
 
 #[tokio::test]
 async fn the_owner_of_a_database_installs_and_uses_it_without_further_rights() {
     let db = Db::empty().await;
     let admin = db.raw().await;
-    admin.run(&format!("create role plain_owner login; alter database {} owner to plain_owner", db.name)).await;
+    admin
+        .run(&format!("create role plain_owner login; alter database {} owner to plain_owner", db.name))
+        .await;
     let mut owner = db.raw_as("plain_owner").await;
     schema::install(&mut owner.client).await.unwrap();
     schema::install(&mut owner.client).await.unwrap();
@@ -109,7 +119,8 @@ async fn as_restored(raw: &Raw) {
     for ring in ["e", "d"] {
         raw.run(&format!("update trunkline.lane_{ring} set lo = '900000000:900000000:', hi = null, pos_xid = null, pos_id = null")).await;
         for table in ["take", "request", "ending"] {
-            let what = if table == "take" { "lo = '900000000:900000000:', hi = null" } else { "xid = '800000000'" };
+            let what =
+                if table == "take" { "lo = '900000000:900000000:', hi = null" } else { "xid = '800000000'" };
             raw.run(&format!("update trunkline.{table}_{ring}0 set {what}")).await;
         }
     }
@@ -121,7 +132,9 @@ async fn a_restored_database_is_refused_and_the_repair_loses_and_doubles_nothing
     let (raw, a) = (db.raw().await, db.raw().await);
     raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
     let send = |text: &str, idempotent: bool| {
-        format!("select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})")
+        format!(
+            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
+        )
     };
     let answered = raw.one(&send("answered", true)).await;
     let claim = raw.one("select claim from trunkline.request_take('work')").await;
@@ -137,7 +150,8 @@ async fn a_restored_database_is_refused_and_the_repair_loses_and_doubles_nothing
     assert_eq!(raw.one("select trunkline.schema_repair()").await, "2");
     let tl = trunkline::Trunkline::with(db.info("x")).await.unwrap();
     let _ = tl.maintain().await;
-    let outcome = async |id: &str| a.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
+    let outcome =
+        async |id: &str| a.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
     assert_eq!(outcome(&answered).await, ["ok"]);
     assert_eq!(outcome(&once).await, ["lost"]);
     let fresh = raw.one(&send("fresh", false)).await;
@@ -158,5 +172,9 @@ async fn leases_of_another_epoch_guard_nothing() {
     assert_eq!(raw.code("select trunkline.lease_guard('l', 1)").await, "TL002");
     let sql = "select trunkline.lease_acquire('l', '00000000-0000-4000-8000-000000000000', '1 min')";
     let fence = within(500, "a lease", raw.one(sql)).await;
-    assert_eq!(raw.code(&format!("select trunkline.lease_guard('l', {fence})")).await, "00000", "fence {fence}");
+    assert_eq!(
+        raw.code(&format!("select trunkline.lease_guard('l', {fence})")).await,
+        "00000",
+        "fence {fence}"
+    );
 }

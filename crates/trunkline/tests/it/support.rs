@@ -85,7 +85,12 @@ fn watch(dir: &std::path::Path) -> Child {
         while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.1; done; rm -rf "$1""#;
     let mut command = Command::new("/bin/sh");
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.args(["-c", script, "sh"]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["-c", script, "sh"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().expect("a shell")
 }
 
@@ -238,8 +243,10 @@ impl Raw {
     /// Waits until this session, doing something in another task, is blocked by a lock.
     pub async fn blocked(&self, pid: i32) {
         until("the session to wait for a lock", async || {
-            self.one(&format!("select count(*) from pg_stat_activity where pid = {pid} and wait_event_type = 'Lock'"))
-                .await
+            self.one(&format!(
+                "select count(*) from pg_stat_activity where pid = {pid} and wait_event_type = 'Lock'"
+            ))
+            .await
                 == "1"
         })
         .await;

@@ -46,29 +46,35 @@ fn everybody_answers_everybody() {
     let settings =
         Settings::default().data_dir(dir.path().join("pg")).fetch(Fetch::Forbidden).setting("fsync", "off");
     let server = Server::start(&settings, &mut |_| {}).unwrap().stop_on_drop();
+    sql(&server.url(), "create role app login");
     let database = |name: &str| {
         sql(&server.url(), &format!("create database {name}"));
         let url = server.url_for(name);
         succeed(&mut trunkline(&url, &["-q", "schema", "install"]));
-        url
+        sql(&url, "grant trunkline_writer to app");
+        // Everything but what the test itself looks at is done by an ordinary role.
+        let app = url.replace(&format!("user={}", server.user()), "user=app");
+        assert_eq!(sql(&app, "select current_user"), "app");
+        (url, app)
     };
     thread::scope(|s| {
         for responder in Language::ALL {
-            let (kit, url) = (&kit, database(&format!("{responder:?}").to_lowercase()));
-            s.spawn(move || answers_all(kit, responder, &url));
+            let (owner, app) = database(&format!("{responder:?}").to_lowercase());
+            let kit = &kit;
+            s.spawn(move || answers_all(kit, responder, &owner, &app));
         }
-        let url = database("alone");
+        let (_, app) = database("alone");
         let mut both = kit.both();
-        assert_eq!(Running::start(both.arg(&url)).end(), (0, HEARD.map(str::to_owned).to_vec()));
+        assert_eq!(Running::start(both.arg(&app)).end(), (0, HEARD.map(str::to_owned).to_vec()));
     });
 }
 
 /// One responder, and every caller in turn.
-fn answers_all(kit: &Kit, responder: Language, url: &str) {
+fn answers_all(kit: &Kit, responder: Language, owner: &str, url: &str) {
     let mut serving = Running::start(kit.command(responder, "respond").arg(url));
     serving.wait_for("serving price");
     let present = "select count(*) from trunkline.request_responders() where channel = 'price'";
-    until("the responder to be present", || sql(url, present) == "1");
+    until("the responder to be present", || sql(owner, present) == "1");
 
     for caller in Language::ALL {
         // The URL as an argument or, as well, from the environment.
@@ -87,7 +93,7 @@ fn answers_all(kit: &Kit, responder: Language, url: &str) {
     // The database agrees with what the callers heard.
     let outcomes = "select string_agg(n || ' ' || state, ', ' order by state) from
         (select state, count(*) as n from trunkline.request_list('price') group by state) s";
-    assert_eq!(sql(url, outcomes), "8 ok, 4 remote error, 3 timed out", "{responder:?}");
+    assert_eq!(sql(owner, outcomes), "8 ok, 4 remote error, 3 timed out", "{responder:?}");
 
     serving.signal(Signal::SIGTERM);
     // Rust drops the handler of a request that ended; the others find out by the SQLSTATE of their late reply.
@@ -96,7 +102,7 @@ fn answers_all(kit: &Kit, responder: Language, url: &str) {
     said.extend(vec!["late: nobody waits any more, nothing was written"; late]);
     said.push("stopped");
     assert_eq!(serving.end(), (0, said.into_iter().map(str::to_owned).collect()), "{responder:?}");
-    until("the responder to be gone", || sql(url, present) == "0");
+    until("the responder to be gone", || sql(owner, present) == "0");
 }
 
 /// The binary.

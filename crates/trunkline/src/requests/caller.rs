@@ -478,7 +478,7 @@ impl Pumps {
             match found.remove(id) {
                 None => {
                     let mut flights = lock(&self.flights);
-                    if flights.get(corr).is_some_and(|f| !f.unseen)
+                    if flights.get(corr).is_some_and(|f| !f.unseen || f.ended.is_some())
                         && let Some(f) = flights.remove(corr)
                     {
                         let _ = f.done.send(Err(lost()));

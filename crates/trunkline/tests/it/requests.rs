@@ -426,9 +426,16 @@ async fn foreign_notifications_pass_through() {
     let (db, caller, _responder) = pair().await;
     let raw = db.raw().await;
     let mut notes = caller.listen("Odd \"name\"");
-    raw.until("the LISTEN", "select exists (select from pg_stat_activity where application_name = 'caller' and query like 'listen \"Odd%')").await;
+    until("the LISTEN", async || {
+        raw.run("notify \"Odd \"\"name\"\"\", 'first'").await;
+        tokio::time::timeout(millis(50), notes.recv()).await.is_ok()
+    })
+    .await;
     let garbage = "x".repeat(7_999);
     raw.run(&format!("select pg_notify('Odd \"name\"', '{garbage}'), pg_notify('trunkline_1', 'forged'), pg_notify('trunkline_x', '')")).await;
-    let note = within(1_000, "it", notes.recv()).await.unwrap();
+    let mut note = within(1_000, "it", notes.recv()).await.unwrap();
+    while note.payload == "first" {
+        note = within(1_000, "it", notes.recv()).await.unwrap();
+    }
     assert_eq!((note.channel.as_str(), note.payload, note.pid), ("Odd \"name\"", garbage, raw.pid));
 }

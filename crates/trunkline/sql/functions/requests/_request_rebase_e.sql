@@ -21,7 +21,7 @@ begin
     truncate trunkline.take_e0, trunkline.take_e1;
     update trunkline.lane_e set turn = 0, hi = null, pos_xid = null, pos_id = null, lo = pg_current_snapshot();
     insert into trunkline.lane_e (lane, lo)
-    select distinct r.lane, pg_current_snapshot()
-      from (select lane from trunkline.request_e0 union all select lane from trunkline.request_e1) r
+    select r.lane, pg_current_snapshot()
+      from (select lane from trunkline.request_e0 union select lane from trunkline.request_e1) r
         on conflict do nothing;
 end $$;

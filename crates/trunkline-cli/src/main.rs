@@ -1,2 +1,43 @@
-//! The trunkline binary.
-fn main() {}
+//! The trunkline binary: `main` parses, runs one command, prints its error and turns it into an exit code.
+//!
+//! The way of a command: `args.rs` (what was asked) → `commands/<word>.rs` (does it, with `source.rs` for the database
+//! and `out.rs` for stdout) → `exit.rs` (what its failure means to a shell).
+
+mod args;
+mod commands;
+mod daemon;
+mod exit;
+mod input;
+mod logging;
+mod out;
+mod signals;
+mod source;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser as _;
+
+use crate::{args::Cli, exit::Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to stdout; a reader that went away is no failure.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    logging::start(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return exit::report(&Failure::io("cannot start", e)),
+    };
+    let outcome = runtime.block_on(Box::pin(commands::run(cli)));
+    // A read of stdin that nobody waits for any more must not hold us up.
+    runtime.shutdown_timeout(Duration::ZERO);
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => exit::report(&failure),
+    }
+}

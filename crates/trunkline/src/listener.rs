@@ -21,7 +21,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, broadcast, watch},
+    sync::{broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_postgres::{
@@ -119,11 +119,24 @@ pub struct Notification {
     pub pid: i32,
 }
 
+/// One waiter's ear at a door. A ring while nobody waits is kept for the next wait.
+#[derive(Debug)]
+pub(crate) struct Bell(watch::Receiver<()>);
+
+impl Bell {
+    /// Waits for the next ring, or takes one that came since the last. Cancel-safe.
+    pub(crate) async fn rung(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Where pumps wait: the link, and a bell for each door.
 #[derive(Debug)]
 pub(crate) struct Listener {
     link: watch::Receiver<Option<Arc<Link>>>,
-    doors: Mutex<HashMap<i32, Arc<Notify>>>,
+    doors: Mutex<HashMap<i32, watch::Sender<()>>>,
     wanted: watch::Sender<BTreeSet<i32>>,
     channels: watch::Sender<BTreeSet<String>>,
     foreign: broadcast::Sender<Notification>,
@@ -170,8 +183,8 @@ impl Listener {
     }
 
     /// The bell of a door; from now on it is listened to.
-    pub(crate) fn door(&self, door: i32) -> Arc<Notify> {
-        let bell = lock(&self.doors).entry(door).or_default().clone();
+    pub(crate) fn door(&self, door: i32) -> Bell {
+        let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
         self.wanted.send_if_modified(|w| w.insert(door));
         bell
     }
@@ -179,13 +192,14 @@ impl Listener {
     /// Rings a door of this process: its own statements do not notify itself.
     pub(crate) fn ring(&self, door: i32) {
         if let Some(bell) = lock(&self.doors).get(&door) {
-            bell.notify_one();
+            bell.send_replace(());
         }
     }
 
-    fn ring_all(&self) {
+    /// Rings every door of this process.
+    pub(crate) fn ring_all(&self) {
         for bell in lock(&self.doors).values() {
-            bell.notify_one();
+            bell.send_replace(());
         }
     }
 

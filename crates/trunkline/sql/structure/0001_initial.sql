@@ -56,6 +56,7 @@ create unlogged table trunkline.responder (
     channel int not null,
     session int not null,
     types   text[],                            -- null serves every type
+    lane    int not null default -nextval('trunkline.session_id'),   -- what is asked of every responder comes here
     primary key (channel, session)
 );
 
@@ -65,7 +66,10 @@ create table trunkline.ring (
     current   smallint not null default 0,
     turned_at timestamptz not null default now()
 );
-create sequence trunkline.log_id;              -- cache 1: ids rise in the order of the calls
+-- Ids, cache 1: they rise in the order of the calls. A logged sequence makes every 32nd caller wait for a flush, so the
+-- ephemeral ring has an unlogged one; after a crash it begins again, at the microseconds since 1970 (_log_next_id_e).
+create unlogged sequence trunkline.log_id_e;
+create sequence trunkline.log_id_d;
 
 -- The request rings, `e` ephemeral (unlogged) and `d` durable; `_e` in a function file is installed again as `_d`.
 --   request  what was asked; lane > 0 is a channel, lane < 0 the session addressed

@@ -21,8 +21,9 @@ const SETTINGS: &str = "-c trunkline.session=on -c tcp_user_timeout=10s -c tcp_k
     -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c idle_in_transaction_session_timeout=30s \
     -c statement_timeout=0 -c idle_session_timeout=0 -c plan_cache_mode=force_generic_plan -c jit=off";
 
+/// How a connection was asked to be encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tls {
+pub(super) enum Tls {
     Off,
     IfOffered,
     Must,
@@ -46,7 +47,7 @@ pub(super) async fn open(
     host: &Endpoint,
     purpose: Purpose,
     tls: &MakeRustlsConnect,
-) -> Result<(Client, RawConnection), Error> {
+) -> Result<(Client, RawConnection, Tls), Error> {
     let first = match info.tls.mode {
         _ if host.is_unix() => Tls::Off,
         SslMode::Disable | SslMode::Allow => Tls::Off,
@@ -57,7 +58,7 @@ pub(super) async fn open(
     let mut reported = None;
     loop {
         let failure = match config(info, host, purpose, attempt).connect(tls.clone()).await {
-            Ok(opened) => return Ok(opened),
+            Ok((client, connection)) => return Ok((client, connection, attempt.tls)),
             Err(e) => e,
         };
         let again = next(info, host, attempt, &failure);
@@ -128,9 +129,6 @@ fn config(info: &ConnInfo, host: &Endpoint, purpose: Purpose, attempt: Attempt) 
     c.keepalives(info.keepalive.is_some());
     if let Some(k) = &info.keepalive {
         c.keepalives_idle(k.idle).keepalives_interval(k.interval).keepalives_retries(k.count);
-    }
-    if let Some(t) = info.connect_timeout {
-        c.connect_timeout(t);
     }
     if let Some(t) = info.tcp_user_timeout {
         c.tcp_user_timeout(t);

@@ -5,7 +5,7 @@
 //! server hands out its own, a pooler must make up another one, whatever its pool is doing. A pooler in session mode
 //! looks the same and is treated the same; give trunkline a direct connection instead.
 
-use super::driver::{Driver, key_pid};
+use super::driver::Driver;
 use crate::{Error, ErrorKind, Result};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
@@ -40,7 +40,8 @@ pub struct Server {
     pub settings_applied: bool,
 }
 
-pub(super) async fn check(client: &Client, driver: &mut Driver) -> Result<Server> {
+/// `key` is the session's cancel request, which holds the process id that was handed out.
+pub(super) async fn check(client: &Client, driver: &mut Driver, key: &[u8; 16]) -> Result<Server> {
     let answer = async { Ok(client.simple_query(CHECK).await?) };
     let messages = driver.run(answer).await?;
     let row = messages.iter().find_map(|m| match m {
@@ -61,8 +62,8 @@ pub(super) async fn check(client: &Client, driver: &mut Driver) -> Result<Server
         _ => return Err(unsupported("the session is read-only (default_transaction_read_only)")),
     }
     let timeline = row.get(3).and_then(|t| u32::from_str_radix(t, 16).ok()).ok_or_else(odd)?;
-    let backend_pid = number(row, 4)?;
-    let pooled = key_pid(client).await != Some(backend_pid);
+    let backend_pid: i32 = number(row, 4)?;
+    let pooled = key[8..12] != backend_pid.to_be_bytes();
     let settings_applied = row.get(5) == Some("on");
     Ok(Server { version, system: number(row, 2)?, timeline, backend_pid, pooled, settings_applied })
 }

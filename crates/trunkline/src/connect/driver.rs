@@ -80,19 +80,18 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-/// The process id in the key that the server gave for cancelling.
+/// The `CancelRequest` of this session: 16 bytes, being length, code, process id, secret (PostgreSQL documentation,
+/// "Message Formats").
 ///
-/// The driver does not tell it, but writes it into any stream when asked to cancel: a `CancelRequest` is 16 bytes,
-/// length, code, process id, secret (PostgreSQL documentation, "Message Formats"). Nothing leaves this process.
-pub(super) async fn key_pid(client: &Client) -> Option<i32> {
+/// The driver does not tell its parts, but writes it into any stream when asked to cancel. Nothing leaves this process.
+pub(super) async fn cancel_request(client: &Client) -> Option<[u8; 16]> {
     let (near, mut far) = duplex(64);
     // The answer to the TLS question that precedes the request if the session is encrypted.
     far.write_all(b"S").await.ok()?;
     client.cancel_token().cancel_query_raw(near, Tap).await.ok()?;
     let mut bytes = Vec::new();
     far.read_to_end(&mut bytes).await.ok()?;
-    let request = bytes.get(bytes.len().checked_sub(16)?..)?;
-    Some(i32::from_be_bytes(request.get(8..12)?.try_into().ok()?))
+    bytes.last_chunk::<16>().copied()
 }
 
 /// Claims to encrypt and does not; it only ever sees the in-memory stream above.

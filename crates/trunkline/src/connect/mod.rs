@@ -23,6 +23,7 @@ use crate::{
     conninfo::{ConnInfo, Endpoint, LoadBalance, Prepared, TargetSessionAttrs},
 };
 use tokio_postgres::Client;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What a session is for; decides how long it waits for locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct Session {
 
 impl ConnInfo {
     /// Opens a session on the first host, in order or shuffled, that is a writable primary of version 15 or later.
-    /// Each host gets `connect_timeout` for everything, checks included. As with libpq, a refused login ends the search.
+    /// Each address of a host gets `connect_timeout` for everything, checks included. As with libpq, a refused login ends the search.
     /// `target_session_attrs` can only narrow this: `standby` and `read-only` can never be met.
     ///
     /// Cancel-safe: a connection that is under way is closed.
@@ -97,27 +98,47 @@ impl ConnInfo {
     fn order(&self) -> Vec<&Endpoint> {
         let mut hosts: Vec<&Endpoint> = self.endpoints.iter().collect();
         if self.load_balance == LoadBalance::Random {
-            hosts.sort_by_cached_key(|_| uuid::Uuid::new_v4());
+            shuffle(&mut hosts);
         }
         hosts
     }
 
+    /// Tries each address of the host. Names are looked up here and not by the driver, so that a cancel request later
+    /// goes to the same server.
     async fn connect_host(&self, host: &Endpoint, purpose: Purpose) -> Result<Session> {
-        let opening = Box::pin(self.open_and_check(host, purpose));
+        let connector = tls::connector(&self.tls)?;
+        let addresses = self.in_time(resolve(host, self.load_balance)).await?;
+        let mut outcome = Err(Error::new(ErrorKind::Unreachable, "the host name has no address"));
+        for address in addresses {
+            outcome = self.in_time(Box::pin(self.open_address(address, purpose, &connector))).await;
+            if !outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unreachable) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
         match self.connect_timeout {
-            None => opening.await,
-            Some(limit) => tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
+            None => step.await,
+            Some(limit) => tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
                 let message = format!("no answer within connect_timeout ({} s)", limit.as_secs());
                 Err(Error::new(ErrorKind::Unreachable, message))
             }),
         }
     }
 
-    async fn open_and_check(&self, host: &Endpoint, purpose: Purpose) -> Result<Session> {
-        let tls = tls::connector(&self.tls)?;
-        let (client, connection) = attempt::open(self, host, purpose, &tls).await?;
+    async fn open_address(
+        &self,
+        host: Endpoint,
+        purpose: Purpose,
+        tls: &MakeRustlsConnect,
+    ) -> Result<Session> {
+        let (client, connection, encrypted) = attempt::open(self, &host, purpose, tls).await?;
         let mut driver = Driver::new(connection);
-        let server = check::check(&client, &mut driver).await?;
+        let key = driver::cancel_request(&client).await;
+        let key = key.ok_or_else(|| Error::new(ErrorKind::Other, "the session has no key for cancelling"))?;
+        let server = check::check(&client, &mut driver, &key).await?;
         let theirs = self.options.as_deref().is_some_and(|o| o.contains("transaction_timeout="));
         if server.version >= 170_000 && server.settings_applied && !server.pooled && !theirs {
             // Unknown to older servers, so it cannot be among the startup options.
@@ -125,9 +146,27 @@ impl ConnInfo {
             driver.run(set).await?;
         }
         let may_prepare = self.prepared() == Prepared::Auto && !server.pooled;
-        let canceller = Canceller::new(client.cancel_token(), tls);
+        let canceller = Canceller::new(self, host, encrypted, tls.clone(), key);
         Ok(Session { client, driver, canceller, server, may_prepare })
     }
+}
+
+async fn resolve(host: &Endpoint, order: LoadBalance) -> Result<Vec<Endpoint>> {
+    if host.addr.is_some() || host.is_unix() {
+        return Ok(vec![host.clone()]);
+    }
+    let found = tokio::net::lookup_host((host.host.as_str(), host.port)).await.map_err(|e| {
+        Error::new(ErrorKind::Unreachable, format!("the host name was not resolved: {e}")).with_source(e)
+    })?;
+    let mut all: Vec<Endpoint> = found.map(|a| Endpoint { addr: Some(a.ip()), ..host.clone() }).collect();
+    if order == LoadBalance::Random {
+        shuffle(&mut all);
+    }
+    Ok(all)
+}
+
+fn shuffle<T>(list: &mut [T]) {
+    list.sort_by_cached_key(|_| uuid::Uuid::new_v4());
 }
 
 /// One error for all hosts; a single host's error keeps its code and its cause.

@@ -193,6 +193,13 @@ impl ConnInfo {
         self
     }
 
+    /// The same server and login, another database. A password that a password file gave for one database stays.
+    #[must_use]
+    pub fn with_database(mut self, name: impl Into<String>) -> Self {
+        self.dbname = name.into();
+        self
+    }
+
     /// What was odd but not wrong: unknown settings, a password file that others can read.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -243,7 +250,14 @@ impl ConnInfo {
         };
         let hosts: Vec<String> = self.endpoints.iter().map(host).collect();
         let (user, db) = (text::encode(&self.user), text::encode(&self.dbname));
-        format!("postgresql://{user}@{}/{db}?sslmode={}", hosts.join(","), self.tls.mode.as_str())
+        let roots = match (self.tls.mode, &self.tls.roots) {
+            (SslMode::VerifyCa | SslMode::VerifyFull, Roots::System) => "&sslrootcert=system".to_owned(),
+            (SslMode::VerifyCa | SslMode::VerifyFull, Roots::File(f)) => {
+                format!("&sslrootcert={}", text::encode(&f.to_string_lossy()))
+            }
+            _ => String::new(),
+        };
+        format!("postgresql://{user}@{}/{db}?sslmode={}{roots}", hosts.join(","), self.tls.mode.as_str())
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub(super) struct Counters {
     pub(super) served: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) expired: AtomicU64,
+    /// Some call was durable: that ring is looked into as well.
+    pub(super) durable: AtomicBool,
 }
 
 /// A call in flight.
@@ -142,6 +144,9 @@ impl Caller {
         parts: Option<mpsc::Sender<Part>>,
     ) -> (i64, oneshot::Receiver<Result<Reply>>) {
         let corr = self.next.fetch_add(1, Ordering::Relaxed);
+        if ring == Ring::Durable {
+            self.counters.durable.store(true, Ordering::Relaxed);
+        }
         let (done, rx) = oneshot::channel();
         lock(&self.flights).insert(corr, Flight { ring, id: None, done, parts, summary, attempt: 1 });
         (corr, rx)
@@ -260,13 +265,13 @@ impl Pumps {
 
     async fn write_group(&self, link: &Arc<Link>, ring: Ring, group: Vec<Outgoing>) {
         match wire::write(link, ring, &group).await {
-            Ok(ids) => self.written(link, &group, &ids),
+            Ok(ids) => self.written(&group, &ids),
             // One bad request must not take its neighbours with it.
             Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
                 for request in group {
                     let one = std::slice::from_ref(&request);
                     match wire::write(link, ring, one).await {
-                        Ok(ids) => self.written(link, one, &ids),
+                        Ok(ids) => self.written(one, &ids),
                         Err(e) => self.failed(one, e),
                     }
                 }
@@ -275,7 +280,7 @@ impl Pumps {
         }
     }
 
-    fn written(&self, link: &Link, group: &[Outgoing], ids: &[i64]) {
+    fn written(&self, group: &[Outgoing], ids: &[i64]) {
         self.counters.sent.fetch_add(group.len() as u64, Ordering::Relaxed);
         let mut flights = lock(&self.flights);
         for (request, id) in group.iter().zip(ids) {
@@ -300,7 +305,6 @@ impl Pumps {
         for request in group {
             self.listener.ring(request.lane & 63);
         }
-        let _ = link;
     }
 
     /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply.
@@ -327,28 +331,33 @@ impl Pumps {
     /// Reads this session's endings: when rung, after a reconnect, and once a second while calls are in flight.
     async fn fetch(self) {
         let mut seen: Option<(i32, u64, [String; 2])> = None;
+        let mut bell: Option<(i32, crate::listener::Bell)> = None;
         loop {
             let Ok(link) = self.listener.link().await else { return };
-            let bell = self.listener.door(64 + link.session);
+            if bell.as_ref().is_none_or(|(session, _)| *session != link.session) {
+                bell = Some((link.session, self.listener.door(64 + link.session)));
+            }
+            let Some((_, bell)) = bell.as_mut() else { continue };
             if seen.as_ref().is_none_or(|(s, g, _)| *s != link.session || *g != link.generation) {
                 match self.begin(&link, seen.take()).await {
                     Ok(s) => seen = Some(s),
                     Err(e) => {
                         debug!(error = %e, "cannot begin to fetch");
-                        let _ = timeout(Duration::from_millis(50), bell.notified()).await;
+                        let _ = timeout(Duration::from_millis(50), bell.rung()).await;
                         continue;
                     }
                 }
             }
             let rung = tokio::select! {
-                () = bell.notified() => true,
+                () = bell.rung() => true,
                 () = self.wake.notified() => true,
                 () = tokio::time::sleep(POLL) => false,
             };
-            let rings = self.rings_in_flight();
+            let waiting = !lock(&self.flights).is_empty();
             let Some((_, _, since)) = seen.as_mut() else { continue };
             for (ring, since) in Ring::BOTH.into_iter().zip(since.iter_mut()) {
-                if !rings.contains(&ring) && !(rung && ring == Ring::Ephemeral) {
+                let used = ring == Ring::Ephemeral || self.counters.durable.load(Ordering::Relaxed);
+                if !used || !(rung || waiting) {
                     continue;
                 }
                 match wire::fetch(&link, ring, since).await {
@@ -363,11 +372,6 @@ impl Pumps {
                 }
             }
         }
-    }
-
-    fn rings_in_flight(&self) -> Vec<Ring> {
-        let flights = lock(&self.flights);
-        Ring::BOTH.into_iter().filter(|r| flights.values().any(|f| f.ring == *r)).collect()
     }
 
     /// A new connection: of what is in flight, looks up by id what may have been missed.

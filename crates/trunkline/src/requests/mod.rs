@@ -100,6 +100,7 @@ impl Requests {
             flags: 32,
             headers: Headers::new(),
             parts: None,
+            lane: None,
         }
     }
 
@@ -122,17 +123,16 @@ impl Requests {
         most: usize,
         within: Duration,
     ) -> Result<Vec<Result<Reply>>> {
-        const WHO: &str = "select address from trunkline.request_responders() where channel = $1";
         let payload = payload.into();
-        let link = self.engine.listener.link().await?;
-        let rows = link.query(WHO, &[(&channel, tokio_postgres::types::Type::TEXT)]).await?;
-        if rows.is_empty() {
+        let lanes = wire::crowd(&*self.engine.listener.link().await?, channel, "").await?;
+        if lanes.is_empty() {
             return Err(caller::no_responder(channel));
         }
         let mut calls = tokio::task::JoinSet::new();
-        for row in rows {
-            let address: String = row.try_get(0)?;
-            calls.spawn(self.call(address, payload.clone()).timeout(within).into_future());
+        for lane in lanes {
+            let mut call = self.call(channel, payload.clone()).wait_for_responder().timeout(within);
+            call.lane = Some((lane, wire::Ring::Ephemeral));
+            calls.spawn(call.into_future());
         }
         let mut outcomes = Vec::new();
         while outcomes.len() < most
@@ -313,6 +313,8 @@ pub struct Call {
     flags: i32,
     headers: Headers,
     parts: Option<mpsc::Sender<Part>>,
+    /// Where it goes when that is known already.
+    lane: Option<(i32, wire::Ring)>,
 }
 
 impl Call {
@@ -423,9 +425,12 @@ impl Call {
         let deadline = Instant::now() + self.timeout;
         let headers = encode_headers(&self.headers)?;
         let destination = self.to.name();
-        let (lane, ring) = tokio::time::timeout_at(deadline, self.engine.caller.lane(&destination))
-            .await
-            .map_err(|_| caller::timed_out())??;
+        let (lane, ring) = match self.lane {
+            Some(known) => known,
+            None => tokio::time::timeout_at(deadline, self.engine.caller.lane(&destination))
+                .await
+                .map_err(|_| caller::timed_out())??,
+        };
         let left = deadline.saturating_duration_since(Instant::now());
         let summary =
             Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Link, Listener, POLL, lock, turned},
+    listener::{Bell, Link, Listener, POLL, lock, turned},
 };
 
 const MOST: i32 = 128;
@@ -287,6 +287,8 @@ impl Responder {
     }
 
     /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true.
+    ///
+    /// Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
     pub(super) async fn pump(
         &self,
         service: Service,
@@ -294,52 +296,64 @@ impl Responder {
         mut stop: watch::Receiver<bool>,
     ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
-        let mut lane: Option<(u64, i32, Ring)> = None;
+        let mut lanes: Option<(u64, Vec<Lane>)> = None;
         while !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
                 link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
                 () = turned(&mut stop) => break,
             };
-            let found = match lane {
-                Some((g, lane, ring)) if g == link.generation => Ok((lane, ring)),
-                _ => register(&link, &service).await,
-            };
-            let (number, ring) = match found {
-                Ok(f) => f,
-                Err(e) => {
-                    warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
-                    sleep(POLL).await;
-                    continue;
+            if lanes.as_ref().is_none_or(|(generation, _)| *generation != link.generation) {
+                match self.register(&link, &service).await {
+                    Ok(found) => lanes = Some((link.generation, found)),
+                    Err(e) => {
+                        warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
+                        let _ = timeout(POLL, turned(&mut stop)).await;
+                        continue;
+                    }
                 }
+            }
+            let Some((_, all)) = lanes.as_mut() else { continue };
+            let Some(lane) = all.iter_mut().rev().find(|l| l.look) else {
+                tokio::select! {
+                    () = any_rung(all) => {}
+                    () = sleep(POLL) => all.iter_mut().for_each(|l| l.look = true),
+                    () = turned(&mut stop) => {}
+                    () = out.closed() => {}
+                }
+                continue;
             };
-            lane = Some((link.generation, number, ring));
-            let bell = self.listener.door(number & 63);
             let Ok(first) = slots.clone().acquire_owned().await else { return };
             let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
-            match wire::take(&link, ring, number, service.types.as_deref(), free).await {
+            match wire::take(&link, lane.ring, lane.number, service.types.as_deref(), free).await {
                 Ok((more, taken)) => {
-                    let idle = taken.is_empty() && !more;
-                    if self.hand_out(taken, ring, &slots, first, &out).await.is_err() {
+                    lane.look = more;
+                    if self.hand_out(taken, lane.ring, &slots, first, &out).await.is_err() {
                         break;
-                    }
-                    if idle {
-                        tokio::select! {
-                            () = bell.notified() => {}
-                            () = sleep(POLL) => {}
-                            () = turned(&mut stop) => {}
-                            () = out.closed() => {}
-                        }
                     }
                 }
                 Err(e) => {
                     debug!(error = %e, "cannot take");
-                    lane = None;
+                    lanes = None;
                     let _ = timeout(Duration::from_millis(100), turned(&mut stop)).await;
                 }
             }
         }
-        if let (Some((_, lane, _)), Some(link)) = (lane, self.listener.current()) {
-            let _ = timeout(POLL, wire::unserve(&link, lane)).await;
+        if let (Some((_, lanes)), Some(link)) = (lanes, self.listener.current())
+            && let Some(lane) = lanes.first()
+        {
+            let _ = timeout(POLL, wire::unserve(&link, lane.number)).await;
+        }
+    }
+
+    async fn register(&self, link: &Link, service: &Service) -> Result<Vec<Lane>> {
+        let lane =
+            |number: i32, ring| Lane { number, ring, look: true, bell: self.listener.door(number & 63) };
+        match &service.channel {
+            Some(channel) => {
+                let (number, ring, own) = wire::serve(link, channel, service.types.as_deref()).await?;
+                Ok(vec![lane(number, ring), lane(own, Ring::Ephemeral)])
+            }
+            None => Ok(vec![lane(-link.session, Ring::Ephemeral)]),
         }
     }
 
@@ -392,11 +406,23 @@ impl Responder {
     }
 }
 
-async fn register(link: &Link, service: &Service) -> Result<(i32, Ring)> {
-    match &service.channel {
-        Some(channel) => wire::serve(link, channel, service.types.as_deref()).await,
-        None => Ok((-link.session, Ring::Ephemeral)),
-    }
+/// A lane that is served: whether to look into it, and the bell that says so.
+struct Lane {
+    number: i32,
+    ring: Ring,
+    look: bool,
+    bell: Bell,
+}
+
+/// Waits until a lane's bell rings, and notes which.
+async fn any_rung(lanes: &mut [Lane]) {
+    let rings = lanes.iter_mut().map(|l| {
+        Box::pin(async {
+            l.bell.rung().await;
+            l.look = true;
+        })
+    });
+    futures_util::future::select_all(rings).await;
 }
 
 /// Runs a handler for each request of a service; panics are error replies.
@@ -504,10 +530,12 @@ async fn watch_pump(listener: Arc<Listener>, held: Arc<Mutex<HashMap<i64, Held>>
         sleep(WATCH).await;
         let Some(link) = listener.current() else { continue };
         round = round.wrapping_add(1);
-        if round % 4 == 0
-            && let Err(e) = wire::reap(&link).await
-        {
-            debug!(error = %e, "cannot look for dead sessions");
+        if round.is_multiple_of(4) {
+            match wire::reap(&link).await {
+                Ok(0) => {}
+                Ok(_) => listener.ring_all(), // our own session's rings do not notify us
+                Err(e) => debug!(error = %e, "cannot look for dead sessions"),
+            }
         }
         for ring in Ring::BOTH {
             let old: Vec<(i64, i32, i32)> = lock(&held)

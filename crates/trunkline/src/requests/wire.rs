@@ -30,7 +30,8 @@ impl Ring {
 }
 
 const LANE: &str = "select lane, durable from trunkline._request_lane($1)";
-const SERVE: &str = "select lane, durable from trunkline._request_serve($1, $2, $3)";
+const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1, $2, $3)";
+const CROWD: &str = "select trunkline._request_crowd($1, $2)";
 const UNSERVE: &str = "select trunkline._request_unserve($1, $2)::text";
 const SNAPSHOT: &str = "select pg_current_snapshot()::text";
 const WRITE: [&str; 2] = [
@@ -49,8 +50,10 @@ const FETCH: [&str; 2] = [
     "select seen::text, ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers from trunkline._request_fetch_e($1, $2::text::pg_snapshot)",
     "select seen::text, ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers from trunkline._request_fetch_d($1, $2::text::pg_snapshot)",
 ];
-const FINISH: [&str; 2] =
-    ["select trunkline._request_finish_e($1, $2)", "select trunkline._request_finish_d($1, $2)"];
+const FINISH: [&str; 2] = [
+    "select trunkline._request_finish_e($1, $2, false)",
+    "select trunkline._request_finish_d($1, $2, false)",
+];
 const OUTCOME: [&str; 2] = [
     "select id, status, content, code, payload, headers from trunkline._request_outcome_e($1)",
     "select id, status, content, code, payload, headers from trunkline._request_outcome_d($1)",
@@ -293,11 +296,18 @@ pub(crate) async fn lane(link: &Link, destination: &str) -> Result<(i32, Ring)> 
     lane_of(&link.query(LANE, &[(&destination, Type::TEXT)]).await?)
 }
 
-/// Registers this session as responder of a channel.
-pub(crate) async fn serve(link: &Link, channel: &str, types: Option<&[String]>) -> Result<(i32, Ring)> {
+/// Registers this session as responder of a channel: the channel's lane, its ring, and the responder's own lane.
+pub(crate) async fn serve(link: &Link, channel: &str, types: Option<&[String]>) -> Result<(i32, Ring, i32)> {
     let args: &crate::listener::Args<'_> =
         &[(&link.session, Type::INT4), (&channel, Type::TEXT), (&types, Type::TEXT_ARRAY)];
-    lane_of(&link.query(SERVE, args).await?)
+    let rows = link.query(SERVE, args).await?;
+    let (lane, ring) = lane_of(&rows)?;
+    Ok((lane, ring, rows.first().map_or(Ok(lane), |r| r.try_get(2))?))
+}
+
+/// The own lanes of all responders of a channel that are here now.
+pub(crate) async fn crowd(link: &Link, channel: &str, kind: &str) -> Result<Vec<i32>> {
+    link.value(CROWD, &[(&channel, Type::TEXT), (&kind, Type::TEXT)]).await
 }
 
 fn lane_of(rows: &[Row]) -> Result<(i32, Ring)> {

@@ -2,6 +2,8 @@
 //!
 //! Needs the server's programs (`PG_BINDIR`, or the newest under `/usr/lib/postgresql`), `openssl` and `pgbouncer`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod files;
 mod parse;
 mod pool;

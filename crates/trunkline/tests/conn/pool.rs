@@ -1,10 +1,7 @@
 //! The pool: its bounds, and that nothing dirty is ever lent.
 
 use super::server::{Server, shared, text, until};
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 use trunkline::{
     Error, ErrorKind,
     connect::{Pool, PoolOptions},
@@ -27,19 +24,18 @@ async fn it_opens_lazily_never_exceeds_its_size_and_closes_what_is_idle() {
         PoolOptions { max_size: 3, idle_timeout: Duration::from_millis(600), ..PoolOptions::default() };
     let pool = pool(server, "bounds", options);
     assert_eq!(sessions(server, "bounds", "true"), 0);
-    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // Only three at once pass.
+    let gate = tokio::sync::Barrier::new(3);
     let work = (0..30).map(|_| {
         pool.with(async |client| {
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            gate.wait().await;
             let seen = "select count(*) from pg_stat_activity where application_name = 'bounds'";
-            let seen: usize = text(client, seen).await.parse().unwrap();
-            now.fetch_sub(1, Ordering::SeqCst);
-            Ok(seen)
+            Ok(text(client, seen).await)
         })
     });
-    let seen = futures_util::future::try_join_all(work).await.unwrap();
-    assert!(seen.iter().all(|n| *n <= 3), "{seen:?}");
-    assert_eq!(most.load(Ordering::SeqCst), 3);
+    let all = tokio::time::timeout(Duration::from_secs(30), futures_util::future::try_join_all(work));
+    let seen = all.await.expect("three sessions at once").unwrap();
+    assert!(seen.iter().all(|n| n == "3"), "{seen:?}");
     until("idle sessions are closed", || async { sessions(server, "bounds", "true") == 0 }).await;
     assert_eq!(pool.with(async |c| Ok(text(c, "select 7").await)).await.unwrap(), "7");
 }
@@ -149,4 +145,20 @@ async fn work_cut_off_anywhere_leaves_nothing_behind() {
     );
     both.await.unwrap();
     assert!(sessions(server, "cut", "true") <= 2);
+}
+
+/// A statement that takes several cancel requests to end keeps its slot until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_being_cancelled_still_counts() {
+    let server = shared();
+    let pool = pool(server, "stubborn", PoolOptions { max_size: 1, ..PoolOptions::default() });
+    let stubborn = "do $$ begin for i in 1..6 loop begin perform pg_sleep(600); \
+        exception when query_canceled then null; end; end loop; end $$";
+    tokio::select! {
+        done = pool.with(async |c| Ok(c.batch_execute(stubborn).await?)) => panic!("{done:?}"),
+        () = until("it runs", || async { sessions(server, "stubborn", "state = 'active'") == 1 }) => {}
+    }
+    let active =
+        "select count(*) from pg_stat_activity where application_name = 'stubborn' and state = 'active'";
+    assert_eq!(pool.with(async |c| Ok(text(c, active).await)).await.unwrap(), "1");
 }

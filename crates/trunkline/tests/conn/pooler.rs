@@ -26,7 +26,8 @@ impl Bouncer {
         write(&file, &ini);
         let program =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(Path::new).into_iter().find(|p| p.exists());
-        let keeper = guarded(&dir, program.expect("pgbouncer is not installed"), &[file.to_str().unwrap()]);
+        let keeper =
+            guarded(&dir, "TERM", program.expect("pgbouncer is not installed"), &[file.to_str().unwrap()]);
         until("pgbouncer listens", || async {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })

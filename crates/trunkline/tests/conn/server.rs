@@ -1,6 +1,7 @@
 //! A throw-away PostgreSQL: own directory, own port, TLS on, gone when the test process is gone.
 
 use std::{
+    collections::BTreeSet,
     fs,
     future::Future,
     io::Write as _,
@@ -12,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -24,9 +25,9 @@ use trunkline::{
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-pub struct Server {
-    pub dir: PathBuf,
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) dir: PathBuf,
+    pub(crate) port: u16,
     /// Holding its stdin keeps the server alive, see [`guarded`].
     _keeper: Child,
 }
@@ -36,7 +37,7 @@ const HBA: &str = "local all all trust\nhostnossl all plain_only all trust\nhost
     hostssl all cert_user all cert\nhost all all all trust\nlocal replication all trust\n";
 
 /// One server for the tests that change nothing but their own roles and databases.
-pub fn shared() -> &'static Server {
+pub(crate) fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(Server::start)
 }
@@ -64,7 +65,7 @@ fn is_root() -> bool {
 }
 
 /// A command that runs as `postgres` if we are root, since the server refuses root.
-pub fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     if let (true, Some((uid, gid))) = (is_root(), postgres_ids()) {
         command.uid(uid).gid(gid);
@@ -73,14 +74,14 @@ pub fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-pub fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let out = command.output().unwrap();
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
 }
 
 /// A directory under the system's temporary one that belongs to `postgres`.
-pub fn own_dir() -> PathBuf {
+pub(crate) fn own_dir() -> PathBuf {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("trunkline-conn-{}-{n}", std::process::id()));
     fs::create_dir(&dir).unwrap();
@@ -94,23 +95,32 @@ fn own(path: &Path) {
     }
 }
 
-pub fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     own(path);
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Not given to anyone else in this process.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
-/// Runs a program until our end of its shell's stdin closes, which happens also when we are killed.
-pub fn guarded(dir: &Path, program: &Path, args: &[&str]) -> Child {
-    let script = r#"dir=$1; shift; "$@" >"$dir/log" 2>&1 </dev/null & pid=$!; read -r _; kill -QUIT $pid; wait $pid; rm -rf "$dir""#;
+/// Runs a program until our end of its shell's stdin closes, which happens also when we are killed. A shell's background
+/// program ignores INT and QUIT unless it handles them, as PostgreSQL does and pgbouncer does not.
+pub(crate) fn guarded(dir: &Path, signal: &str, program: &Path, args: &[&str]) -> Child {
+    let script = r#"dir=$1; signal=$2; shift 2; "$@" >"$dir/log" 2>&1 </dev/null & pid=$!; read -r _; kill -$signal $pid; wait $pid; rm -rf "$dir""#;
     let mut command = as_postgres("/bin/sh");
     command
         .args(["-c", script, "sh"])
         .arg(dir)
+        .arg(signal)
         .arg(program)
         .args(args)
         .stdin(Stdio::piped())
@@ -119,7 +129,7 @@ pub fn guarded(dir: &Path, program: &Path, args: &[&str]) -> Child {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = own_dir();
         let data = dir.join("data");
         run(as_postgres(bin("initdb")).arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-N"]));
@@ -129,7 +139,7 @@ impl Server {
     }
 
     /// A standby of this server.
-    pub fn standby(&self) -> Self {
+    pub(crate) fn standby(&self) -> Self {
         let dir = own_dir();
         let socket = self.dir.to_str().unwrap();
         let port = self.port.to_string();
@@ -153,7 +163,7 @@ impl Server {
         }
         let old = fs::read_to_string(data.join("postgresql.conf")).unwrap();
         write(&data.join("postgresql.conf"), &(old + &conf));
-        let keeper = guarded(&dir, &bin("postgres"), &["-D", data.to_str().unwrap()]);
+        let keeper = guarded(&dir, "QUIT", &bin("postgres"), &["-D", data.to_str().unwrap()]);
         let end = Instant::now() + Duration::from_secs(60);
         let mut ready = as_postgres(bin("pg_isready"));
         ready.args(["-q", "-h", certs, "-p", &port.to_string()]);
@@ -166,14 +176,14 @@ impl Server {
     }
 
     /// SQL as superuser over the socket; the rows as psql prints them unaligned.
-    pub fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         let mut psql = as_postgres(bin("psql"));
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]).arg(&self.dir);
         run(psql.args(["-p", &self.port.to_string(), "-c", sql])).trim().to_owned()
     }
 
     /// Settings for TCP on 127.0.0.1, as superuser unless `more` says otherwise.
-    pub fn tcp(&self, more: &str) -> ConnInfo {
+    pub(crate) fn tcp(&self, more: &str) -> ConnInfo {
         info(&format!(
             "host=localhost hostaddr=127.0.0.1 port={} user=postgres dbname=postgres {more}",
             self.port
@@ -181,18 +191,18 @@ impl Server {
     }
 }
 
-pub fn info(text: &str) -> ConnInfo {
+pub(crate) fn info(text: &str) -> ConnInfo {
     ConnInfo::from_str_with(text, &Env::empty()).unwrap()
 }
 
 /// A session whose driver runs in the background.
-pub async fn open(info: &ConnInfo) -> (tokio_postgres::Client, trunkline::connect::Server) {
+pub(crate) async fn open(info: &ConnInfo) -> (tokio_postgres::Client, trunkline::connect::Server) {
     let Session { client, driver, server, .. } = info.connect(Purpose::Work).await.unwrap();
     tokio::spawn(driver);
     (client, server)
 }
 
-pub async fn text(client: &tokio_postgres::Client, sql: &str) -> String {
+pub(crate) async fn text(client: &tokio_postgres::Client, sql: &str) -> String {
     let rows = client.simple_query(sql).await.unwrap();
     let row = rows.iter().find_map(|m| match m {
         tokio_postgres::SimpleQueryMessage::Row(r) => Some(r.get(0).unwrap_or("").to_owned()),
@@ -202,7 +212,7 @@ pub async fn text(client: &tokio_postgres::Client, sql: &str) -> String {
 }
 
 /// Polls a state of the database until it holds.
-pub async fn until<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
     let end = Instant::now() + Duration::from_secs(15);
     while !state().await {
         assert!(Instant::now() < end, "not reached in 15 s: {what}");

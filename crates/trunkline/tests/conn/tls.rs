@@ -6,9 +6,9 @@ use trunkline::{Error, ErrorKind, connect::Purpose};
 
 /// Authorities `ca` and `foreign`; server certificates of `ca`; self-signed ones as `openssl req -x509` makes them;
 /// a client certificate for `cert_user`.
-pub fn make_certificates(dir: &Path) {
+pub(crate) fn make_certificates(dir: &Path) {
     let script = r#"set -e
-        key="-newkey rsa:2048 -nodes"
+        key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
         for ca in ca foreign; do openssl req -x509 $key -keyout $ca.key -out $ca.crt -days 9 -subj /CN=$ca; done
         sign() { # name, subject, days, extension
             openssl req $key -keyout $1.key -out $1.csr -subj "$2"
@@ -20,7 +20,9 @@ pub fn make_certificates(dir: &Path) {
         sign cn_only /CN=localhost 9 basicConstraints=CA:FALSE
         sign client /CN=cert_user 9 basicConstraints=CA:FALSE
         openssl req -x509 $key -keyout pinned.key -out pinned.crt -days 9 -subj /CN=localhost
-        openssl req -x509 $key -keyout stale.key -out stale.crt -days -1 -subj /CN=localhost
+        openssl req $key -keyout stale.key -out stale.csr -subj /CN=localhost
+        echo basicConstraints=CA:TRUE >stale.ext
+        openssl x509 -req -in stale.csr -signkey stale.key -days -1 -extfile stale.ext -out stale.crt
         chmod 600 *.key"#;
     run(as_postgres("/bin/sh").args(["-c", script]).current_dir(dir));
 }
@@ -61,14 +63,14 @@ async fn certificates_are_judged_as_libpq_does() {
         ("server", bare.clone(), Ok(())),
         ("server", format!("{full}server.crt"), Ok(())),
         ("server", "sslmode=require ssl_min_protocol_version=TLSv1.3".to_owned(), Ok(())),
-        ("expired", format!("{full}ca.crt"), Err("expired")),
+        ("expired", format!("{full}ca.crt"), Err("Expired")),
         ("expired", bare.clone(), Ok(())),
         ("cn_only", format!("{full}ca.crt"), Ok(())),
         ("cn_only", format!("{full}ca.crt host=wrong.example"), Err("not valid for name")),
         ("pinned", format!("{full}pinned.crt"), Ok(())),
         ("pinned", format!("{full}pinned.crt host=wrong.example"), Err("not valid for name")),
         ("pinned", format!("{ca}ca.crt"), Err("invalid peer certificate")),
-        ("stale", format!("{full}stale.crt"), Err("expired")),
+        ("stale", format!("{full}stale.crt"), Err("Expired")),
         ("stale", bare, Ok(())),
     ];
     let mut shown = "server";
@@ -112,6 +114,24 @@ async fn weak_modes_fall_back_in_their_own_direction() {
             (Err(e), None) => assert_eq!(e.kind(), ErrorKind::Denied, "{settings}: {e}"),
             (got, _) => panic!("{settings}: {got:?}"),
         }
+    }
+}
+
+/// Only PostgreSQL 17 and later can answer; older ones must give an error and not a hang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_handshake_can_begin_at_once() {
+    let server = shared();
+    let version: u32 = server.sql("show server_version_num").parse().unwrap();
+    let settings = "dbname=postgres sslmode=verify-full sslrootcert=DIR/ca.crt sslnegotiation=direct";
+    match attempt(server, settings).await {
+        Ok(tls) => assert_eq!((tls.as_str(), version >= 170_000), ("TLSv1.3", true)),
+        Err(e) => assert!(version < 170_000, "{e}"),
+    }
+    if version >= 170_000 {
+        let session =
+            server.tcp("sslmode=require sslnegotiation=direct").connect(Purpose::Work).await.unwrap();
+        tokio::spawn(session.driver);
+        session.canceller.cancel().await.unwrap();
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio_postgres::AsyncMessage;
 use trunkline::{
     Result,
-    conninfo::{ConnInfo, Env},
     connect::Purpose,
+    conninfo::{ConnInfo, Env},
 };
 
 use super::Machine;
@@ -31,7 +31,9 @@ impl Run {
     /// A percentile, in microseconds.
     pub(super) fn percentile(&self, p: usize) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get(last * p / 100).map_or(f64::NAN, |ns| Duration::from_nanos(*ns).as_secs_f64() * 1e6)
+        self.latencies
+            .get(last * p / 100)
+            .map_or(f64::NAN, |ns| Duration::from_nanos(*ns).as_secs_f64() * 1e6)
     }
 }
 
@@ -115,7 +117,9 @@ pub(super) fn cpu_seconds(postmaster: i32) -> Option<f64> {
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         let pid: Option<u32> = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        let Some(fields) = stat.rsplit_once(") ").map(|(_, f)| f.split(' ').collect::<Vec<_>>()) else { continue };
+        let Some(fields) = stat.rsplit_once(") ").map(|(_, f)| f.split(' ').collect::<Vec<_>>()) else {
+            continue;
+        };
         let number = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
         let parent = fields.get(1).and_then(|f| f.parse::<i32>().ok());
         if pid == Some(std::process::id()) || parent == Some(postmaster) {

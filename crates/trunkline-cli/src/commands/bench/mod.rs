@@ -13,7 +13,7 @@ use trunkline::{Result, Trunkline};
 
 /// What to measure.
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     #[command(subcommand)]
     word: Word,
 }
@@ -36,33 +36,33 @@ struct Options {
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Its name, the same in every run.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The median of the rounds.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What is wanted of it, in words.
-    pub wanted: &'static str,
+    pub(crate) wanted: &'static str,
 }
 
 /// Where it was measured.
 #[derive(Debug, Clone, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Cores that the process may use.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The server's version.
-    pub postgresql: String,
+    pub(crate) postgresql: String,
     /// `fsync` and `synchronous_commit`, as the server has them.
-    pub durability: String,
+    pub(crate) durability: String,
 }
 
 /// Runs a benchmark; `say` gets the lines for people, the result is the object for programs.
 ///
 /// # Errors
 /// What the database reports.
-pub async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
+pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
     let Word::Requests(options) = args.word;
     let machine = measure::machine(url).await?;
     let rounds = if options.quick { 1 } else { options.rounds };

@@ -17,13 +17,18 @@ use super::{
 const IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
 
 /// Rounds of every measurement, interleaved.
-pub(super) async fn run(url: &str, rounds: u32, seconds: f64, say: &mut dyn FnMut(&str)) -> Result<Vec<Figure>> {
+pub(super) async fn run(
+    url: &str,
+    rounds: u32,
+    seconds: f64,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Figure>> {
     let responder = connect(url).await?;
     let caller = connect(url).await?;
-    let serving = responder.requests().serve(
-        Serve::channel("bench").concurrency(512),
-        |request: Request| async move { Ok::<_, Failure>(request.payload) },
-    );
+    let serving =
+        responder.requests().serve(Serve::channel("bench").concurrency(512), |request: Request| async move {
+            Ok::<_, Failure>(request.payload)
+        });
     ready(&caller).await?;
     let mut over_floor = Vec::new();
     let mut over_sql = Vec::new();
@@ -95,7 +100,8 @@ async fn idle(url: &str, caller: &Trunkline, say: &mut dyn FnMut(&str)) -> Resul
     let postmaster = postmaster(url).await?;
     let mut waiting = Vec::with_capacity(WAITING);
     for _ in 0..WAITING {
-        let call = caller.requests().call("bench.idle", "x").wait_for_responder().timeout(Duration::from_secs(120));
+        let call =
+            caller.requests().call("bench.idle", "x").wait_for_responder().timeout(Duration::from_secs(120));
         waiting.push(call.start().await?);
     }
     settled(caller).await;
@@ -127,7 +133,7 @@ async fn postmaster(url: &str) -> Result<i32> {
     let (client, _rx) = session(url).await?;
     let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .and_then(|(_, f)| f.split(' ').nth(1)?.parse().ok())
-        .ok_or_else(|| Error::new(ErrorKind::Unsupported, "idle cost is measured on the server's own machine only"))
+    stat.rsplit_once(") ").and_then(|(_, f)| f.split(' ').nth(1)?.parse().ok()).ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, "idle cost is measured on the server's own machine only")
+    })
 }

@@ -11,8 +11,8 @@ declare
     v_confirm boolean;
 begin
     select current into v_seg from trunkline.ring where name = 'request_e';
-    take := nextval('trunkline.log_id') * 4 + case right('request_e', 1) when 'd' then 2 else 0 end + v_seg;
-    token := ('x' || substr(encode(uuid_send(gen_random_uuid()), 'hex'), 17))::bit(64)::bigint;
+    take := nextval('trunkline.log_id_e') * 4 + case right('request_e', 1) when 'd' then 2 else 0 end + v_seg;
+    token := uuid_hash_extended(gen_random_uuid(), 0);
     select coalesce(max(u.d), v_now), array_agg((extract(epoch from u.d - v_now) * 1000)::int), bool_or(u.f & 16 <> 0)
       into v_until, lefts, v_confirm
       from unnest(slice.deadlines, slice.flags) u(d, f);

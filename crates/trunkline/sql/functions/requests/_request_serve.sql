@@ -1,7 +1,8 @@
--- Registers a session as responder of a channel for some types (null: all), or changes its types. The channel's id.
+-- Registers a session as responder of a channel for some types (null: all), or changes its types. The channel's lane,
+-- and the responder's own, where `gather` asks it.
 -- Errors: TL001 when the session is not present, 22023 for more than 100 types or a bad type name.
 create or replace function trunkline._request_serve(session int, channel text, types text[], out lane int,
-                                                    out durable boolean)
+                                                    out durable boolean, out own int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -15,5 +16,6 @@ begin
         raise exception 'session % is no longer present', session using errcode = 'TL001';
     end if;
     insert into trunkline.responder (channel, session, types) values (lane, session, types)
-        on conflict (channel, session) do update set types = excluded.types;
+        on conflict (channel, session) do update set types = excluded.types
+        returning responder.lane into own;
 end $$;

@@ -9,32 +9,35 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 declare
     v_now    timestamptz := clock_timestamp();
-    v_role   text := trunkline._role();
+    v_role   text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     v_bits   bigint := case right('request_e', 1) when 'd' then 2 else 0 end;     -- of every id: ring and segment
     v_seg    smallint;
     v_ids    bigint[];
     v_absent int[] := '{}'::int[];
     v_lane   int;
     v_last   int;
+    v_size   int := (select max(octet_length(p)) from unnest(payloads) p);
 begin
-    perform trunkline._request_check_sizes(lanes, payloads);
-    for v_i in 1 .. cardinality(lanes) loop
-        if flags[v_i] & 32 <> 0 and lanes[v_i] is distinct from v_last then
-            v_last := lanes[v_i];
-            if not trunkline._request_present(v_last) then
-                v_absent := v_absent || v_last;
+    foreach v_lane in array lanes loop
+        if v_lane is distinct from v_last then
+            v_last := v_lane;
+            if not exists (select from trunkline.request_channel c where c.id = v_lane and c.max_bytes >= v_size) then
+                perform trunkline._request_check_sizes(lanes, payloads);
+            end if;
+            if not trunkline._request_present(v_lane) then
+                v_absent := v_absent || v_lane;
             end if;
         end if;
     end loop;
     select current into v_seg from trunkline.ring where name = 'request_e';
     v_bits := v_bits + v_seg;
-    if v_absent = '{}' then
-        v_ids := array(select nextval('trunkline.log_id') * 4 + v_bits from generate_subscripts(lanes, 1));
-    else
+    loop
         v_ids := array(select case when u.f & 32 <> 0 and u.lane = any (v_absent) then 0
-                                   else nextval('trunkline.log_id') * 4 + v_bits end
+                                   else nextval('trunkline.log_id_e') * 4 + v_bits end
                          from unnest(lanes, flags) u(lane, f));
-    end if;
+        exit when v_ids[1] = 0 or v_ids[1] > 4000000000 or right('request_e', 1) = 'd';
+        perform trunkline._log_next_id_e();
+    end loop;
     if v_seg = 0 then
         insert into trunkline.request_e0
             (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)

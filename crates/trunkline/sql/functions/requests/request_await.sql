@@ -17,9 +17,9 @@ begin
         select * into v from trunkline._request_look(request_await.id);
         if v.outcome is null and v.expires_at <= clock_timestamp() then
             if request_await.id & 2 = 0 then
-                perform trunkline._request_finish_e(array[request_await.id], 4);
+                perform trunkline._request_finish_e(array[request_await.id], 4, false);
             else
-                perform trunkline._request_finish_d(array[request_await.id], 4);
+                perform trunkline._request_finish_d(array[request_await.id], 4, false);
             end if;
             select * into v from trunkline._request_look(request_await.id);
         end if;

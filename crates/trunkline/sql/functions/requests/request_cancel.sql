@@ -12,8 +12,8 @@ begin
         select * into v from trunkline._request_look(request_cancel.id);
         if v.outcome is not null then
             return false;
-        elsif request_cancel.id & 2 = 0 and trunkline._request_finish_e(array[request_cancel.id], 3) <> '{}'
-           or request_cancel.id & 2 = 2 and trunkline._request_finish_d(array[request_cancel.id], 3) <> '{}' then
+        elsif request_cancel.id & 2 = 0 and trunkline._request_finish_e(array[request_cancel.id], 3, true) <> '{}'
+           or request_cancel.id & 2 = 2 and trunkline._request_finish_d(array[request_cancel.id], 3, true) <> '{}' then
             return true;
         end if;
     end loop;

@@ -11,23 +11,27 @@ declare
     v_me  int := trunkline._session_own();
     v_to  record;
     v     record;
-    v_own text[];
+    v_own record;
 begin
     if request_take.max is null or request_take.max < 1 then
         raise exception 'max must be at least 1, got %', coalesce(request_take.max::text, 'null') using errcode = '22023';
     end if;
     select * into v_to from trunkline._request_lane(channel);
-    select r.types into v_own from trunkline.responder r where r.channel = v_to.lane and r.session = v_me;
+    select r.types, r.lane into v_own from trunkline.responder r where r.channel = v_to.lane and r.session = v_me;
     if not found then
         raise exception 'this connection does not serve "%": call request_serve first', channel using errcode = '42704';
     end if;
-    loop
-        if v_to.durable then
-            select * into v from trunkline._request_take_d(v_me, v_to.lane, v_own, least(request_take.max, 128));
-        else
-            select * into v from trunkline._request_take_e(v_me, v_to.lane, v_own, least(request_take.max, 128));
-        end if;
+    loop                                    -- what was asked of every responder first, then what any may answer
+        select * into v from trunkline._request_take_e(v_me, v_own.lane, v_own.types, least(request_take.max, 128));
         exit when not v.more or (v.slice).ids is not null;
+    end loop;
+    while (v.slice).ids is null loop
+        if v_to.durable then
+            select * into v from trunkline._request_take_d(v_me, v_to.lane, v_own.types, least(request_take.max, 128));
+        else
+            select * into v from trunkline._request_take_e(v_me, v_to.lane, v_own.types, least(request_take.max, 128));
+        end if;
+        exit when not v.more;
     end loop;
     return query
     select u.id, v.take || ':' || v.token || ':' || u.slot, u.kind,

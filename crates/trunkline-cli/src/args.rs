@@ -1,0 +1,132 @@
+//! The command line: the options that every command has, and the words.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{bench, db, man, requests, schema, serve};
+
+/// Messaging on plain PostgreSQL
+///
+/// The database is the one of --database-url, else of TRUNKLINE_DATABASE_URL or DATABASE_URL, else the one that PGHOST
+/// or PGSERVICE name, else a private PostgreSQL that trunkline starts for you.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trunkline",
+    version,
+    arg_required_else_help = true,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 not found (also: no schema),\n\
+        5 timeout or no responder, 6 conflict or stale, 7 permission, 8 refused as unsafe, 130 interrupted"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The database: a URL or key=value settings, as libpq takes them
+    ///
+    /// Others can read the arguments of a process: give a password by PGPASSFILE, a service file or the environment.
+    #[arg(long, global = true, value_name = "URL", env = "TRUNKLINE_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+
+    /// Where the private PostgreSQL keeps its data
+    #[arg(long, global = true, value_name = "DIR", env = "TRUNKLINE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Never download PostgreSQL for the private server
+    #[arg(long, global = true)]
+    pub(crate) no_fetch: bool,
+
+    /// Where to download PostgreSQL from: http://, https://, file:// or a directory
+    #[arg(long, global = true, value_name = "URL", env = "TRUNKLINE_PG_MIRROR", hide_env_values = true)]
+    pub(crate) pg_mirror: Option<String>,
+
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Do not ask before destroying something
+    #[arg(short = 'y', long, global = true)]
+    pub(crate) yes: bool,
+
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The words.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon: the duties that keep the schema tidy, on a clock
+    Serve(serve::ServeArgs),
+    /// Call services, and be one
+    #[command(subcommand)]
+    Requests(requests::Command),
+    /// Install, upgrade, check, print, repair or remove the SQL schema
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// The private PostgreSQL: start, stop, look
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Measure this machine, with the floor and a baseline in the same run
+    Bench(bench::BenchArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them
+    Man(man::ManArgs),
+    /// Short for `requests call`
+    #[command(hide = true)]
+    Req(requests::call::CallArgs),
+    /// Short for `requests serve`
+    #[command(hide = true)]
+    Reply(requests::serve::ServeArgs),
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Command {
+    /// Runs until told otherwise, and logs what it does.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Reply(_) | Self::Requests(requests::Command::Serve(_)))
+    }
+
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(args) => args.log,
+            _ => LogFormat::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

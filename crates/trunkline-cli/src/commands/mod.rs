@@ -1,0 +1,49 @@
+//! The words, one file each. A new word is a module here, a variant of `args::Command`, and a line in [`run`].
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod db;
+pub(crate) mod man;
+pub(crate) mod requests;
+pub(crate) mod schema;
+pub(crate) mod serve;
+
+use crate::{
+    args::{Cli, Command, Global},
+    exit::{self, Result},
+    out::{self, Out},
+    source,
+};
+
+/// Runs the command and returns its exit code.
+pub(crate) async fn run(cli: Cli) -> Result<u8> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::run(global, args).await,
+        Command::Requests(command) => requests::run(global, command).await,
+        Command::Req(args) => requests::call::run(global, args).await,
+        Command::Reply(args) => requests::serve::run(global, args).await,
+        Command::Schema(command) => until_interrupted(schema::run(global, command)).await,
+        Command::Db(command) => until_interrupted(db::run(global, command)).await,
+        Command::Bench(args) => until_interrupted(measure(global, args)).await,
+        Command::Completions { shell } => completions::run(global, shell),
+        Command::Man(args) => man::run(global, &args),
+    }
+}
+
+/// Lines for people go to stderr, the result to stdout.
+async fn measure(global: &Global, args: bench::BenchArgs) -> Result<u8> {
+    let database = source::choose(global).await?;
+    database.checked().await?;
+    let figures = bench::run(args, &database.text, &mut |line| out::talk(line)).await?;
+    Out::new(true, true).json(&figures)?;
+    Ok(exit::OK)
+}
+
+/// Ends with 130 at Ctrl-C; what the command had begun in the database is rolled back.
+pub(crate) async fn until_interrupted(command: impl Future<Output = Result<u8>>) -> Result<u8> {
+    tokio::select! {
+        outcome = Box::pin(command) => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+    }
+}

@@ -1,0 +1,113 @@
+//! `trunkline schema`: install, upgrade, check, print, repair and uninstall the SQL schema.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+
+use clap::Subcommand;
+use serde_json::json;
+use trunkline::{ErrorKind, connect::Purpose, schema};
+
+use crate::{
+    args::Global,
+    exit::{Failure, OK, Result},
+    out::{self, Out},
+    source::{self, Database, Plain},
+};
+
+/// What to do with the schema.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install the schema, or bring it up to this version; twice changes nothing
+    Install,
+    /// Bring an installed schema up to this version
+    Upgrade,
+    /// Compare the schema with this program; 0 when it fits
+    Check,
+    /// Print the whole installation as one SQL script
+    Print,
+    /// Begin a new epoch after a restore, a clone or a failover
+    Repair,
+    /// Remove the schema with everything in it
+    Uninstall,
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
+    let out = Out::new(global.json, true);
+    if matches!(command, Command::Print) {
+        out.bytes(schema::print().as_bytes())?;
+        return Ok(OK);
+    }
+    let database = source::choose(global).await?;
+    match command {
+        Command::Install => install(&database, out).await,
+        Command::Upgrade => {
+            present(&database.plain(Purpose::Work).await?).await?;
+            install(&database, out).await
+        }
+        Command::Check => {
+            let plain = database.plain(Purpose::Work).await?;
+            let version = schema::check(&plain.client).await?;
+            out.object(
+                &["version", "program"],
+                &json!({ "version": version, "program": schema::version() }),
+            )?;
+            Ok(OK)
+        }
+        Command::Repair => {
+            let plain = database.plain(Purpose::Install).await?;
+            present(&plain).await?;
+            let row = plain.client.query_typed("select trunkline.schema_repair()", &[]).await?;
+            let epoch: i32 = row.first().map_or(Ok(0), |r| r.try_get(0))?;
+            out.object(&["epoch"], &json!({ "epoch": epoch }))?;
+            Ok(OK)
+        }
+        Command::Uninstall => uninstall(global, &database).await,
+        Command::Print => Ok(OK),
+    }
+}
+
+async fn install(database: &Database, out: Out) -> Result<u8> {
+    let mut plain = database.plain(Purpose::Install).await?;
+    let done = schema::install(&mut plain.client).await?;
+    out.object(&["from", "to"], &json!({ "from": done.from, "to": done.to }))?;
+    Ok(OK)
+}
+
+async fn uninstall(global: &Global, database: &Database) -> Result<u8> {
+    let plain = database.plain(Purpose::Install).await?;
+    present(&plain).await?;
+    confirm(
+        global,
+        &format!("remove the schema trunkline with all its messages from {}", database.info.display_url()),
+    )?;
+    schema::uninstall(&plain.client).await?;
+    out::talk("trunkline: the schema is removed; the roles trunkline_* stay");
+    Ok(OK)
+}
+
+/// There is a schema of this name.
+async fn present(plain: &Plain) -> Result<()> {
+    const PRESENT: &str = "select to_regnamespace('trunkline') is not null";
+    let rows = plain.client.query_typed(PRESENT, &[]).await?;
+    if rows.first().map_or(Ok(false), |r| r.try_get(0))? {
+        return Ok(());
+    }
+    let text = "there is no trunkline schema here; run: trunkline schema install";
+    Err(trunkline::Error::new(ErrorKind::Schema, text).into())
+}
+
+/// Asks on a terminal; elsewhere `--yes` must have been given.
+pub(crate) fn confirm(global: &Global, what: &str) -> Result<()> {
+    if global.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::Refused(format!("refused to {what}: confirm with --yes")));
+    }
+    out::talk(&format!("This will {what}. Type yes to go on:"));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|e| Failure::io("cannot read the answer", e))?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(Failure::Refused("nothing was changed".to_owned())),
+    }
+}

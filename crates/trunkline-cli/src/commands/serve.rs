@@ -1,0 +1,131 @@
+//! `trunkline serve`: the daemon, for one database or for all of a server.
+
+use std::time::Duration;
+
+use clap::Args;
+use sd_notify::NotifyState;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use trunkline::{Error, ErrorKind, Trunkline};
+
+use crate::{
+    args::{Global, LogFormat},
+    daemon,
+    exit::{Failure, OK, Result},
+    input,
+    out::Out,
+    signals,
+    source::{self, Database},
+};
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Serve every database of the server that has the schema, also those to come
+    #[arg(long)]
+    all_databases: bool,
+
+    /// How often new databases are looked for
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = input::duration, requires = "all_databases")]
+    look: Duration,
+
+    /// Do one round, print what was done as JSON, and end
+    #[arg(long)]
+    once: bool,
+
+    /// Install or upgrade the schema first
+    #[arg(long, conflicts_with = "all_databases")]
+    install: bool,
+
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log: LogFormat,
+}
+
+pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
+    let stop = signals::drain(|| {})?;
+    let begin = async {
+        let database = source::choose(global).await?;
+        if args.install {
+            source::install(&database).await?;
+        }
+        Ok(database)
+    };
+    let Some(database) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
+    if args.once {
+        return once(&database, &args).await;
+    }
+    if args.all_databases {
+        ready(&stop);
+        info!(server = database.info.display_url(), "looking for databases with a trunkline schema");
+        daemon::keep_all(database, args.look, stop.clone()).await;
+    } else {
+        let connected = async { Ok(Trunkline::with(database.info.clone()).await) };
+        let Some(connected) = signals::unless_stopped(&stop, connected).await? else { return Ok(OK) };
+        let first = match connected {
+            Ok(handle) => Some(handle),
+            Err(e) if hopeless(&e) => return Err(e.into()),
+            Err(e) => {
+                warn!(error = %e, "the database is away; waiting for it");
+                None
+            }
+        };
+        ready(&stop);
+        daemon::keep(database.info, first, stop.clone()).await;
+    }
+    Ok(OK)
+}
+
+/// Waiting at the start will not help: somebody has to do something.
+fn hopeless(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Config | ErrorKind::Schema | ErrorKind::Unsupported)
+}
+
+/// One round, of one database or of each that has the schema; the exit code is that of the first failure.
+async fn once(database: &Database, args: &ServeArgs) -> Result<u8> {
+    let out = Out::new(true, true);
+    if !args.all_databases {
+        out.json(&round(database).await?)?;
+        return Ok(OK);
+    }
+    let (mut all, mut code) = (Map::new(), OK);
+    for name in daemon::names(database).await? {
+        let one = database.named(&name);
+        let done = match daemon::has_schema(&one).await {
+            Ok(false) => continue,
+            Ok(true) => round(&one).await,
+            Err(e) => Err(e),
+        };
+        let shown = done.unwrap_or_else(|e: Failure| {
+            code = if code == OK { e.code() } else { code };
+            json!({ "error": e.to_string() })
+        });
+        all.insert(name, shown);
+    }
+    out.json(&Value::Object(all))?;
+    Ok(code)
+}
+
+async fn round(database: &Database) -> Result<Value> {
+    let plain = database.checked().await?;
+    let rows = plain.client.query_typed("select trunkline.maintain()", &[]).await?;
+    Ok(rows.first().map_or(Ok(Value::Null), |r| r.try_get(0))?)
+}
+
+/// Tells systemd that we are here, and when we begin to leave.
+fn ready(stop: &watch::Receiver<bool>) {
+    notify(NotifyState::Ready);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        signals::stopped(&stop).await;
+        notify(NotifyState::Stopping);
+    });
+}
+
+/// Tells systemd, when it started us and wants to know.
+fn notify(state: NotifyState<'_>) {
+    if let Err(e) = sd_notify::notify(&[state]) {
+        warn!(error = %e, "cannot notify the service manager");
+    }
+}

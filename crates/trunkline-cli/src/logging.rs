@@ -1,0 +1,41 @@
+//! Where the log goes: stderr, as text or one JSON object a line.
+//!
+//! Without `-v` a command logs warnings, the daemon and responders also what they do.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::args::{Cli, LogFormat};
+
+/// Starts logging for this process.
+pub(crate) fn start(cli: &Cli) {
+    let usual = if cli.command.is_service() { 1 } else { 0 };
+    let level = match (cli.global.quiet, usual + cli.global.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let foreign = if cli.global.verbose > 2 { LevelFilter::DEBUG } else { LevelFilter::WARN.min(level) };
+    let wanted = Targets::new().with_target("trunkline", level).with_default(foreign);
+    let layer = match cli.command.log_format() {
+        LogFormat::Json => {
+            crate::out::talk_into_log();
+            fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
+        }
+        LogFormat::Text => {
+            let color =
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            fmt::layer().with_target(false).with_ansi(color).with_writer(io::stderr).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(layer.with_filter(wanted)).init();
+}

@@ -1,0 +1,189 @@
+//! Which database a command works on, and a connection to it.
+//!
+//! Order: `--database-url`, `TRUNKLINE_DATABASE_URL`, `DATABASE_URL`, then `PGHOST` or `PGSERVICE` (libpq's defaults),
+//! else the private PostgreSQL, started or adopted. Which one was taken is said on stderr, without its password.
+//! The private server has the schema installed without asking; another database only by `schema install`.
+
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use trunkline::{
+    ErrorKind, Trunkline,
+    connect::Purpose,
+    conninfo::{ConnInfo, Env},
+    schema,
+};
+use trunkline_embedded::{Fetch, Server, Settings};
+
+use crate::{
+    args::Global,
+    exit::{Failure, Result},
+    out,
+};
+
+/// The database that was chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pub(crate) info: ConnInfo,
+    /// As it was given, for what connects by itself; empty when the variables say everything. [`Database::named`]
+    /// does not change it.
+    pub(crate) text: String,
+}
+
+/// A plain connection, for single statements; it ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    pub(crate) client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Chooses the database and says which one; starts the private server if it is that one.
+pub(crate) async fn choose(global: &Global) -> Result<Database> {
+    let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let given = global.database_url.clone().filter(|u| !u.is_empty());
+    let from_env = given.is_some() && set("TRUNKLINE_DATABASE_URL") == given;
+    let (text, whence) = match (given, set("DATABASE_URL")) {
+        (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
+        (Some(url), _) => {
+            if has_password(&url) {
+                out::talk(
+                    "trunkline: others can read the password in the arguments; use PGPASSFILE or the environment",
+                );
+            }
+            (url, "")
+        }
+        (None, Some(url)) => (url, "DATABASE_URL"),
+        (None, None) if set("PGHOST").is_some() => (String::new(), "PGHOST"),
+        (None, None) if set("PGSERVICE").is_some() => (String::new(), "PGSERVICE"),
+        (None, None) => {
+            let (_, database) = start_private(global).await?;
+            tell(global, &database, "the private PostgreSQL");
+            return Ok(database);
+        }
+    };
+    let database = Database { info: read(&text)?, text };
+    for warning in database.info.warnings() {
+        tracing::warn!("{warning}");
+    }
+    tell(global, &database, whence);
+    Ok(database)
+}
+
+/// What `--data-dir`, `--no-fetch` and `--pg-mirror` mean for the private server.
+pub(crate) fn private(global: &Global) -> Settings {
+    let settings = match &global.data_dir {
+        Some(dir) => Settings::default().data_dir(dir),
+        None => Settings::default(),
+    };
+    settings.fetch(match &global.pg_mirror {
+        _ if global.no_fetch => Fetch::Forbidden,
+        Some(mirror) => Fetch::from_mirror(mirror),
+        None => Fetch::allowed(),
+    })
+}
+
+/// Starts or adopts the private server, with the schema in its database.
+pub(crate) async fn start_private(global: &Global) -> Result<(Server, Database)> {
+    let (settings, quiet) = (private(global), global.quiet);
+    let server = blocking(move || {
+        Server::start(&settings, &mut |line| {
+            if !quiet {
+                out::talk(&format!("trunkline: {line}"));
+            }
+        })
+    })
+    .await?;
+    let database = Database { info: read(&server.url())?, text: server.url() };
+    install(&database).await?;
+    Ok((server, database))
+}
+
+/// Runs what blocks outside of the async threads.
+pub(crate) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Failure::io("a task ended early", e.into()))?.map_err(Into::into)
+}
+
+fn read(text: &str) -> Result<ConnInfo> {
+    Ok(ConnInfo::from_str_with(text, &Env::process())?.with_program("cli"))
+}
+
+fn tell(global: &Global, database: &Database, whence: &str) {
+    if !global.quiet && !whence.is_empty() {
+        out::talk(&format!("trunkline: using {} ({whence})", database.info.display_url()));
+    }
+}
+
+/// A password in a URL's user part, in its query, or among key=value settings.
+fn has_password(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
+    let user = authority.and_then(|a| a.rsplit_once('@')).map(|(user, _)| user);
+    user.is_some_and(|u| u.contains(':')) || text.contains("password=") || text.contains("password =")
+}
+
+/// Installs the schema where it is missing or older.
+pub(crate) async fn install(database: &Database) -> Result<()> {
+    let mut plain = database.plain(Purpose::Install).await?;
+    match schema::check(&plain.client).await {
+        Err(e) if e.kind() == ErrorKind::Schema && e.code() != Some("TL014") => {
+            let done = schema::install(&mut plain.client).await?;
+            tracing::info!(from = done.from, to = done.to, "schema installed");
+            Ok(())
+        }
+        Err(e) => Err(e.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+impl Database {
+    /// The settings for another database of the same server.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self { info: self.info.clone().with_database(name), text: self.text.clone() }
+    }
+
+    /// One plain connection.
+    pub(crate) async fn plain(&self, purpose: Purpose) -> Result<Plain> {
+        let session = self.info.connect(purpose).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(e) = session.driver.await {
+                tracing::debug!(error = %e, "connection ended");
+            }
+        });
+        Ok(Plain { client: session.client, driver })
+    }
+
+    /// One plain connection to a database where our schema is installed and fits.
+    pub(crate) async fn checked(&self) -> Result<Plain> {
+        let plain = self.plain(Purpose::Work).await?;
+        schema::check(&plain.client).await?;
+        Ok(plain)
+    }
+
+    /// The library's handle.
+    pub(crate) async fn trunkline(&self) -> Result<Trunkline> {
+        Ok(Trunkline::with(self.info.clone()).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_password;
+
+    #[test]
+    fn passwords_in_arguments_are_seen() {
+        assert!(has_password("postgresql://u:p@h/db"));
+        assert!(has_password("host=h password=p"));
+        assert!(has_password("postgresql://h/db?password=p"));
+        assert!(!has_password("postgresql://u@h:5432/db"));
+        assert!(!has_password("host=h user=u"));
+    }
+}

@@ -1,0 +1,119 @@
+//! What needs no database: help, wrong arguments, pipes that break, servers that are not there.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Stdio,
+};
+
+use crate::{code, run, stderr, stdout, temporary, trunkline};
+
+const NOWHERE: &str = "host=127.0.0.1 port=1 user=u dbname=d";
+
+#[test]
+fn help_is_as_written_down() {
+    for (file, args) in [
+        ("top.txt", &["--help"][..]),
+        ("requests.txt", &["requests", "--help"]),
+        ("requests-call.txt", &["requests", "call", "--help"]),
+        ("requests-serve.txt", &["requests", "serve", "--help"]),
+        ("serve.txt", &["serve", "--help"]),
+    ] {
+        let help = trunkline(args).output().unwrap();
+        assert_eq!(code(&help), 0);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/help").join(file);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &help.stdout).unwrap();
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(stdout(&help), known, "{file}: if this is right, run the tests once with BLESS=1");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_usage_and_a_suggestion() {
+    let flag = trunkline(&["requests", "call", "hash", "--timout", "1s"]).output().unwrap();
+    assert_eq!(code(&flag), 2);
+    assert!(stderr(&flag).contains("--timeout"), "{}", stderr(&flag));
+    let word = trunkline(&["reqests"]).output().unwrap();
+    assert_eq!(code(&word), 2);
+    assert!(stderr(&word).contains("requests"), "{}", stderr(&word));
+    for args in [
+        &[][..],
+        &["requests", "call", "hash", "--timeout", "tomorrow"],
+        &["requests", "ls", "--limit", "-1"],
+        &["requests", "serve", "hash"],
+        &["requests", "serve", "hash", "--echo", "--exec", "cat"],
+        &["requests", "call", "hash", "x", "--header", "no-value"],
+        &["requests", "call", "hash", "x", "--in-flight", "3"],
+    ] {
+        assert_eq!(code(&trunkline(args).output().unwrap()), 2, "{args:?}");
+    }
+}
+
+#[test]
+fn bad_payloads_are_refused_before_anything_is_sent() {
+    for args in [
+        &["requests", "call", "hash", "@/nowhere"][..],
+        &["requests", "call", "hash", "@/"],
+        &["requests", "call", "hash", "@/dev/zero"],
+        &["requests", "call", "hash", "{", "--json-payload"],
+        &["requests", "call", "hash", "x", "--lines"],
+    ] {
+        let refused = run(NOWHERE, args);
+        assert_eq!(code(&refused), 2, "{args:?}: {}", stderr(&refused));
+    }
+}
+
+#[test]
+fn wrong_settings_and_missing_servers_differ() {
+    assert_eq!(code(&run("postgresql://h:x/", &["schema", "check"])), 2);
+    let away = run(NOWHERE, &["requests", "call", "hash", "x"]);
+    assert_eq!(code(&away), 3, "{}", stderr(&away));
+    assert_eq!(code(&run("host=no-such-host.invalid user=u", &["schema", "check"])), 3);
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let url = "postgresql://u:open-sesame@127.0.0.1:1/d";
+    let output = trunkline(&["-vv", "--database-url", url, "schema", "check"]).output().unwrap();
+    assert!(stderr(&output).contains("others can read"), "{}", stderr(&output));
+    let from_env = run(url, &["-vv", "schema", "check"]);
+    assert!(stderr(&from_env).contains("DATABASE_URL"));
+    for output in [output, from_env] {
+        assert!(!stderr(&output).contains("open-sesame"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_success() {
+    for args in [&["schema", "print"][..], &["--help"], &["man"], &["completions", "bash"]] {
+        let mut child = trunkline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // The reader keeps a buffer; the pipe closes when it is dropped.
+        BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(code(&ended), 0, "{args:?}");
+        assert_eq!(stderr(&ended), "", "{args:?}");
+    }
+}
+
+#[test]
+fn the_private_server_starts_by_itself_and_stops() {
+    let dir = temporary();
+    let data = dir.path().join("pg");
+    let with =
+        |args: &[&str]| trunkline(&["--no-fetch", "--data-dir"]).arg(&data).args(args).output().unwrap();
+    assert_eq!(code(&with(&["db", "status"])), 4);
+    let started = with(&["db", "start"]);
+    assert_eq!(code(&started), 0, "{}", stderr(&started));
+    assert_eq!(code(&run(stdout(&started).trim(), &["schema", "check"])), 0);
+    let listed = with(&["requests", "responders"]);
+    assert_eq!(code(&listed), 0, "{}", stderr(&listed));
+    assert!(stderr(&listed).contains("the private PostgreSQL"), "{}", stderr(&listed));
+    assert!(stdout(&with(&["db", "url"])).starts_with("postgresql://"));
+    assert!(stdout(&with(&["--json", "db", "status"])).contains("\"running\""));
+    assert_eq!(code(&with(&["db", "stop"])), 0);
+    assert_eq!(code(&with(&["db", "status"])), 3);
+    assert_eq!(code(&with(&["db", "url"])), 3);
+}

@@ -22,7 +22,7 @@ begin
         if slice.kinds[v_i] = any (types) then
             continue;
         elsif exists (select from trunkline.responder r
-                       where r.channel = lane and (r.types is null or slice.kinds[v_i] = any (r.types))
+                       where r.channel = _request_sort_out_e.lane and (r.types is null or slice.kinds[v_i] = any (r.types))
                          and trunkline._session_alive(r.session)) then
             insert into trunkline.again_e (id, attempt, lane, type, expires_at)
             values (slice.ids[v_i], slice.attempts[v_i], lane, slice.kinds[v_i], slice.deadlines[v_i])

@@ -4,7 +4,7 @@
 //! what is wrong in the small bad examples below it, so that a rule that stopped looking is noticed.
 //! What must be asked of a server (rights, search paths as installed, functions that compile) is in `.ci/sql-lint`.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::{
     collections::BTreeSet,

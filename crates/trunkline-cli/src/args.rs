@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, db, man, requests, schema, serve};
+use crate::commands::{bench, db, demo, man, requests, schema, serve};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     /// The private PostgreSQL: start, stop, look
     #[command(subcommand)]
     Db(db::Command),
+    /// See it work: a controller and several consumers, with faults, and a summary
+    Demo(demo::DemoArgs),
     /// Measure this machine, with the floor and a baseline in the same run
     Bench(bench::BenchArgs),
     /// Print the completion script of a shell

@@ -4,6 +4,8 @@
 //! else the private PostgreSQL, started or adopted. Which one was taken is said on stderr, without its password.
 //! The private server has the schema installed without asking; another database only by `schema install`.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use trunkline::{
@@ -27,6 +29,8 @@ pub(crate) struct Database {
     /// As it was given, for what connects by itself; empty when the variables say everything. [`Database::named`]
     /// does not change it.
     pub(crate) text: String,
+    /// The private server, when this command started it (and did not adopt it).
+    pub(crate) started: Option<Arc<Server>>,
 }
 
 /// A plain connection, for single statements; it ends when dropped.
@@ -61,12 +65,13 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (None, None) if set("PGHOST").is_some() => (String::new(), "PGHOST"),
         (None, None) if set("PGSERVICE").is_some() => (String::new(), "PGSERVICE"),
         (None, None) => {
-            let (_, database) = start_private(global).await?;
+            let (server, mut database) = start_private(global).await?;
+            database.started = (!server.adopted()).then(|| Arc::new(server));
             tell(global, &database, "the private PostgreSQL");
             return Ok(database);
         }
     };
-    let database = Database { info: read(&text)?, text };
+    let database = Database { info: read(&text)?, text, started: None };
     for warning in database.info.warnings() {
         tracing::warn!("{warning}");
     }
@@ -98,7 +103,7 @@ pub(crate) async fn start_private(global: &Global) -> Result<(Server, Database)>
         })
     })
     .await?;
-    let database = Database { info: read(&server.url())?, text: server.url() };
+    let database = Database { info: read(&server.url())?, text: server.url(), started: None };
     install(&database).await?;
     Ok((server, database))
 }
@@ -147,7 +152,7 @@ pub(crate) async fn install(database: &Database) -> Result<()> {
 impl Database {
     /// The settings for another database of the same server.
     pub(crate) fn named(&self, name: &str) -> Self {
-        Self { info: self.info.clone().with_database(name), text: self.text.clone() }
+        Self { info: self.info.clone().with_database(name), text: self.text.clone(), started: None }
     }
 
     /// One plain connection.

@@ -167,6 +167,7 @@ impl Listener {
         };
         let first = keeper.connect().await?;
         tokio::spawn(async move { keeper.run(first).await });
+        let _ = timeout(ANSWER, listener.link()).await;
         Ok(listener)
     }
 
@@ -226,7 +227,7 @@ impl Listener {
     }
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unreachable, "trunkline was closed")
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod db;
+pub(crate) mod demo;
 pub(crate) mod man;
 pub(crate) mod requests;
 pub(crate) mod schema;
@@ -25,9 +26,32 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Reply(args) => requests::serve::run(global, args).await,
         Command::Schema(command) => until_interrupted(schema::run(global, command)).await,
         Command::Db(command) => until_interrupted(db::run(global, command)).await,
+        Command::Demo(args) => show(global, args).await,
         Command::Bench(args) => until_interrupted(measure(global, args)).await,
         Command::Completions { shell } => completions::run(global, shell),
         Command::Man(args) => man::run(global, &args),
+    }
+}
+
+/// The demo, or one part of it. A private server that was started for it is stopped again at the end.
+async fn show(global: &Global, args: demo::DemoArgs) -> Result<u8> {
+    if let Some(url) = args.part_url() {
+        return done(demo::run(args, url, global.json).await);
+    }
+    let database = source::choose(global).await?;
+    database.checked().await?;
+    let outcome = done(demo::run(args, database.text.clone(), global.json).await);
+    if let Some(server) = database.started {
+        source::blocking(move || server.stop(trunkline_embedded::Mode::Fast)).await?;
+    }
+    outcome
+}
+
+fn done(outcome: trunkline::Result<()>) -> Result<u8> {
+    match outcome {
+        Ok(()) => Ok(exit::OK),
+        Err(e) if e.kind() == trunkline::ErrorKind::Cancelled => Ok(exit::INTERRUPTED),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -31,7 +31,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub enum Purpose {
     /// Statements of the words: 10 s.
     Work,
-    /// LISTEN: 10 s.
+    /// The engine's one connection, for LISTEN and short statements: half a second, since everything of the process waits
+    /// behind a statement that waits for somebody's open transaction.
     Listen,
     /// Installing and upgrading the schema: 60 s.
     Install,
@@ -40,7 +41,8 @@ pub enum Purpose {
 impl Purpose {
     fn lock_timeout(self) -> &'static str {
         match self {
-            Self::Work | Self::Listen => "10s",
+            Self::Work => "10s",
+            Self::Listen => "500ms",
             Self::Install => "60s",
         }
     }

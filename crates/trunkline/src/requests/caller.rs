@@ -15,7 +15,7 @@
 //! keeps calls waiting until the reconnect, where each is looked up by id: gone means lost (the database crashed).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -30,12 +30,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    payload::{Content, Part, Payload, Reply, decode_headers},
+    payload::{Content, Headers, Part, Payload, Reply, decode_headers},
     wire::{self, Ended, Outgoing, Ring},
 };
 use crate::{
     Error, ErrorKind, Result,
-    listener::{Link, Listener, POLL, lock},
+    listener::{Bell, Link, Listener, POLL, closed, lock},
 };
 
 /// The most requests in one statement, and the most bytes.
@@ -67,6 +67,12 @@ pub(super) struct Flight {
     pub(super) done: oneshot::Sender<Result<Reply>>,
     pub(super) parts: Option<mpsc::Sender<Part>>,
     pub(super) summary: Summary,
+    /// Written in a transaction of the application's: not to be seen before that commits.
+    unseen: bool,
+    /// The session it was written for: once ours is another, its ending is found by looking only.
+    session: i32,
+    /// How its caller ended it before the write was done; carried out after that.
+    ended: Option<i32>,
     /// Parts that came before this attempt's are dropped.
     attempt: i32,
 }
@@ -116,6 +122,7 @@ impl Caller {
             flights: caller.flights.clone(),
             counters: caller.counters.clone(),
             wake: fetching,
+            ending: caller.ending.downgrade(),
         };
         tokio::spawn(pumps.clone().write(queued));
         tokio::spawn(pumps.clone().fetch());
@@ -148,14 +155,36 @@ impl Caller {
             self.counters.durable.store(true, Ordering::Relaxed);
         }
         let (done, rx) = oneshot::channel();
-        lock(&self.flights).insert(corr, Flight { ring, id: None, done, parts, summary, attempt: 1 });
+        lock(&self.flights).insert(
+            corr,
+            Flight {
+                ring,
+                id: None,
+                done,
+                parts,
+                summary,
+                unseen: false,
+                session: 0,
+                ended: None,
+                attempt: 1,
+            },
+        );
         (corr, rx)
     }
 
-    pub(super) fn written(&self, corr: i64, id: i64) {
-        if let Some(f) = lock(&self.flights).get_mut(&corr) {
-            f.id = Some(id);
-            f.summary.id = id;
+    /// A request that was written in the application's transaction. One that expects no answer is done with.
+    pub(super) fn written_elsewhere(&self, corr: i64, id: i64, session: i32, expects_answer: bool) {
+        self.counters.sent.fetch_add(1, Ordering::Relaxed);
+        let mut flights = lock(&self.flights);
+        if expects_answer {
+            if let Some(f) = flights.get_mut(&corr) {
+                f.id = Some(id);
+                f.summary.id = id;
+                f.session = session;
+                f.unseen = true;
+            }
+        } else if let Some(f) = flights.remove(&corr) {
+            let _ = f.done.send(Ok(Reply { id, payload: Payload::default(), headers: Headers::new() }));
         }
     }
 
@@ -237,6 +266,7 @@ struct Pumps {
     flights: Arc<Mutex<HashMap<i64, Flight>>>,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
+    ending: mpsc::WeakUnboundedSender<(i64, i32)>,
 }
 
 impl Pumps {
@@ -263,24 +293,30 @@ impl Pumps {
         }
     }
 
-    async fn write_group(&self, link: &Arc<Link>, ring: Ring, group: Vec<Outgoing>) {
-        match wire::write(link, ring, &group).await {
-            Ok(ids) => self.written(&group, &ids),
+    async fn write_group(&self, link: &Arc<Link>, ring: Ring, mut group: Vec<Outgoing>) {
+        let mut wrote = wire::write(link, ring, &group).await;
+        // A stranger's commit holds the server's one lock of NOTIFY: nothing was written, so ask again while anybody waits.
+        while wrote.as_ref().is_err_and(|e| e.code() == Some("55P03")) {
+            group.retain(|r| lock(&self.flights).contains_key(&r.corr));
+            wrote = wire::write(link, ring, &group).await;
+        }
+        match wrote {
+            Ok(ids) => self.written(link, &group, &ids),
             // One bad request must not take its neighbours with it.
             Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
                 for request in group {
                     let one = std::slice::from_ref(&request);
                     match wire::write(link, ring, one).await {
-                        Ok(ids) => self.written(one, &ids),
-                        Err(e) => self.failed(one, e),
+                        Ok(ids) => self.written(link, one, &ids),
+                        Err(e) => self.failed(link, one, e),
                     }
                 }
             }
-            Err(e) => self.failed(&group, e),
+            Err(e) => self.failed(link, &group, e),
         }
     }
 
-    fn written(&self, group: &[Outgoing], ids: &[i64]) {
+    fn written(&self, link: &Link, group: &[Outgoing], ids: &[i64]) {
         self.counters.sent.fetch_add(group.len() as u64, Ordering::Relaxed);
         let mut flights = lock(&self.flights);
         for (request, id) in group.iter().zip(ids) {
@@ -299,6 +335,10 @@ impl Pumps {
             } else if let Some(f) = flights.get_mut(&request.corr) {
                 f.id = Some(*id);
                 f.summary.id = *id;
+                f.session = link.session;
+                if let (Some(status), Some(ending)) = (f.ended, self.ending.upgrade()) {
+                    let _ = ending.send((request.corr, status));
+                }
             }
         }
         drop(flights);
@@ -307,9 +347,16 @@ impl Pumps {
         }
     }
 
-    /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply.
-    fn failed(&self, group: &[Outgoing], e: Error) {
+    /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply, for as
+    /// long as the session is the same.
+    fn failed(&self, link: &Link, group: &[Outgoing], e: Error) {
         if e.kind() == ErrorKind::Unreachable {
+            let mut flights = lock(&self.flights);
+            for request in group {
+                if let Some(f) = flights.get_mut(&request.corr) {
+                    f.session = link.session;
+                }
+            }
             warn!(
                 requests = group.len(),
                 "connection lost while sending; waiting for what may have been sent"
@@ -331,13 +378,13 @@ impl Pumps {
     /// Reads this session's endings: when rung, after a reconnect, and once a second while calls are in flight.
     async fn fetch(self) {
         let mut seen: Option<(i32, u64, [String; 2])> = None;
-        let mut bell: Option<(i32, crate::listener::Bell)> = None;
+        let mut bell: Option<(i32, Bell)> = None;
         loop {
-            let Ok(link) = self.listener.link().await else { return };
-            if bell.as_ref().is_none_or(|(session, _)| *session != link.session) {
-                bell = Some((link.session, self.listener.door(64 + link.session)));
-            }
-            let Some((_, bell)) = bell.as_mut() else { continue };
+            let Ok(link) = self.listener.link().await else { return self.abort() };
+            let (_, bell) = match &mut bell {
+                Some(b) if b.0 == link.session => b,
+                other => other.insert((link.session, self.listener.door(64 + link.session))),
+            };
             if seen.as_ref().is_none_or(|(s, g, _)| *s != link.session || *g != link.generation) {
                 match self.begin(&link, seen.take()).await {
                     Ok(s) => seen = Some(s),
@@ -353,6 +400,9 @@ impl Pumps {
                 () = self.wake.notified() => true,
                 () = tokio::time::sleep(POLL) => false,
             };
+            if !rung && let Err(e) = self.look_up(&link, false).await {
+                debug!(error = %e, "cannot look up what an earlier session sent");
+            }
             let waiting = !lock(&self.flights).is_empty();
             let Some((_, _, since)) = seen.as_mut() else { continue };
             for (ring, since) in Ring::BOTH.into_iter().zip(since.iter_mut()) {
@@ -374,6 +424,14 @@ impl Pumps {
         }
     }
 
+    /// The end of everything: what is in flight learns it now, and not at its deadline.
+    fn abort(&self) {
+        for (_, f) in lock(&self.flights).drain() {
+            let known = f.id.is_some();
+            let _ = f.done.send(Err(if known { lost() } else { closed() }));
+        }
+    }
+
     /// A new connection: of what is in flight, looks up by id what may have been missed.
     async fn begin(
         &self,
@@ -381,38 +439,59 @@ impl Pumps {
         before: Option<(i32, u64, [String; 2])>,
     ) -> Result<(i32, u64, [String; 2])> {
         let now = wire::snapshot(link).await?;
-        let known: Vec<(i64, Option<i64>, Ring)> =
-            lock(&self.flights).iter().map(|(corr, f)| (*corr, f.id, f.ring)).collect();
         let since = match before {
             Some((session, _, since)) if session == link.session => since,
             _ => [now.clone(), now],
         };
+        self.look_up(link, true).await?;
+        Ok((link.session, link.generation, since))
+    }
+
+    /// Looks up calls by id: all, or those sent for an earlier session of ours, whose endings no bell announces.
+    /// What is not there any more was lost in a crash.
+    async fn look_up(&self, link: &Link, all: bool) -> Result<()> {
+        let known: Vec<(i64, i64, Ring)> = lock(&self.flights)
+            .iter()
+            .filter(|(_, f)| all || f.session != link.session)
+            .filter_map(|(corr, f)| Some((*corr, f.id?, f.ring)))
+            .collect();
+        // Perhaps written, and no way to ask: no id was learned, and what answers goes to a session that is not ours.
+        let gone = |f: &mut Flight| f.id.is_none() && f.session != 0 && f.session != link.session;
+        for (_, f) in lock(&self.flights).extract_if(|_, f| gone(f)) {
+            let _ = f.done.send(Err(lost()));
+        }
         for ring in Ring::BOTH {
-            let ids: Vec<i64> = known.iter().filter(|k| k.2 == ring).filter_map(|k| k.1).collect();
-            if ids.is_empty() {
-                continue;
-            }
-            let found = wire::outcome(link, ring, &ids).await?;
-            for (corr, id, _) in known.iter().filter(|k| k.2 == ring) {
-                let Some(id) = id else { continue };
-                let verdict = match found.iter().position(|(i, _)| i == id) {
-                    None => Some(Err(lost())),
-                    Some(_) => None,
-                };
-                if let Some(v) = verdict
-                    && let Some(f) = lock(&self.flights).remove(corr)
-                {
-                    let _ = f.done.send(v);
-                }
-            }
-            for (_, ended) in found {
-                if let Some(mut ended) = ended {
-                    ended.corr = known.iter().find(|k| k.1 == Some(ended.id)).map_or(0, |k| k.0);
-                    self.arrived(ended);
-                }
+            let group: Vec<(i64, i64)> = known.iter().filter(|k| k.2 == ring).map(|k| (k.0, k.1)).collect();
+            if !group.is_empty() {
+                self.settle(link, ring, &group).await?;
             }
         }
-        Ok((link.session, link.generation, since))
+        Ok(())
+    }
+
+    /// Brings the database's word on calls, by (correlation, id).
+    async fn settle(&self, link: &Link, ring: Ring, group: &[(i64, i64)]) -> Result<()> {
+        let ids: Vec<i64> = group.iter().map(|g| g.1).collect();
+        let mut found: HashMap<i64, Option<Ended>> =
+            wire::outcome(link, ring, &ids).await?.into_iter().collect();
+        for (corr, id) in group {
+            match found.remove(id) {
+                None => {
+                    let mut flights = lock(&self.flights);
+                    if flights.get(corr).is_some_and(|f| !f.unseen)
+                        && let Some(f) = flights.remove(corr)
+                    {
+                        let _ = f.done.send(Err(lost()));
+                    }
+                }
+                Some(Some(mut ended)) => {
+                    ended.corr = *corr;
+                    self.arrived(ended);
+                }
+                Some(None) => {}
+            }
+        }
+        Ok(())
     }
 
     fn arrived(&self, ended: Ended) {
@@ -449,8 +528,13 @@ impl Pumps {
         while queue.recv_many(&mut batch, 4096).await > 0 {
             let Ok(link) = self.listener.link().await else { return };
             let asked: Vec<(i64, i32, Option<i64>, Ring)> = {
-                let flights = lock(&self.flights);
-                batch.drain(..).filter_map(|(c, s)| flights.get(&c).map(|f| (c, s, f.id, f.ring))).collect()
+                let mut flights = lock(&self.flights);
+                let known = |(corr, status)| {
+                    let f: &mut Flight = flights.get_mut(&corr)?;
+                    f.ended = Some(status);
+                    Some((corr, status, f.id, f.ring))
+                };
+                batch.drain(..).filter_map(known).collect()
             };
             for ring in Ring::BOTH {
                 for status in [3, 4] {
@@ -471,31 +555,39 @@ impl Pumps {
         let ids: Vec<i64> = group.iter().map(|g| g.1).collect();
         let won = match wire::finish(link, ring, &ids, status).await {
             Ok(won) => won,
+            // Somebody is answering one of them in a transaction that stays open: the others do not wait for it.
+            Err(_) if group.len() > 1 => {
+                for one in group {
+                    Box::pin(self.finish_group(link, ring, status, std::slice::from_ref(one))).await;
+                }
+                return;
+            }
             Err(e) => {
-                debug!(error = %e, "cannot end requests");
+                debug!(error = %e, "cannot end a request; trying again");
+                let (ending, corr) = (self.ending.clone(), group[0].0);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                    ending.upgrade().map(|e| e.send((corr, status)))
+                });
                 return;
             }
         };
-        let won: std::collections::HashSet<i64> = won.into_iter().collect();
-        let mut flights = lock(&self.flights);
-        for (corr, id) in group {
-            if won.contains(id)
-                && let Some(f) = flights.remove(corr)
-            {
-                let outcome = if status == 3 {
-                    Error::new(
-                        ErrorKind::Cancelled,
-                        format!("the request to {} was cancelled", f.summary.destination),
-                    )
-                } else {
-                    timed_out()
-                };
-                let _ = f.done.send(Err(outcome));
-            }
+        let won: HashSet<i64> = won.into_iter().collect();
+        for (corr, _) in group.iter().filter(|g| won.contains(&g.1)) {
+            let Some(f) = lock(&self.flights).remove(corr) else { continue };
+            let _ = f.done.send(Err(match status {
+                3 => Error::new(
+                    ErrorKind::Cancelled,
+                    format!("the request to {} was cancelled", f.summary.destination),
+                ),
+                _ => timed_out(),
+            }));
         }
-        drop(flights);
-        if won.len() < group.len() {
-            self.wake.notify_one();
+        let others: Vec<(i64, i64)> = group.iter().filter(|g| !won.contains(&g.1)).copied().collect();
+        if !others.is_empty()
+            && let Err(e) = self.settle(link, ring, &others).await
+        {
+            debug!(error = %e, "cannot look up what was not ended");
         }
     }
 }

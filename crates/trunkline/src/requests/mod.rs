@@ -161,7 +161,8 @@ impl Requests {
     /// Serves a channel by polling: requests come out of the [`Inbox`], to be answered one by one.
     pub fn inbox(&self, options: impl Into<Serve>) -> Inbox {
         let (rx, stop, pump) = self.open(options.into());
-        Inbox { rx, stop, pump }
+        drop(pump); // it ends when told to, so that what it is taking just now is answered
+        Inbox { rx, stop }
     }
 
     /// What was sent and is not answered yet, oldest first.
@@ -279,7 +280,6 @@ impl Drop for Serving {
 pub struct Inbox {
     rx: mpsc::Receiver<Incoming>,
     stop: watch::Sender<bool>,
-    pump: JoinHandle<()>,
 }
 
 impl Inbox {
@@ -297,7 +297,6 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        self.pump.abort();
     }
 }
 
@@ -372,7 +371,7 @@ impl Call {
 
     /// Sends it in your own transaction: it goes out with the commit. Await the handle after that.
     ///
-    /// The deadline counts from this call.
+    /// The deadline counts from this call. A one-way request is done with then: dropping the handle cancels nothing.
     ///
     /// # Errors
     /// As [`Call::start`]; [`ErrorKind::NoResponder`] at once.
@@ -402,7 +401,8 @@ impl Call {
         if id == 0 {
             return Err(caller::no_responder(&to));
         }
-        engine.caller.written(request.corr, id);
+        let answered = request.flags & 8 == 0 || request.flags & 16 != 0;
+        engine.caller.written_elsewhere(request.corr, id, session, answered);
         Ok(pending)
     }
 

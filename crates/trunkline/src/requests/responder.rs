@@ -13,6 +13,7 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
@@ -158,7 +159,9 @@ impl Incoming {
         self.settle(self.parts, 9, None, payload.into(), None).await
     }
 
-    /// Answers in your own transaction, together with your writes: the reply goes out with its commit.
+    /// Answers in your own transaction, together with your writes: the reply goes out with its commit. Commit before the
+    /// deadline: a caller that cannot be told by then ends `timed out`. After a rollback nobody has answered, and the
+    /// request ends at its deadline.
     ///
     /// # Errors
     /// [`ErrorKind::Stale`] when the request ended meanwhile: roll back, your writes belong to nobody.
@@ -322,14 +325,25 @@ impl Responder {
                 }
                 continue;
             };
-            let Ok(first) = slots.clone().acquire_owned().await else { return };
+            let first = tokio::select! {
+                biased;
+                () = turned(&mut stop) => break,
+                () = out.closed() => break,
+                slot = slots.clone().acquire_owned() => match slot { Ok(s) => s, Err(_) => return },
+            };
             let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
             match wire::take(&link, lane.ring, lane.number, service.types.as_deref(), free).await {
                 Ok((more, taken)) => {
                     lane.look = more;
-                    if self.hand_out(taken, lane.ring, &slots, first, &out).await.is_err() {
-                        break;
+                    let ring = lane.ring;
+                    // It may have ended or put aside what this same process waits for: nobody notifies itself.
+                    if service.types.is_some() && more {
+                        self.listener.ring(lane.number & 63);
                     }
+                    if service.types.is_some() || taken.iter().any(|t| t.flags & 24 == 24) {
+                        self.listener.ring(64 + link.session);
+                    }
+                    self.hand_out(taken, ring, &slots, first, &out).await;
                 }
                 Err(e) => {
                     debug!(error = %e, "cannot take");
@@ -364,12 +378,15 @@ impl Responder {
         slots: &Arc<Semaphore>,
         first: OwnedSemaphorePermit,
         out: &mpsc::Sender<Incoming>,
-    ) -> std::result::Result<(), ()> {
+    ) {
         let mut first = Some(first);
         for t in taken {
             let slot = match first.take() {
                 Some(s) => s,
-                None => slots.clone().acquire_owned().await.map_err(drop)?,
+                None => match slots.clone().acquire_owned().await {
+                    Ok(s) => s,
+                    Err(_) => return,
+                },
             };
             let (ended_tx, ended) = watch::channel(false);
             let now = Instant::now();
@@ -400,9 +417,9 @@ impl Responder {
                 counters: self.counters.clone(),
                 _slot: slot,
             };
-            out.send(incoming).await.map_err(drop)?;
+            // With nobody there any more each is dropped, which answers it.
+            let _ = out.send(incoming).await;
         }
-        Ok(())
     }
 }
 
@@ -492,32 +509,75 @@ impl Request {
 async fn reply_pump(listener: Arc<Listener>, mut queue: mpsc::Receiver<Answer>, counters: Arc<Counters>) {
     let mut batch: Vec<Answer> = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let Ok(link) = listener.link().await else { return };
         for ring in Ring::BOTH {
             let group: Vec<Answer> = batch.extract_if(.., |a| a.ring == ring).collect();
             if group.is_empty() {
                 continue;
             }
-            let endings: Vec<&Ending> = group.iter().map(|a| &a.ending).collect();
-            let refused = wire::reply(&link, ring, &endings).await;
-            listener.ring(64 + link.session);
-            match refused {
-                Ok(refused) => {
-                    counters.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
-                    for (answer, position) in group.into_iter().zip(1..) {
-                        let verdict = if refused.contains(&position) {
-                            Err(stale(answer.ending.claim.take))
-                        } else {
-                            Ok(())
-                        };
-                        let _ = answer.accepted.send(verdict);
-                    }
-                }
-                Err(e) => {
-                    for answer in group {
-                        let _ = answer.accepted.send(Err(Error::new(e.kind(), e.to_string())));
-                    }
-                }
+            answer_group(&listener, ring, group, &counters).await;
+        }
+    }
+}
+
+/// An answer that must wait for somebody's open transaction on the same request; until that ends, or the deadline.
+fn answer_later(
+    listener: Arc<Listener>,
+    ring: Ring,
+    answer: Answer,
+    counters: Arc<Counters>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        sleep(Duration::from_millis(250)).await;
+        answer_group(&listener, ring, vec![answer], &counters).await;
+    })
+}
+
+/// Writes answers, and tells whoever gave them. A connection that ends meanwhile is not their end: they are written
+/// again through the next one. One that had been committed is then refused, though it is the caller's outcome.
+async fn answer_group(
+    listener: &Arc<Listener>,
+    ring: Ring,
+    mut group: Vec<Answer>,
+    counters: &Arc<Counters>,
+) {
+    let endings: Vec<&Ending> = group.iter().map(|a| &a.ending).collect();
+    let mut refused = Err(gone());
+    for _ in 0..100 {
+        let Ok(link) = listener.link().await else { break };
+        refused = wire::reply(&link, ring, &endings).await;
+        listener.ring(64 + link.session);
+        match &refused {
+            Err(e) if e.kind() == ErrorKind::Unreachable => sleep(Duration::from_millis(50)).await,
+            _ => break,
+        }
+    }
+    match refused {
+        Ok(refused) => {
+            counters.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+            for (answer, position) in group.into_iter().zip(1..) {
+                let verdict =
+                    if refused.contains(&position) { Err(stale(answer.ending.claim.take)) } else { Ok(()) };
+                let _ = answer.accepted.send(verdict);
+            }
+        }
+        // One bad answer must not take its neighbours with it.
+        Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
+            for answer in group {
+                Box::pin(answer_group(listener, ring, vec![answer], counters)).await;
+            }
+        }
+        Err(e) if e.code() == Some("55P03") => {
+            if let Some(answer) = group.pop() {
+                tokio::spawn(answer_later(listener.clone(), ring, answer, counters.clone()));
+            }
+        }
+        Err(e) => {
+            for answer in group {
+                let again = Error::new(e.kind(), e.to_string());
+                let _ = answer.accepted.send(Err(match e.code() {
+                    Some(code) => again.with_code(code),
+                    None => again,
+                }));
             }
         }
     }

@@ -11,8 +11,9 @@ declare
 begin
     perform trunkline._check_name('lease', lease_acquire.name);
     perform trunkline._check_read_committed('lease_acquire');
-    if ttl is null or ttl < interval '1 second' or ttl > interval '1 day' then
-        raise exception 'lease ttl must be between 1 second and 1 day' using errcode = '22023';
+    perform trunkline._check_ttl(ttl);
+    if lease_acquire.holder is null then
+        raise exception 'lease holder must not be null' using errcode = '22004';
     end if;
     insert into trunkline.lease (name, fence, epoch) values (lease_acquire.name, 0, trunkline._epoch())
         on conflict do nothing;
@@ -27,9 +28,9 @@ begin
         v_lease.fence := v_lease.fence + 1;
         update trunkline.lease l set holder = lease_acquire.holder, fence = v_lease.fence, epoch = trunkline._epoch()
          where l.name = lease_acquire.name;
-    elsif v_until <= clock_timestamp() then
+    elsif v_until <= clock_timestamp() or v_lease.epoch <> trunkline._epoch() then
         v_lease.fence := v_lease.fence + 1;
-        update trunkline.lease l set fence = v_lease.fence where l.name = lease_acquire.name;
+        update trunkline.lease l set fence = v_lease.fence, epoch = trunkline._epoch() where l.name = lease_acquire.name;
     end if;
     update trunkline.lease_expiry l set expires_at = clock_timestamp() + ttl, holder = lease_acquire.holder, fence = v_lease.fence
      where l.name = lease_acquire.name;

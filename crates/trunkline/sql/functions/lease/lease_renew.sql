@@ -5,6 +5,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 begin
     perform trunkline._check_read_committed('lease_renew');
+    perform trunkline._check_ttl(ttl);
     update trunkline.lease_expiry e set expires_at = clock_timestamp() + ttl
      where e.name = lease_renew.name and e.holder = lease_renew.holder and e.fence = lease_renew.fence
        and e.expires_at > clock_timestamp();

@@ -1,16 +1,34 @@
 -- Buries every session whose process is gone: the number buried. Safe to run anywhere, any number at once.
+-- One whose requests are being answered just now, in a transaction that stays open, is left for the next round after 50 ms:
+-- the caller's connection carries a whole process.
+-- A database crash forgets the sessions and keeps durable takes: for a minute after it, those are looked for as well,
+-- after the five seconds in which a process that lives on may answer.
 create or replace function trunkline._session_reap() returns int
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set lock_timeout = '50ms' as $$
 declare
-    v_id   int;
-    v_dead int := 0;
+    v_id    int;
+    v_dead  int := 0;
+    v_since timestamptz;
 begin
     perform trunkline._check_read_committed('maintain');
     for v_id in select s.id from trunkline.session s loop
         if not trunkline._session_alive(v_id) then
-            perform trunkline._session_bury(v_id);
-            v_dead := v_dead + 1;
+            begin
+                perform trunkline._session_bury(v_id);
+                v_dead := v_dead + 1;
+            exception when lock_not_available then
+                null;
+            end;
         end if;
     end loop;
+    select min(s.opened_at) into v_since from trunkline.session s;
+    if clock_timestamp() - v_since between interval '5 seconds' and interval '1 minute' then
+        begin
+            v_dead := v_dead + trunkline._request_orphans_d();
+        exception when lock_not_available then
+            null;
+        end;
+    end if;
     return v_dead;
 end $$;

@@ -13,7 +13,7 @@ begin
     select current into v_seg from trunkline.ring where name = 'request_e';
     take := nextval('trunkline.log_id_e') * 4 + case right('request_e', 1) when 'd' then 2 else 0 end + v_seg;
     token := uuid_hash_extended(gen_random_uuid(), 0);
-    select coalesce(max(u.d), v_now), array_agg((extract(epoch from u.d - v_now) * 1000)::int), bool_or(u.f & 16 <> 0)
+    select coalesce(max(u.d), v_now), array_agg((extract(epoch from u.d - v_now) * 1000)::int), bool_or(u.f & 24 = 24)
       into v_until, lefts, v_confirm
       from unnest(slice.deadlines, slice.flags) u(d, f);
     if v_seg = 0 then
@@ -32,6 +32,6 @@ begin
             row(u.id, u.attempt, -1, u.caller, u.corr, 7, 0, null, null, null)::trunkline.request_end))
            from unnest(slice.ids, slice.attempts, slice.callers, slice.corrs, slice.flags)
                 u(id, attempt, caller, corr, f)
-          where u.f & 16 <> 0;
+          where u.f & 24 = 24;
     end if;
 end $$;

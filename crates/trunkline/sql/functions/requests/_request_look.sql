@@ -21,8 +21,8 @@ begin
             using errcode = 'TL009';
     end if;
     outcome := trunkline._request_outcome(v.status);
-    code := v.code; bytes := v.payload; headers := v.headers::jsonb; expires_at := v.expires_at;
+    code := v.code; bytes := v.payload; headers := trunkline._request_headers(v.headers); expires_at := v.expires_at;
     if v.content <> 0 or v.status in (1, 2) then
-        payload := convert_from(v.payload, 'UTF8');
+        payload := trunkline._request_text(v.payload);
     end if;
 end $$;

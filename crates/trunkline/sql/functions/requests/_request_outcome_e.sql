@@ -10,8 +10,8 @@ begin
            r.xid is not distinct from pg_current_xact_id_if_assigned()
       from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
       left join lateral (
-          select * from trunkline.ending_e0 e where e.id = r.id and e.part = 0 and e.status <> 6
+          select * from trunkline.ending_e0 e where e.id = r.id and e.part in (-1, 0) and e.status <> 6
           union all
-          select * from trunkline.ending_e1 e where e.id = r.id and e.part = 0 and e.status <> 6) e on true
+          select * from trunkline.ending_e1 e where e.id = r.id and e.part in (-1, 0) and e.status <> 6) e on true
      where r.id = any (targets) and pg_has_role(trunkline._role(), r.role, 'member');
 end $$;

@@ -19,6 +19,8 @@ begin
                         where r.id = any (t.ids))
         on conflict do nothing;
     truncate trunkline.take_e0, trunkline.take_e1;
+    update trunkline.request_e0 set xid = '3';          -- older than any: done for every cursor that begins now
+    update trunkline.request_e1 set xid = '3';
     update trunkline.lane_e set turn = 0, hi = null, pos_xid = null, pos_id = null, lo = pg_current_snapshot();
     insert into trunkline.lane_e (lane, lo)
     select r.lane, pg_current_snapshot()

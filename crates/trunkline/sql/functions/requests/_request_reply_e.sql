@@ -23,6 +23,11 @@ begin
               union all
               select t.* from trunkline.take_e1 t where t.id = u.take and t.token = u.token) t
          where t.deadlines[u.slot] > v_now
+           and (u.part = 0            -- a part comes before the ending; scalar, so that it is never hashed
+                or (select 1 from trunkline.ending_e0 e
+                     where e.id = t.ids[u.slot] and e.attempt = t.attempts[u.slot] and e.part = 0) is null
+                   and (select 1 from trunkline.ending_e1 e
+                         where e.id = t.ids[u.slot] and e.attempt = t.attempts[u.slot] and e.part = 0) is null)
     ), i0 as (
         insert into trunkline.ending_e0
             (id, attempt, part, caller, corr, status, content, ended_at, code, payload, headers)

@@ -35,7 +35,7 @@ begin
     end loop;
     return query
     select u.id, v.take || ':' || v.token || ':' || u.slot, u.kind,
-           case when u.f & 3 <> 0 then convert_from(u.payload, 'UTF8') end, u.payload, u.header::jsonb, u.deadline,
+           case when u.f & 3 <> 0 then trunkline._request_text(u.payload) end, u.payload, trunkline._request_headers(u.header), u.deadline,
            u.attempt
       from unnest((v.slice).ids, (v.slice).attempts, (v.slice).flags, (v.slice).deadlines, (v.slice).kinds,
                   (v.slice).payloads, (v.slice).headers) with ordinality

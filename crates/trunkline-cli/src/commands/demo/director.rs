@@ -1,0 +1,258 @@
+//! The director: five phases, from steady work over absent and dead parts to SHUTDOWN for everybody.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trunkline::{Error, ErrorKind, Result};
+
+use super::{
+    books::Books,
+    event::How,
+    part::{self, Order},
+    plan::Plan,
+    screen::{Screen, Tone},
+    stage::{Role, Stage, State},
+    summary::{self, Verdict},
+};
+
+/// How long a part may take to come, or to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the death of a session to be noticed: every process looks once a second.
+const NOTICE: Duration = Duration::from_millis(2500);
+
+/// Room for all that waits in a controller's hands at the highest rate, so that quick requests do not queue behind.
+const CONTROLLER: [(&str, u128); 1] = [("--concurrency", 1000)];
+
+/// Runs the demo from beginning to end.
+///
+/// # Errors
+/// As [`super::run`].
+pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
+    // What is wrong with the database is told here, once, and as what it is.
+    part::close(part::connect(&url, "demo").await?).await;
+    let began = Instant::now();
+    let mut stage = Stage::new(url, Screen::new(json, plan.length)?)?;
+    let played = Box::pin(play(&plan, &mut stage)).await;
+    stage.clear().await;
+    match played {
+        Ok(()) => {}
+        Err(_) if stage.screen.closed() => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    let verdict = Verdict::of(&mut stage).await;
+    summary::print(&mut stage, &verdict, json, began.elapsed());
+    match verdict.broken() {
+        None => Ok(()),
+        Some(promise) => {
+            Err(Error::new(ErrorKind::Other, format!("the demo failed: it does not hold that {promise}")))
+        }
+    }
+}
+
+async fn play(plan: &Plan, stage: &mut Stage) -> Result<()> {
+    let mut show = Show { plan, stage, consumers: Vec::new() };
+    let first = Box::pin(show.steady()).await?;
+    Box::pin(show.without(first)).await?;
+    let controllers = Box::pin(show.back()).await?;
+    let last = Box::pin(show.kills(controllers)).await?;
+    Box::pin(show.shutdown(last)).await
+}
+
+struct Show<'a> {
+    plan: &'a Plan,
+    stage: &'a mut Stage,
+    consumers: Vec<usize>,
+}
+
+impl Show<'_> {
+    /// 1: steady work, until the controller stands still for a moment.
+    async fn steady(&mut self) -> Result<usize> {
+        self.phase(1, "steady work");
+        let controller = self.controllers(&["A"]).await?[0];
+        self.consumers = self.start_consumers().await?;
+        self.say(&format!(
+            "controller A serves \"hash\", {} consumers send it {} HASH requests a second each",
+            self.plan.consumers, self.plan.rate
+        ));
+        self.stage.screen.begin();
+        self.stage.books.calm(true);
+        self.stage.play(self.plan.share(24)).await?;
+        self.stage.books.calm(false);
+        let before = self.count(How::TimedOut);
+        self.stage.freeze(controller, true)?;
+        self.act("controller A", "stands still (SIGSTOP): what it took or is sent runs into its deadline");
+        self.stage.play(self.plan.freeze()).await?;
+        self.stage.freeze(controller, false)?;
+        let late = self.count(How::TimedOut) - before;
+        self.act("controller A", &format!("goes on (SIGCONT); {late} requests timed out meanwhile"));
+        self.stage.play(self.plan.share(8)).await?;
+        Ok(controller)
+    }
+
+    /// 2: nobody serves the channel.
+    async fn without(&mut self, controller: usize) -> Result<()> {
+        self.phase(2, "no controller");
+        let (none, late) = (self.count(How::NoResponder), self.count(How::TimedOut));
+        self.stage.order(controller, Order::Leave).await;
+        self.act("controller A", "is told to leave: takes no more, answers what it has");
+        self.stage.play(self.plan.share(18)).await?;
+        let (none, late) = (self.count(How::NoResponder) - none, self.count(How::TimedOut) - late);
+        self.say(&format!(
+            "{none} requests failed at once, nobody there; {late} waited for somebody in vain"
+        ));
+        self.stage.settled(&[controller], &[State::Left], PATIENCE).await
+    }
+
+    /// 3: two controllers share the work.
+    async fn back(&mut self) -> Result<Vec<usize>> {
+        self.phase(3, "two controllers");
+        let controllers = self.controllers(&["B", "C"]).await?;
+        self.say("controllers B and C are here and share the work");
+        self.stage.play(self.plan.share(2)).await?;
+        self.stage.books.calm(true);
+        self.stage.play(self.plan.share(14)).await?;
+        self.stage.books.calm(false);
+        Ok(controllers)
+    }
+
+    /// 4: a consumer and a controller are killed in the middle of their work. Returns the other controller.
+    async fn kills(&mut self, controllers: Vec<usize>) -> Result<usize> {
+        self.phase(4, "sudden deaths");
+        if self.consumers.len() > 1
+            && let Some(victim) = self.consumers.pop()
+        {
+            self.kill_consumer(victim).await?;
+        }
+        self.stage.play(self.plan.share(6)).await?;
+        let (victim, heir) = self.kill_controller(&controllers).await?;
+        let victim = self.name(victim);
+        self.say(&format!("{} goes on alone after {victim}", self.name(heir)));
+        self.stage.play(self.plan.share(4)).await?;
+        Ok(heir)
+    }
+
+    async fn kill_consumer(&mut self, victim: usize) -> Result<()> {
+        let name = self.name(victim);
+        let held = |books: &Books| books.desks.values().map(|d| d.in_hand.len()).sum::<usize>();
+        let before = held(&self.stage.books);
+        self.stage.order(victim, Order::Burst(4)).await;
+        self.stage.until(Instant::now() + NOTICE, |s| held(&s.books) >= before + 3).await?;
+        let dropped = self.stage.books.handlers_given_up();
+        self.stage.kill(victim).await?;
+        let open = self.stage.books.accounts.get(&victim).map_or(0, |a| a.in_flight());
+        self.act(&name, &format!("is killed (SIGKILL) with {open} requests in flight"));
+        let end = Instant::now() + NOTICE.min(self.plan.work() + Duration::from_millis(500));
+        self.stage.until(end, |s| s.books.handlers_given_up() >= dropped + 4).await?;
+        let dropped = self.stage.books.handlers_given_up() - dropped;
+        self.say(&format!("the controllers gave up {dropped} handlers whose caller no longer waits"));
+        Ok(())
+    }
+
+    async fn kill_controller(&mut self, controllers: &[usize]) -> Result<(usize, usize)> {
+        for consumer in self.consumers.clone() {
+            self.stage.order(consumer, Order::Burst(4)).await;
+        }
+        let wanted = self.consumers.len() * 4;
+        let held = |s: &Stage, id: &usize| s.books.desks.get(id).map_or(0, |d| d.in_hand.len());
+        let end = Instant::now() + Duration::from_millis(500);
+        self.stage.until(end, |s| controllers.iter().map(|c| held(s, c)).sum::<usize>() >= wanted).await?;
+        let busiest = controllers.iter().copied().max_by_key(|c| held(self.stage, c));
+        let heir = controllers.iter().copied().find(|c| Some(*c) != busiest);
+        let (Some(victim), Some(heir)) = (busiest, heir) else {
+            return Err(Error::new(ErrorKind::Other, "the demo has no two controllers"));
+        };
+        let (lost, again) = (self.count(How::Lost), self.stage.books.second_hand());
+        self.stage.kill(victim).await?;
+        let held = held(self.stage, &victim);
+        self.act(&self.name(victim), &format!("is killed (SIGKILL) with {held} requests in its hands"));
+        let end = Instant::now() + NOTICE;
+        self.stage
+            .until(end, |s| {
+                let noticed = s.books.ended(How::Lost) - lost + s.books.second_hand() - again;
+                usize::try_from(noticed).is_ok_and(|n| n >= held)
+            })
+            .await?;
+        self.stage.play(self.plan.share(4)).await?;
+        let (lost, again) = (self.count(How::Lost) - lost, self.stage.books.second_hand() - again);
+        let heir_name = self.name(heir);
+        self.say(&format!("{again} idempotent requests went to {heir_name}; {lost} others ended as lost"));
+        Ok((victim, heir))
+    }
+
+    /// 5: SHUTDOWN to every consumer's own address.
+    async fn shutdown(&mut self, controller: usize) -> Result<()> {
+        self.phase(5, "SHUTDOWN");
+        self.act(&self.name(controller), "sends SHUTDOWN, one-way, to every consumer that has asked");
+        self.stage.order(controller, Order::Shutdown).await;
+        let consumers = self.consumers.clone();
+        // A consumer that does not obey is found by the verdict; the others are not to be killed for it.
+        let gone = self.stage.settled(&consumers, &[State::Left], PATIENCE).await;
+        if let Err(e) = gone
+            && e.kind() != ErrorKind::TimedOut
+        {
+            return Err(e);
+        }
+        let addresses: Vec<String> =
+            consumers.iter().map(|id| self.stage.parts[*id].address.clone()).collect();
+        let end = Instant::now() + Duration::from_secs(3);
+        self.stage.until(end, |s| addresses.iter().all(|a| s.books.told.contains_key(a))).await?;
+        self.stage.order(controller, Order::Leave).await;
+        self.stage.settled(&[controller], &[State::Left], PATIENCE).await
+    }
+
+    async fn controllers(&mut self, letters: &[&str]) -> Result<Vec<usize>> {
+        let mut ids = Vec::new();
+        for letter in letters {
+            ids.push(self.stage.start(Role::Controller, format!("controller {letter}"), &CONTROLLER)?);
+        }
+        self.ready(&ids).await?;
+        Ok(ids)
+    }
+
+    async fn start_consumers(&mut self) -> Result<Vec<usize>> {
+        let options = [
+            ("--rate", u128::from(self.plan.rate)),
+            ("--in-flight", u128::from(self.plan.rate.clamp(8, 64))),
+            ("--deadline", self.plan.deadline().as_millis()),
+            ("--work", self.plan.work().as_millis()),
+        ];
+        let mut ids = Vec::new();
+        for n in 1..=self.plan.consumers {
+            ids.push(self.stage.start(Role::Consumer, format!("consumer {n}"), &options)?);
+        }
+        self.ready(&ids).await?;
+        Ok(ids)
+    }
+
+    async fn ready(&mut self, ids: &[usize]) -> Result<()> {
+        self.stage.settled(ids, &[State::Working], PATIENCE).await?;
+        match ids.iter().find(|id| self.stage.parts[**id].ended()) {
+            None => Ok(()),
+            Some(id) => {
+                let text = format!("{} did not start", self.stage.parts[*id].name);
+                Err(Error::new(ErrorKind::Other, text))
+            }
+        }
+    }
+
+    fn count(&self, how: How) -> u64 {
+        self.stage.books.ended(how)
+    }
+
+    fn name(&self, id: usize) -> String {
+        self.stage.parts[id].name.clone()
+    }
+
+    fn phase(&mut self, number: u8, title: &str) {
+        self.stage.phase = format!("{number}/5 {title}");
+        self.stage.screen.phase(&self.stage.phase);
+    }
+
+    fn say(&mut self, text: &str) {
+        self.stage.screen.note("", text, Tone::Plain);
+    }
+
+    fn act(&mut self, who: &str, text: &str) {
+        self.stage.screen.note(who, text, Tone::Bad);
+    }
+}

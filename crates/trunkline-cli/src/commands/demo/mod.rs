@@ -1,0 +1,124 @@
+//! `trunkline demo`: requests and replies at work between processes, and what happens when some of them die.
+//!
+//! ```text
+//!                        demo (director)
+//!           orders: stdin │    ▲ events: stdout, one JSON object a line
+//!        ┌────────────────┴────┴──────────────┐
+//!   controller A, B, C                 consumer 1 … n          each one a process with a session of its own
+//!   serve `hash`: HASH → MD5 ◀─────────── HASH requests
+//!   SHUTDOWN, one-way ──────────────────▶ serve their own address
+//! ```
+//! The director starts the parts, takes some away and kills others, and keeps the books: every request that a
+//! consumer announces must end exactly once. The parts can also be started by hand, each in a terminal of its own.
+//! Guarantees: no part outlives the director, however that ends (a part leaves when its stdin closes); every wait is
+//! bounded. Fails when the books do not balance, a reply is wrong, or a SHUTDOWN is not confirmed.
+
+mod books;
+mod consumer;
+mod controller;
+mod director;
+mod event;
+mod part;
+mod plan;
+mod screen;
+mod stage;
+mod summary;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use trunkline::Result;
+
+/// The channel that controllers serve.
+const CHANNEL: &str = "hash";
+/// The request's types, in pgReQ's words.
+const HASH: &str = "HASH";
+const SHUTDOWN: &str = "SHUTDOWN";
+/// Headers: the consumer's own address, and how long to pretend to work, in milliseconds.
+const FROM: &str = "from";
+const WORK: &str = "work-ms";
+/// How the director hands the database to its parts: an argument would show in the list of processes.
+const PART_URL: &str = "TRUNKLINE_DEMO_URL";
+
+/// Arguments of `trunkline demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long it runs, from 3s to 60m
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = length)]
+    length: Duration,
+    /// How many consumers
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
+    consumers: u16,
+    /// Requests a second that each consumer sends
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+    #[command(subcommand)]
+    part: Option<PartCommand>,
+}
+
+/// The parts, to be watched in terminals of their own.
+#[derive(Debug, Subcommand)]
+enum PartCommand {
+    /// Serves the channel "hash": a HASH request carries a number, the reply is its MD5
+    ///
+    /// Runs until Ctrl-C. Type "shutdown" and Enter to send SHUTDOWN to every consumer that has asked.
+    Controller(controller::ControllerArgs),
+    /// Sends HASH requests and shows the replies, until Ctrl-C or SHUTDOWN
+    Consumer(consumer::ConsumerArgs),
+}
+
+impl DemoArgs {
+    /// The database that the director hands to a part it started; none in a process that a person started.
+    pub(crate) fn part_url(&self) -> Option<String> {
+        self.part.as_ref().and_then(|_| std::env::var(PART_URL).ok())
+    }
+}
+
+/// Runs the demo, or one part of it, on a database in which the schema is installed.
+///
+/// # Errors
+/// What the database reports; an error of kind `Other` that names the promise which did not hold; `Cancelled` after
+/// Ctrl-C. By then every part has been stopped.
+pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
+    let url = args.part_url().unwrap_or(url);
+    match args.part {
+        Some(PartCommand::Controller(part)) => Box::pin(controller::run(&url, &part, json)).await,
+        Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
+        None => {
+            let plan = plan::Plan::new(args.length, usize::from(args.consumers), args.rate);
+            Box::pin(director::run(plan, url, json)).await
+        }
+    }
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let number: u64 = digits.parse().map_err(|_| format!("\"{text}\" is not a time such as 15s"))?;
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        unit => return Err(format!("\"{unit}\" is not a unit of time; use ms, s or m")),
+    };
+    let range = 3_000..=3_600_000;
+    let found = milliseconds.filter(|ms| range.contains(ms));
+    found.map(Duration::from_millis).ok_or_else(|| "the demo runs from 3 seconds to 60 minutes".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_with_their_unit() {
+        assert_eq!(length("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(length("15"), Ok(Duration::from_secs(15)));
+        assert_eq!(length("3500ms"), Ok(Duration::from_millis(3500)));
+        assert_eq!(length("2m"), Ok(Duration::from_secs(120)));
+        for wrong in
+            ["", "s", "1s", "61m", "5h", "1.5s", "-5s", "99999999999999999999s", "18446744073709551615m"]
+        {
+            assert!(length(wrong).is_err(), "{wrong}");
+        }
+    }
+}

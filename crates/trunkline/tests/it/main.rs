@@ -1,0 +1,19 @@
+//! The library against a real PostgreSQL: a fresh database for each test, raw sessions for each race, and processes
+//! that are really killed. Nothing here waits on a clock for something to have happened; see `support`.
+//!
+//! `TRUNKLINE_TEST_PG_BIN` names the directory of another version's `postgres` and `initdb`.
+
+#![allow(unreachable_pub, missing_docs, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+
+mod child;
+mod doorbell;
+mod input;
+mod kills;
+mod lease;
+mod log;
+mod races;
+mod requests;
+mod requests_sql;
+mod roles;
+mod schema;
+mod support;

@@ -1,0 +1,180 @@
+//! The schema: installing, refusing, restoring.
+
+use trunkline::{ErrorKind, schema};
+
+use crate::support::{Db, Raw, within};
+
+#[tokio::test]
+async fn installing_twice_changes_nothing() {
+    let db = Db::empty().await;
+    let mut raw = db.raw().await;
+    let first = schema::install(&mut raw.client).await.unwrap();
+    assert_eq!((first.from, first.to), (0, schema::version()));
+    let all = "select md5(string_agg(f, ',' order by f)) from (
+        select pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') f from pg_proc p where pronamespace = 'trunkline'::regnamespace
+        union all select c.oid || c.relname from pg_class c where relnamespace = 'trunkline'::regnamespace) q";
+    let before = raw.one(all).await;
+    raw.run("select trunkline.request_open('kept')").await;
+    let again = schema::install(&mut raw.client).await.unwrap();
+    assert_eq!((again.from, again.to), (schema::version(), schema::version()));
+    assert_eq!(raw.one(all).await, before);
+    assert_eq!(raw.one("select name from trunkline.request_channel").await, "kept");
+    assert_eq!(schema::check(&raw.client).await.unwrap(), schema::version());
+}
+
+#[tokio::test]
+async fn twenty_installers_at_once_make_it_once() {
+    let db = Db::empty().await;
+    let mut installing = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let mut raw = db.raw().await;
+        installing.spawn(async move { schema::install(&mut raw.client).await.unwrap().from });
+    }
+    let fresh = installing.join_all().await.into_iter().filter(|from| *from == 0).count();
+    assert_eq!(fresh, 1);
+}
+
+#[tokio::test]
+async fn a_newer_schema_an_older_one_and_none_are_told_apart() {
+    let db = Db::empty().await;
+    let mut raw = db.raw().await;
+    let e = schema::check(&raw.client).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Schema && e.to_string().contains("install"), "{e}");
+    schema::install(&mut raw.client).await.unwrap();
+    raw.run("update trunkline.schema_info set version = version + 1").await;
+    for e in
+        [schema::install(&mut raw.client).await.unwrap_err(), schema::check(&raw.client).await.unwrap_err()]
+    {
+        assert_eq!((e.kind(), e.code()), (ErrorKind::Schema, Some("TL014")));
+    }
+    assert_eq!(raw.one("select pg_current_xact_id_if_assigned() is null").await, "t", "nothing stays open");
+    raw.run("update trunkline.schema_info set version = 0").await;
+    let e = schema::check(&raw.client).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Schema && e.to_string().contains("upgrade"), "{e}");
+}
+
+#[tokio::test]
+async fn a_foreign_schema_of_the_same_name_is_left_alone() {
+    let db = Db::empty().await;
+    let mut raw = db.raw().await;
+    raw.run("create schema trunkline; create table trunkline.theirs (id int)").await;
+    let e = schema::install(&mut raw.client).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    assert_eq!(
+        raw.one(
+            "select string_agg(relname, ',') from pg_class where relnamespace = 'trunkline'::regnamespace"
+        )
+        .await,
+        "theirs"
+    );
+}
+
+#[tokio::test]
+async fn the_owner_of_a_database_installs_and_uses_it_without_further_rights() {
+    let db = Db::empty().await;
+    let admin = db.raw().await;
+    admin
+        .run(&format!("create role plain_owner login; alter database {} owner to plain_owner", db.name))
+        .await;
+    let mut owner = db.raw_as("plain_owner").await;
+    schema::install(&mut owner.client).await.unwrap();
+    schema::install(&mut owner.client).await.unwrap();
+    owner.run("select trunkline.request_serve('work')").await;
+    let id = owner.one("select trunkline.request_send('work', 'x')").await;
+    let claim = owner.one("select claim from trunkline.request_take('work')").await;
+    owner.run(&format!("select trunkline.request_reply('{claim}', 'y')")).await;
+    assert_eq!(owner.one(&format!("select payload from trunkline.request_await({id})")).await, "y");
+    owner.run("select trunkline.maintain()").await;
+    admin.run("create role somebody login").await;
+    let other = db.raw_as("somebody").await;
+    assert_eq!(other.code("select trunkline.request_send('work', 'x')").await, "42501");
+    owner.run("select trunkline.grant_to('somebody', 'writer')").await;
+    assert_eq!(other.code("select trunkline.request_send('work', 'x')").await, "00000");
+    schema::uninstall(&owner.client).await.unwrap();
+    assert_eq!(owner.one("select to_regnamespace('trunkline') is null").await, "t");
+    admin.run("drop owned by somebody; drop role somebody").await;
+}
+
+#[tokio::test]
+async fn a_role_without_the_right_to_create_is_told_so() {
+    let db = Db::empty().await;
+    db.raw().await.run("create role bare_user login").await;
+    let mut raw = db.raw_as("bare_user").await;
+    let e = schema::install(&mut raw.client).await.unwrap_err();
+    assert_eq!((e.kind(), e.code()), (ErrorKind::Denied, Some("42501")));
+}
+
+#[tokio::test]
+async fn the_printed_script_installs_the_same() {
+    let db = Db::empty().await;
+    let raw = db.raw().await;
+    raw.run(&format!("begin; {}; commit", schema::print())).await;
+    raw.run("reset search_path").await;
+    assert_eq!(schema::check(&raw.client).await.unwrap(), schema::version());
+}
+
+/// Another cluster's identity, as a restored dump shows it; its xids may be far ahead of ours.
+async fn as_restored(raw: &Raw) {
+    raw.run("update trunkline.epoch set system_identifier = 1").await;
+    for ring in ["e", "d"] {
+        raw.run(&format!("update trunkline.lane_{ring} set lo = '900000000:900000000:', hi = null, pos_xid = null, pos_id = null")).await;
+        for table in ["take", "request", "ending"] {
+            let what =
+                if table == "take" { "lo = '900000000:900000000:', hi = null" } else { "xid = '800000000'" };
+            raw.run(&format!("update trunkline.{table}_{ring}0 set {what}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restored_database_is_refused_and_the_repair_loses_and_doubles_nothing() {
+    let db = Db::new().await;
+    let (raw, a) = (db.raw().await, db.raw().await);
+    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
+    let send = |text: &str, idempotent: bool| {
+        format!(
+            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
+        )
+    };
+    let answered = raw.one(&send("answered", true)).await;
+    let claim = raw.one("select claim from trunkline.request_take('work')").await;
+    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
+    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
+    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
+    let queued = raw.one(&send("queued", false)).await;
+    as_restored(&raw).await;
+    let e = trunkline::Trunkline::with(db.info("x")).await.unwrap_err();
+    assert_eq!((e.kind(), e.code()), (ErrorKind::Epoch, Some("TL008")));
+    assert_eq!(a.code("select trunkline.maintain()").await, "TL008");
+    assert_eq!(raw.one("select trunkline.schema_repair()").await, "2");
+    assert_eq!(raw.one("select trunkline.schema_repair()").await, "2");
+    let tl = trunkline::Trunkline::with(db.info("x")).await.unwrap();
+    let _ = tl.maintain().await;
+    let outcome =
+        async |id: &str| a.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
+    assert_eq!(outcome(&answered).await, ["ok"]);
+    assert_eq!(outcome(&once).await, ["lost"]);
+    let fresh = raw.one(&send("fresh", false)).await;
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.extend(raw.rows("select id, attempt from trunkline.request_take('work', 9)").await);
+    }
+    assert_eq!(taken, [format!("{again}|2"), format!("{queued}|1"), format!("{fresh}|1")]);
+}
+
+#[tokio::test]
+async fn leases_of_another_epoch_guard_nothing() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("select trunkline.lease_acquire('l', '00000000-0000-4000-8000-000000000000', '1 min')").await;
+    raw.run("update trunkline.epoch set system_identifier = 1").await;
+    raw.run("select trunkline.schema_repair()").await;
+    assert_eq!(raw.code("select trunkline.lease_guard('l', 1)").await, "TL002");
+    let sql = "select trunkline.lease_acquire('l', '00000000-0000-4000-8000-000000000000', '1 min')";
+    let fence = within(500, "a lease", raw.one(sql)).await;
+    assert_eq!(
+        raw.code(&format!("select trunkline.lease_guard('l', {fence})")).await,
+        "00000",
+        "fence {fence}"
+    );
+}

@@ -90,18 +90,14 @@ fn finds(rule: impl Fn(&[Source]) -> Vec<String>, sources: &[(&str, &str)], word
     }
 }
 
-/// Files that may be longer than 500 lines: up to how many, and why.
+/// Files that may be longer than 500 lines: up to how many, and why. One that needs more is to be split.
 const LONG_FILES: [(&str, usize, &str); 3] = [
-    (
-        "crates/trunkline/src/requests/caller.rs",
-        600,
-        "one state machine of three pumps over one map of calls",
-    ),
-    ("crates/trunkline/src/requests/mod.rs", 600, "the public face of the word, mostly documentation"),
+    ("crates/trunkline/src/requests/caller.rs", 620, "one state machine: its pumps share the map of calls"),
+    ("crates/trunkline/src/requests/mod.rs", 550, "the public face of the word, much of it documentation"),
     (
         "crates/trunkline/src/requests/responder.rs",
-        600,
-        "one state machine of three pumps over one map of claims",
+        640,
+        "one state machine: its pumps share the map of claims",
     ),
 ];
 

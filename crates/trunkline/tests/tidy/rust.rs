@@ -3,7 +3,11 @@
 use crate::{Source, finds, lexer, none, sources, sql};
 
 /// Functions that may be longer than 70 lines: file, name and why.
-const LONG_FUNCTIONS: [(&str, &str, &str); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
+    "crates/trunkline/tests/it/input.rs",
+    "times_sizes_headers_and_claims_out_of_their_limits_are_refused",
+    "a list of bad inputs",
+)];
 
 fn long_functions(sources: &[Source]) -> Vec<String> {
     let mut out = Vec::new();

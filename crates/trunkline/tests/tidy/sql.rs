@@ -49,7 +49,8 @@ fn misnamed(sources: &[Source]) -> Vec<String> {
         let prefix =
             PREFIXES.iter().find(|(f, _)| *f == folder).map_or(folder.trim_end_matches('s'), |(_, p)| *p);
         let name = source.stem();
-        if !prefix.is_empty() && !name.trim_start_matches('_').starts_with(&format!("{prefix}_")) {
+        let checks_arguments = name.starts_with("_check_");
+        if !checks_arguments && !name.trim_start_matches('_').starts_with(prefix) {
             out.push(format!("{}: a function in {folder}/ begins with {prefix}_ or _{prefix}_", source.path));
         }
     }

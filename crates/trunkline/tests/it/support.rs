@@ -55,6 +55,10 @@ impl Cluster {
 
     /// Starts it again after it was killed.
     pub fn restart(&mut self) {
+        let gone = || !std::path::Path::new(&format!("/proc/{}", self.server.pid())).exists();
+        while !gone() {
+            std::thread::sleep(millis(5));
+        }
         self.server = Server::start(&self.settings, &mut |_| {}).expect("the server again");
     }
 

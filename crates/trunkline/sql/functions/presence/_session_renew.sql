@@ -4,6 +4,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 begin
     update trunkline.session s set expires_at = clock_timestamp() + lease
-     where s.id = _session_renew.session and (not s.watched or s.pid = pg_backend_pid());
+     where s.id = _session_renew.session and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role());
     return found;
 end $$;

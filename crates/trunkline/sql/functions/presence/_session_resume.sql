@@ -9,7 +9,7 @@ declare
 begin
     update trunkline.session s
        set pid = pg_backend_pid(), watched = v_lock, expires_at = clock_timestamp() + lease
-     where s.id = _session_resume.session and s.address = _session_resume.address;
+     where s.id = _session_resume.session and s.address = _session_resume.address and s.role = trunkline._role();
     if not found and v_lock then
         perform pg_advisory_unlock(1953656428, session);
     end if;

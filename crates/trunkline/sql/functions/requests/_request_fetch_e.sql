@@ -9,6 +9,11 @@ declare
     v_from xid8 := pg_snapshot_xmax(since);
     v_late xid8[] := array(select pg_snapshot_xip(since));
 begin
+    if not exists (select from trunkline.session s where s.id = session
+                      and (s.pid = pg_backend_pid() or s.role = trunkline._role())) then
+        seen := since;                  -- gone, or another role's
+        return;
+    end if;
     if v_late = '{}' then
         select array_agg(q.id), array_agg(q.corr), array_agg(q.attempt), array_agg(q.part), array_agg(q.status),
                array_agg(q.content), array_agg(q.code), array_agg(q.payload), array_agg(q.headers), pg_current_snapshot()

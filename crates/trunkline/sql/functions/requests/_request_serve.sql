@@ -11,7 +11,8 @@ begin
     end if;
     perform trunkline._request_check_type(t) from unnest(types) t;
     select l.lane, l.durable into lane, durable from trunkline._request_lane(channel) l;
-    perform from trunkline.session s where s.id = session for key share;
+    perform from trunkline.session s
+      where s.id = session and (s.pid = pg_backend_pid() or s.role = trunkline._role()) for key share;
     if not found then
         raise exception 'session % is no longer present', session using errcode = 'TL001';
     end if;

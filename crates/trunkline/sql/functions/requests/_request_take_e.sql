@@ -18,7 +18,8 @@ begin
     if current_setting('transaction_isolation') <> 'read committed' then
         perform trunkline._check_read_committed('request_take');
     end if;
-    perform from trunkline.session s where s.id = session for key share;
+    perform from trunkline.session s
+      where s.id = session and (s.pid = pg_backend_pid() or s.role = trunkline._role()) for key share;
     if not found then
         raise exception 'session % is no longer present', session using errcode = 'TL001';
     end if;

@@ -19,7 +19,7 @@ static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 /// The oldest library that the functions of this version still serve.
 const OLDEST_LIBRARY: &str = "0.1.0";
 /// The names that differ between the ephemeral and the durable ring.
-const TWINS: [&str; 5] = ["request_", "take_", "ending_", "lane_", "again_"];
+const TWINS: [&str; 6] = ["request_", "take_", "ending_", "lane_", "again_", "log_id_"];
 
 /// The schema version that this library brings.
 #[must_use]

@@ -42,7 +42,7 @@ use crate::{
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long after its deadline a call waits for the database's word.
-pub(super) const GRACE: Duration = Duration::from_millis(80);
+pub(super) const GRACE: Duration = Duration::from_millis(60);
 
 /// Counters of one process; they only rise.
 #[derive(Debug, Default)]
@@ -478,7 +478,7 @@ impl Pumps {
             match found.remove(id) {
                 None => {
                     let mut flights = lock(&self.flights);
-                    if flights.get(corr).is_some_and(|f| !f.unseen)
+                    if flights.get(corr).is_some_and(|f| !f.unseen || f.ended.is_some())
                         && let Some(f) = flights.remove(corr)
                     {
                         let _ = f.done.send(Err(lost()));

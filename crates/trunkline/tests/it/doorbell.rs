@@ -7,6 +7,7 @@ const SEND: &str = "select trunkline.request_send('work', 'x', wait_for_responde
 /// A sleeper on the door of channel 1, as the engine does it.
 async fn sleeper(db: &Db) -> Raw {
     let raw = db.raw().await;
+    assert_eq!(raw.one("select trunkline.request_open('work')").await, "1");
     raw.run("listen trunkline_1").await;
     assert_eq!(raw.one("select trunkline._door_hold(1)").await, "t");
     raw

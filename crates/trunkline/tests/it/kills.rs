@@ -294,7 +294,7 @@ fn postgres_pid(url: &str) -> Vec<i32> {
 
 #[tokio::test]
 async fn requests_that_a_crash_left_with_a_dead_process_go_on_after_it() {
-    let mut cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.unwrap();
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.unwrap();
     let db = cluster.database("both_gone").await;
     let raw = db.raw().await;
     raw.run("select trunkline.request_open('work', durable => true)").await;

@@ -102,8 +102,8 @@ async fn a_lease_refuses_what_is_out_of_its_limits() {
         let sql = format!("select trunkline.lease_renew('l', {A}, 1, {ttl})");
         assert_eq!(raw.code(&sql).await, code, "renewal with {ttl}");
     }
-    let e = format!("select trunkline.lease_acquire('l', null, '1 min')");
-    assert_eq!(raw.code(&e).await, "22004");
+    let e = "select trunkline.lease_acquire('l', null, '1 min')";
+    assert_eq!(raw.code(e).await, "22004");
     raw.run("begin isolation level repeatable read").await;
     assert_eq!(raw.code(&acquire(A)).await, "25001");
 }

@@ -3,7 +3,14 @@
 //!
 //! `TRUNKLINE_TEST_PG_BIN` names the directory of another version's `postgres` and `initdb`.
 
-#![allow(unreachable_pub, missing_docs, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking; helpers of tests do as well")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
 
 mod child;
 mod doorbell;

@@ -239,9 +239,7 @@ async fn a_responder_that_ran_other_queries_is_present_and_strangers_are_not() {
     let (db, elsewhere) = (Db::new().await, Db::new().await);
     let (a, b, other) = (db.raw().await, db.raw().await, elsewhere.raw().await);
     let send = "select trunkline.request_send('work', 'x')";
-    let begun = Instant::now();
-    assert_eq!(a.code(send).await, "TL012");
-    assert!(begun.elapsed() < millis(50), "{:?}", begun.elapsed());
+    within(500, "the refusal", async { assert_eq!(a.code(send).await, "TL012") }).await;
     other.run("select trunkline.request_serve('work')").await;
     for name in ["work2", "wor", "work.x", "w_rk"] {
         b.run(&format!("select trunkline.request_serve('{name}')")).await;

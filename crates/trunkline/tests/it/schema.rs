@@ -178,3 +178,12 @@ async fn leases_of_another_epoch_guard_nothing() {
         "fence {fence}"
     );
 }
+
+#[tokio::test]
+async fn no_function_of_the_durable_ring_names_anything_of_the_ephemeral_one() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    let sql = "select p.oid::regproc from pg_proc p where pronamespace = 'trunkline'::regnamespace and proname ~ '_d$'
+        and prosrc ~ '\\m(request|take|ending|lane|again|log_id|_log_turn|_request_[a-z_]+)_e[01]?\\M'";
+    assert_eq!(raw.rows(sql).await, Vec::<String>::new());
+}

@@ -42,7 +42,7 @@ pub(crate) struct ServeArgs {
     ///
     /// An exit status other than 0 is a remote error with the status as code and the end of stderr as text. The command
     /// is killed when the request is cancelled or its deadline passes. It gets TRUNKLINE_REQUEST_ID, TRUNKLINE_TYPE,
-    /// TRUNKLINE_ATTEMPT, and TRUNKLINE_HEADER_<NAME> for each header.
+    /// TRUNKLINE_ATTEMPT, and TRUNKLINE_HEADER_NAME for each header.
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
 

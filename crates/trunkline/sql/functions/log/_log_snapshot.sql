@@ -8,7 +8,7 @@ begin
     if v_own is null or v_own >= pg_snapshot_xmax(taken) then
         return taken;
     end if;
-    return least(pg_snapshot_xmin(taken), v_own) || ':' || pg_snapshot_xmax(taken) || ':' ||
+    return (least(pg_snapshot_xmin(taken), v_own) || ':' || pg_snapshot_xmax(taken) || ':' ||
         (select string_agg(x::text, ',' order by x)
-           from (select x from pg_snapshot_xip(taken) x union select v_own) u);
+           from (select x from pg_snapshot_xip(taken) x union select v_own) u))::pg_snapshot;
 end $$;

@@ -9,7 +9,7 @@ begin
     insert into trunkline.session (role, pid, application, watched, expires_at)
     values (trunkline._role(), pg_backend_pid(), left(_session_open.application, 100), false,
             clock_timestamp() + lease)
-    returning id, address into _session_open.id, _session_open.address;
+    returning id, address into id, address;
     if _session_open.watched and pg_try_advisory_lock(1953656428, _session_open.id) then
         update trunkline.session s set watched = true where s.id = _session_open.id;
     end if;

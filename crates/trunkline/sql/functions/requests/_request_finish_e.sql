@@ -18,7 +18,7 @@ begin
       from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
      where r.id = any (targets) and pg_has_role(trunkline._role(), r.role, 'member');
     if v_ends is null then
-        return '{}';
+        return '{}'::bigint[];
     end if;
     delete from trunkline.again_e a where a.id = any (targets);
     return trunkline._request_end_e(v_ends);

@@ -47,7 +47,7 @@ begin
         end if;
     end loop;
     if cardinality(v_ids) = cardinality(takes) then
-        return '{}';
+        return '{}'::int[];
     end if;
     return array(
         select u.pos::int

@@ -6,7 +6,6 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set e
 #variable_conflict use_column
 declare
     v      trunkline.request_slice;
-    v_i    int;
     v_ends trunkline.request_end[];
 begin
     if slice.kinds <@ types then

@@ -13,7 +13,7 @@ declare
     v_bits   bigint := case right('request_e', 1) when 'd' then 2 else 0 end;     -- of every id: ring and segment
     v_seg    smallint;
     v_ids    bigint[];
-    v_absent int[] := '{}';
+    v_absent int[] := '{}'::int[];
     v_lane   int;
     v_last   int;
     v_size   int := (select max(octet_length(p)) from unnest(payloads) p);

@@ -19,7 +19,7 @@ begin
         exit when v.outcome is not null;
         commit;
         perform pg_catalog.pg_sleep(v_pause);
-        v_pause := least(v_pause operator(pg_catalog.*) 1.5::float8, 0.05::float8);
+        v_pause := least(v_pause operator(pg_catalog.*) 1.5::pg_catalog.float8, 0.05::pg_catalog.float8);
     end loop;
     outcome := v.outcome;
     reply := v.payload;

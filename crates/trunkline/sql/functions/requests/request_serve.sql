@@ -4,8 +4,7 @@
 create or replace function trunkline.request_serve(channel text, types text[] default null) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
-    v_to   record;
-    v_name text;
+    v_to record;
 begin
     select * into v_to from trunkline._request_serve(trunkline._session_own(), channel, types);
     perform trunkline._door_hold(v_to.lane & 63);

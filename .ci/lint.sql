@@ -1,0 +1,36 @@
+-- What must not be in an installed schema, one row for each finding: the finding, and the object.
+with function as (
+    select p.oid, p.oid::regprocedure::text as name, p.prosrc, p.proacl, p.proowner, p.prosecdef, p.prokind,
+           (select c from unnest(p.proconfig) c where c like 'search_path=%') as path
+      from pg_proc p where p.pronamespace = 'trunkline'::regnamespace
+), relation as (
+    select c.oid, c.oid::regclass::text as name, c.relkind, c.relacl, c.relowner, c.relpersistence
+      from pg_class c where c.relnamespace = 'trunkline'::regnamespace
+), finding (what, object) as (
+    select 'PUBLIC may execute it', f.name
+      from function f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a where a.grantee = 0
+    union all
+    select 'security definer without search_path = pg_catalog, trunkline, pg_temp', name
+      from function where prosecdef and path is distinct from 'search_path=pg_catalog, trunkline, pg_temp'
+    union all
+    select 'a function without a pinned search_path', name
+      from function where path is null and prokind <> 'p'
+    union all
+    select 'execute of something else than format(…) or a constant', name
+      from function where regexp_replace(prosrc, '--[^\n]*', '', 'g') ~* '\mexecute\M\s+(?!format\s*\(|''|on\M|function\M)'
+    union all
+    select 'somebody else than its owner has rights on it', r.name
+      from relation r, aclexplode(r.relacl) a where r.relkind in ('r', 'p', 'v', 'm', 'S') and a.grantee <> r.relowner
+    union all
+    select 'a sequence that caches numbers, so that ids do not rise in the order of the calls', s.seqrelid::regclass::text
+      from pg_sequence s join relation r on r.oid = s.seqrelid where s.seqcache <> 1
+    union all
+    select 'unlogged, and not one of those that may be lost in a crash', name
+      from relation
+     where relpersistence = 'u' and relkind = 'r'
+       and name !~ '^trunkline\.(session|responder|(request|take|ending)_e[01]|(lane|again)_e)$'
+    union all
+    select 'PUBLIC has rights on the schema', nspname
+      from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'trunkline' and a.grantee = 0
+)
+select what, object from finding order by 1, 2;

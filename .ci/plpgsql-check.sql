@@ -1,0 +1,11 @@
+-- What plpgsql_check says about each of our functions; a trigger function is checked with each table it serves.
+select p.oid::regprocedure, c.level, c.lineno, c.message, c.detail, c.hint, c.sqlstate
+  from pg_proc p
+  join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
+  left join pg_trigger t on t.tgfoid = p.oid
+ cross join lateral plpgsql_check_function_tb(p.oid, coalesce(t.tgrelid, 0), fatal_errors => false,
+                                              performance_warnings => false, security_warnings => true) c
+ where p.pronamespace = 'trunkline'::regnamespace
+   and c.message not like 'composite OUT variable % is not single argument'    -- so it is meant
+   and (p.proname, c.sqlstate) <> ('request_cancel', '2F005')                  -- it leaves its loop by RETURN only
+ order by 1::text, c.lineno;

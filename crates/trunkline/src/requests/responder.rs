@@ -66,6 +66,7 @@ impl<E: std::error::Error> From<E> for Failure {
 /// An answer on its way: what to write, and whom to tell whether it was accepted.
 #[derive(Debug)]
 struct Answer {
+    caller: i32,
     ring: Ring,
     ending: Ending,
     accepted: oneshot::Sender<Result<()>>,
@@ -88,6 +89,7 @@ pub struct Incoming {
     pub one_way: bool,
     deadline: Instant,
     claim: Claim,
+    caller: i32,
     ring: Ring,
     parts: i32,
     answers: Option<mpsc::Sender<Answer>>,
@@ -205,7 +207,10 @@ impl Incoming {
         let content = payload.content().code();
         let ending =
             Ending { claim: self.claim, part, status, content, code, payload: payload.into_bytes(), headers };
-        answers.send(Answer { ring: self.ring, ending, accepted }).await.map_err(|_| gone())?;
+        answers
+            .send(Answer { caller: self.caller, ring: self.ring, ending, accepted })
+            .await
+            .map_err(|_| gone())?;
         rx.await.map_err(|_| gone())?
     }
 
@@ -229,7 +234,12 @@ impl Drop for Incoming {
             payload: b"the handler gave no answer".to_vec(),
             headers: None,
         };
-        let _ = answers.try_send(Answer { ring: self.ring, ending, accepted: oneshot::channel().0 });
+        let _ = answers.try_send(Answer {
+            caller: self.caller,
+            ring: self.ring,
+            ending,
+            accepted: oneshot::channel().0,
+        });
     }
 }
 
@@ -409,6 +419,7 @@ impl Responder {
                 one_way: t.flags & 8 != 0,
                 deadline: now + Duration::from_millis(u64::try_from(t.left_ms).unwrap_or(0)),
                 claim: t.claim,
+                caller: t.caller,
                 ring,
                 parts: 0,
                 answers: Some(self.answers.clone()),
@@ -545,7 +556,9 @@ async fn answer_group(
     for _ in 0..100 {
         let Ok(link) = listener.link().await else { break };
         refused = wire::reply(&link, ring, &endings).await;
-        listener.ring(64 + link.session);
+        if group.iter().any(|a| a.caller == link.session) {
+            listener.ring(64 + link.session); // nobody notifies itself
+        }
         match &refused {
             Err(e) if e.kind() == ErrorKind::Unreachable => sleep(Duration::from_millis(50)).await,
             _ => break,

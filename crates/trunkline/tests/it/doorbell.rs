@@ -84,6 +84,7 @@ async fn a_stranger_who_holds_the_key_costs_latency_only() {
 async fn who_tested_the_door_before_it_was_held_and_commits_later_is_waited_for() {
     let db = Db::new().await;
     let (early, reader) = (db.raw().await, db.raw().await);
+    early.run("select trunkline.request_open('work')").await;
     early.run(&format!("begin; {SEND}")).await;
     let mut asleep = sleeper(&db).await;
     let mark = asleep.one("select trunkline._door_mark()").await;

@@ -21,7 +21,7 @@ begin
     end if;
     select array_agg(r.id), array_agg((v_again ->> r.id::text)::int), array_agg(r.caller), array_agg(r.corr),
            array_agg(r.flags), array_agg(r.expires_at), array_agg(r.type), array_agg(r.payload),
-           array_agg(r.headers), null::pg_snapshot, null::xid8, null::bigint, false
+           array_agg(r.headers), null::pg_snapshot, null::xid8, null::bigint, true
       into v
       from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
      where r.id in (select k::bigint from jsonb_object_keys(v_again) k) and r.expires_at > clock_timestamp()

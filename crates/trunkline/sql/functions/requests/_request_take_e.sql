@@ -1,7 +1,7 @@
 -- Hands the next requests of a lane to one responder: at most `max`, each to nobody else. One row of arrays, or nulls.
 -- Takers queue on the lane's row; the cursor is (lo, hi, pos): all that lo sees is done, of what hi sees all up to pos.
 -- hi null: a new window, up to a snapshot taken now, before any look. One take row is both the lease on the slice and the new cursor.
--- Types not served go to who serves them, or end `unsupported`. `more`: something was found, so look again.
+-- Types not served go to who serves them, or end `unsupported`. `more`: look again, there may be others.
 -- Errors: 25001 outside READ COMMITTED, TL001 when the session was reaped, TL008 when xids went backwards.
 -- Locks: the session (key share) and the lane, for this short transaction. Plans want enable_seqscan and
 -- enable_bitmapscan off: the engine's session has them so, request_take sets them.
@@ -57,7 +57,7 @@ begin
             v_at.pos_xid := null; v_at.pos_id := null;
         end if;
     end if;
-    more := true;
+    more := coalesce(slice.more, true);       -- a slice that is not full was all there was: the next one rings
     if types is not null then
         slice := trunkline._request_sort_out_e(lane, types, slice);
     end if;

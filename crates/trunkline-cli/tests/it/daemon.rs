@@ -134,8 +134,7 @@ fn all_databases_and_a_broken_one_stops_no_other() {
 
     sql(&own.url_for("broken"), "drop function trunkline._session_open, trunkline._session_reap cascade");
     let mut clock = daemon(&own.url(), &["--all-databases", "--look", "200ms"]);
-    clock.wait_for("serving database=\"one\"");
-    clock.wait_for("serving database=\"two\"");
+    clock.wait_for_each(&["serving database=\"one\"", "serving database=\"two\""]);
     ok(&own.url_for("without"), &["-q", "schema", "install"]);
     clock.wait_for("serving database=\"without\"");
     ok(&own.url_for("two"), &["-q", "--yes", "schema", "uninstall"]);

@@ -176,6 +176,16 @@ impl Running {
         }
     }
 
+    /// Waits for lines that come in any order.
+    #[track_caller]
+    fn wait_for_each(&mut self, texts: &[&str]) {
+        for text in texts {
+            if !self.seen.iter().any(|line| line.contains(text)) {
+                self.wait_for(text);
+            }
+        }
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }

@@ -481,7 +481,8 @@ impl Pumps {
                     if flights.get(corr).is_some_and(|f| !f.unseen || f.ended.is_some())
                         && let Some(f) = flights.remove(corr)
                     {
-                        let _ = f.done.send(Err(lost()));
+                        // One that was never committed is not lost: nobody has seen it.
+                        let _ = f.done.send(Err(if f.unseen { timed_out() } else { lost() }));
                     }
                 }
                 Some(Some(mut ended)) => {

@@ -198,7 +198,6 @@ fn gone(pid: &str) -> bool {
 }
 
 #[test]
-#[ignore = "the ending that request_cancel writes names no caller, so the call learns of it at its deadline only"]
 fn a_call_learns_that_it_was_cancelled() {
     let url = database();
     let dir = temporary();

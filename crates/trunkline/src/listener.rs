@@ -16,7 +16,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,8 @@ pub(crate) struct Link {
     pub(crate) generation: u64,
     /// False when this is a new session: nothing that an earlier one held is ours.
     pub(crate) resumed: bool,
+    /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
+    pub(crate) segments: AtomicI32,
     may_prepare: bool,
     statements: Mutex<HashMap<&'static str, Statement>>,
 }
@@ -297,6 +302,7 @@ impl Keeper {
             address: Uuid::nil(),
             generation: self.generation,
             resumed: false,
+            segments: AtomicI32::new(0),
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
@@ -390,12 +396,13 @@ impl Keeper {
     async fn renew(&mut self, link: &Link) -> Result<()> {
         let asked = Instant::now();
         let lease = LEASE.as_secs_f64();
-        let present: bool =
+        let segments: Option<i32> =
             link.value(RENEWAL, &[(&link.session, Type::INT4), (&lease, Type::FLOAT8)]).await?;
-        if !present {
+        let Some(segments) = segments else {
             self.session = None;
             return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
-        }
+        };
+        link.segments.store(segments, Ordering::Relaxed);
         debug!(took = ?asked.elapsed(), "renewed");
         Ok(())
     }

@@ -4,10 +4,10 @@
 //! install. One transaction under one advisory lock does everything, so any number of installers may start at once,
 //! twice changes nothing, and a failure leaves what was there.
 //!
-//! A function file whose name ends in `_e.sql` serves the ephemeral ring and is installed a second time for the
-//! durable one, with every `_e` of our own names read as `_d`.
+//! A function file whose name ends in `_e.sql` serves the ephemeral ring and is installed again for the durable one, with
+//! every `_e` of our own names read as `_d`; one that ends in `_e0.sql` serves one segment, and is installed for all four.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use include_dir::{Dir, File, include_dir};
 use tokio_postgres::{Client, Transaction};
@@ -18,8 +18,8 @@ static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 
 /// The oldest library that the functions of this version still serve.
 const OLDEST_LIBRARY: &str = "0.1.0";
-/// The names that differ between the ephemeral and the durable ring.
-const TWINS: [&str; 6] = ["request_", "take_", "ending_", "lane_", "again_", "log_id_"];
+/// The tables and sequences that exist for each ring or segment, without the tail that tells which.
+const TABLES: [&str; 6] = ["request", "take", "ending", "own_ending", "again", "log_id"];
 
 /// The schema version that this library brings.
 #[must_use]
@@ -131,16 +131,20 @@ fn structure() -> Vec<&'static File<'static>> {
     files
 }
 
-/// Every function with the file it comes from, the durable twins included.
+/// Every function with the file it comes from, the twins included.
 pub(crate) fn functions() -> Vec<(&'static File<'static>, String)> {
     let mut files: Vec<_> = function_files().collect();
     files.sort_by_key(|f| f.path());
+    let stems = stems();
     files
         .into_iter()
         .flat_map(|file| {
-            let sql = text(file).to_owned();
-            let durable = twin_name(file).map(|_| (file, durable_twin(&sql)));
-            std::iter::once((file, sql)).chain(durable)
+            let twins: &[&str] = match stem(file) {
+                (_, Some("e")) => &["e", "d"],
+                (_, Some("e0")) => &["e0", "e1", "d0", "d1"],
+                _ => return vec![(file, text(file).to_owned())],
+            };
+            twins.iter().map(|t| (file, twin(text(file), &stems, t))).collect()
         })
         .collect()
 }
@@ -149,43 +153,38 @@ fn function_files() -> impl Iterator<Item = &'static File<'static>> {
     SQL.get_dir("functions").into_iter().flat_map(|d| d.dirs().flat_map(Dir::files))
 }
 
-/// The function's name, when it exists for both rings.
-fn twin_name(file: &File<'_>) -> Option<String> {
-    let stem = file.path().file_stem()?.to_string_lossy().into_owned();
-    stem.ends_with("_e").then_some(stem)
+/// A function's name without what says for which ring and segment it was written, and that.
+fn stem(file: &'static File<'static>) -> (&'static str, Option<&'static str>) {
+    let name = file.path().file_stem().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    ["_e0", "_e"]
+        .into_iter()
+        .find_map(|tail| Some((name.strip_suffix(tail)?, Some(&tail[1..]))))
+        .unwrap_or((name, None))
 }
 
-/// The durable ring's text of a function that was written for the ephemeral one.
-fn durable_twin(sql: &str) -> String {
-    let mut out = sql.to_owned();
-    for name in TWINS {
-        for tail in ["e0", "e1", "e"] {
-            let from = format!("{name}{tail}");
-            let to = format!("{name}d{}", &tail[1..]);
-            out = replace_word(&out, &from, &to);
-        }
-    }
-    for twin in function_files().filter_map(twin_name) {
-        let durable = format!("{}d", &twin[..twin.len() - 1]);
-        out = replace_word(&out, &twin, &durable);
-    }
-    out
+/// The names that differ between rings and segments, without their tails.
+fn stems() -> HashSet<&'static str> {
+    let functions = function_files().map(stem).filter(|(_, tail)| tail.is_some()).map(|(name, _)| name);
+    TABLES.into_iter().chain(functions).collect()
 }
 
-/// Replaces `from` where it stands as a whole word.
-fn replace_word(text: &str, from: &str, to: &str) -> String {
-    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(from) {
-        let (before, after) = (&rest[..at], &rest[at + from.len()..]);
-        out.push_str(before);
-        let whole =
-            !part(before.chars().next_back().or(out.chars().next_back())) && !part(after.chars().next());
-        out.push_str(if whole { to } else { from });
-        rest = after;
+/// The text of a function for another ring (`d`), or for another ring and segment (`d1`), than it was written for.
+fn twin(sql: &str, stems: &HashSet<&str>, tail: &str) -> String {
+    let (ring, segment) = tail.split_at(1);
+    let mut out = String::with_capacity(sql.len());
+    for word in sql.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_') {
+        let (name, end) = match word.char_indices().next_back() {
+            Some((at, c)) if !c.is_alphanumeric() && c != '_' => word.split_at(at),
+            _ => (word, ""),
+        };
+        let renamed = ["_e0", "_e1", "_e"].into_iter().find_map(|own| {
+            let stem = name.strip_suffix(own).filter(|s| stems.contains(s))?;
+            let number = if segment.is_empty() || own == "_e" { &own[2..] } else { segment };
+            Some(format!("{stem}_{ring}{number}"))
+        });
+        out.push_str(renamed.as_deref().unwrap_or(name));
+        out.push_str(end);
     }
-    out.push_str(rest);
     out
 }
 
@@ -246,18 +245,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_durable_twin_names_nothing_of_the_ephemeral_ring() {
-        let words = |sql: &str| -> Vec<String> {
+    fn a_twin_names_nothing_of_another_ring_or_segment() {
+        let stems = stems();
+        for (file, sql) in functions() {
             let code: Vec<&str> = sql.lines().filter(|l| !l.trim_start().starts_with("--")).collect();
-            code.join(" ").split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()
-        };
-        for file in function_files() {
-            let Some(name) = twin_name(file) else { continue };
-            let left: Vec<String> = words(&durable_twin(text(file)))
-                .into_iter()
-                .filter(|w| w.ends_with("_e") || w.ends_with("_e0") || w.ends_with("_e1"))
+            let code = code.join(" ");
+            let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let created = words.by_ref().skip_while(|w| *w != "function" && *w != "procedure").nth(2).unwrap_or_default();
+            let tail = |w: &str| {
+                let (stem, tail) = w.rsplit_once('_')?;
+                (stems.contains(stem) && ["e", "d", "e0", "e1", "d0", "d1"].contains(&tail)).then(|| tail.to_owned())
+            };
+            let Some(own) = tail(created) else { continue };
+            let strange: Vec<&str> = words
+                .filter(|w| tail(w).is_some_and(|t| t[..1] != own[..1] || own.len() == 2 && t.len() == 2 && t != own))
                 .collect();
-            assert!(left.is_empty(), "{name}: {left:?}");
+            assert!(strange.is_empty(), "{created} of {}: {strange:?}", file.path().display());
         }
     }
 }

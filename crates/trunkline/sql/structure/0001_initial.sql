@@ -67,15 +67,15 @@ create table trunkline.ring (
     turned_at timestamptz not null default now()
 );
 -- Ids, cache 1: they rise in the order of the calls. A logged sequence makes every 32nd caller wait for a flush, so the
--- ephemeral ring has an unlogged one; after a crash it begins again, at the microseconds since 1970 (_log_next_id_e).
+-- ephemeral ring has an unlogged one; both begin, and it begins again after a crash, at the microseconds since 1970
+-- (_log_begin_e).
 create unlogged sequence trunkline.log_id_e;
 create sequence trunkline.log_id_d;
 
 -- The request rings, `e` ephemeral (unlogged) and `d` durable; `_e` in a function file is installed again as `_d`.
 --   request  what was asked; lane > 0 is a channel, lane < 0 the session addressed
---   take     one row per slice taken: the lease on it, and the lane's new cursor
+--   take     one row per slice taken: the lease on it, and the lane's new cursor in this segment
 --   ending   how an attempt ended (part 0, at most one), and partial replies before that (part 1, 2, …)
---   lane     the lock of the takers, and the cursor folded in when its segment is emptied
 --   again    requests to be handed out once more, or kept for a responder of their type
 do $$
 declare
@@ -104,13 +104,12 @@ begin
                     id bigint not null, lane int not null, turn bigint not null, session int not null,
                     token bigint not null, taken_at timestamptz not null, expires_at timestamptz not null,
                     lo pg_snapshot not null, hi pg_snapshot, pos_xid xid8, pos_id bigint,
-                    ids bigint[] not null, attempts int[] not null, callers int[] not null,
-                    corrs bigint[] not null, flags int[] not null, deadlines timestamptz[] not null
+                    ids bigint[] not null, attempts int[], callers int[] not null, corrs bigint[] not null,
+                    deadlines timestamptz[] not null       -- attempts null: all 1; an id null: given away
                 ) with (autovacuum_enabled = off);
                 alter table trunkline.take_%2$s%3$s
-                    alter ids set storage plain, alter attempts set storage plain,
-                    alter callers set storage plain, alter corrs set storage plain,
-                    alter flags set storage plain, alter deadlines set storage plain;
+                    alter ids set storage plain, alter attempts set storage plain, alter callers set storage plain,
+                    alter corrs set storage plain, alter deadlines set storage plain;
                 create unique index take_%2$s%3$s_turn on trunkline.take_%2$s%3$s (lane, turn);
                 create unique index take_%2$s%3$s_id on trunkline.take_%2$s%3$s (id);
                 create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session);
@@ -124,13 +123,14 @@ begin
                 alter table trunkline.ending_%2$s%3$s alter payload set storage external;
                 create unique index ending_%2$s%3$s_once on trunkline.ending_%2$s%3$s (id, attempt, part);
                 create index ending_%2$s%3$s_caller on trunkline.ending_%2$s%3$s (caller, xid);
+                -- What this connection may read of them without a function: see _request_fetch_e0.
+                create view trunkline.own_ending_%2$s%3$s with (security_barrier) as
+                    select e.* from trunkline.ending_%2$s%3$s e join trunkline.session s on s.id = e.caller
+                     where s.pid = pg_backend_pid()
+                        or s.role = coalesce(nullif(current_setting('role', true), 'none'), session_user);
                 $f$, v_log, v_kind, v_seg);
         end loop;
         execute format($f$
-            create %1$s table trunkline.lane_%2$s (
-                lane int primary key, turn bigint not null default 0,
-                lo pg_snapshot not null default '1:1:', hi pg_snapshot, pos_xid xid8, pos_id bigint
-            );
             create %1$s table trunkline.again_%2$s (
                 id bigint primary key, attempt int not null, lane int not null, type text not null,
                 expires_at timestamptz not null
@@ -140,13 +140,7 @@ begin
     end loop;
 end $$;
 
--- A slice of requests as arrays, as the functions pass it on; pos is its last row, seen what its reader saw, and
--- `more` tells that its window may hold more after pos.
-create type trunkline.request_slice as (
-    ids bigint[], attempts int[], callers int[], corrs bigint[], flags int[], deadlines timestamptz[],
-    kinds text[], payloads bytea[], headers text[], seen pg_snapshot, pos_xid xid8, pos_id bigint,
-    more boolean
-);
+-- An ending, or a part, as the functions pass it on.
 create type trunkline.request_end as (
     id bigint, attempt int, part int, caller int, corr bigint, status smallint, content smallint,
     code text, payload bytea, headers text

@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 
 use super::{
     payload::{Content, Headers, Part, Payload, Reply, decode_headers},
-    wire::{self, Ended, Outgoing, Ring},
+    wire::{self, Ended, Lane, Outgoing, Ring, Segment, Written},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -54,8 +54,8 @@ pub(super) struct Counters {
     pub(super) served: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) expired: AtomicU64,
-    /// Some call was durable: that ring is looked into as well.
-    pub(super) durable: AtomicBool,
+    /// Into which segments requests were written: where endings are looked for.
+    pub(super) used: [AtomicBool; 4],
 }
 
 /// A call in flight.
@@ -99,7 +99,7 @@ pub(super) struct Caller {
     ending: mpsc::UnboundedSender<(i64, i32)>,
     flights: Arc<Mutex<HashMap<i64, Flight>>>,
     next: AtomicI64,
-    lanes: Mutex<HashMap<String, (i32, Ring)>>,
+    lanes: Mutex<HashMap<String, Lane>>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -131,7 +131,7 @@ impl Caller {
     }
 
     /// The lane of a destination; channels are remembered, addresses looked up each time.
-    pub(super) async fn lane(&self, destination: &str) -> Result<(i32, Ring)> {
+    pub(super) async fn lane(&self, destination: &str) -> Result<Lane> {
         if let Some(known) = lock(&self.lanes).get(destination) {
             return Ok(*known);
         }
@@ -151,9 +151,6 @@ impl Caller {
         parts: Option<mpsc::Sender<Part>>,
     ) -> (i64, oneshot::Receiver<Result<Reply>>) {
         let corr = self.next.fetch_add(1, Ordering::Relaxed);
-        if ring == Ring::Durable {
-            self.counters.durable.store(true, Ordering::Relaxed);
-        }
         let (done, rx) = oneshot::channel();
         lock(&self.flights).insert(
             corr,
@@ -175,6 +172,7 @@ impl Caller {
     /// A request that was written in the application's transaction. One that expects no answer is done with.
     pub(super) fn written_elsewhere(&self, corr: i64, id: i64, session: i32, expects_answer: bool) {
         self.counters.sent.fetch_add(1, Ordering::Relaxed);
+        self.counters.used[Segment::of(id).index()].store(true, Ordering::Relaxed);
         let mut flights = lock(&self.flights);
         if expects_answer {
             if let Some(f) = flights.get_mut(&corr) {
@@ -259,6 +257,13 @@ pub(super) fn verdict(ended: Ended, destination: &str) -> Option<Result<Reply>> 
     }
 }
 
+/// How far a session's endings were read, in each segment.
+struct Seen {
+    session: i32,
+    generation: u64,
+    since: [String; 4],
+}
+
 /// The tasks of the caller's half.
 #[derive(Clone)]
 struct Pumps {
@@ -294,25 +299,39 @@ impl Pumps {
     }
 
     async fn write_group(&self, link: &Arc<Link>, ring: Ring, mut group: Vec<Outgoing>) {
-        let mut wrote = wire::write(link, ring, &group).await;
-        // A stranger's commit holds the server's one lock of NOTIFY: nothing was written, so ask again while anybody waits.
-        while wrote.as_ref().is_err_and(|e| e.code() == Some("55P03")) {
-            group.retain(|r| lock(&self.flights).contains_key(&r.corr));
-            wrote = wire::write(link, ring, &group).await;
-        }
-        match wrote {
-            Ok(ids) => self.written(link, &group, &ids),
-            // One bad request must not take its neighbours with it.
-            Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
-                for request in group {
-                    let one = std::slice::from_ref(&request);
-                    match wire::write(link, ring, one).await {
-                        Ok(ids) => self.written(link, one, &ids),
-                        Err(e) => self.failed(link, one, e),
-                    }
+        let segment = ring.current(link);
+        self.counters.used[segment.index()].store(true, Ordering::Relaxed);
+        while !group.is_empty() {
+            match wire::write(link, segment, &group).await {
+                Ok(written) if written.absent.is_empty() => return self.written(link, &group, &written.ids),
+                Ok(Written { absent, .. }) => {
+                    let refused = group.extract_if(.., |r| r.flags & 32 != 0 && absent.contains(&r.lane));
+                    self.refused(refused);
                 }
+                // A stranger's commit holds the server's one lock of NOTIFY: nothing was written, so ask again while
+                // anybody waits.
+                Err(e) if e.code() == Some("55P03") => {
+                    group.retain(|r| lock(&self.flights).contains_key(&r.corr));
+                }
+                // One bad request must not take its neighbours with it.
+                Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
+                    for request in group {
+                        Box::pin(self.write_group(link, ring, vec![request])).await;
+                    }
+                    return;
+                }
+                Err(e) => return self.failed(link, &group, e),
             }
-            Err(e) => self.failed(link, &group, e),
+        }
+    }
+
+    /// Nobody serves where these were to go, and they asked to be told so.
+    fn refused(&self, group: impl Iterator<Item = Outgoing>) {
+        for request in group {
+            let flight = lock(&self.flights).remove(&request.corr);
+            if let Some(f) = flight {
+                let _ = f.done.send(Err(no_responder(&f.summary.destination)));
+            }
         }
     }
 
@@ -320,11 +339,7 @@ impl Pumps {
         self.counters.sent.fetch_add(group.len() as u64, Ordering::Relaxed);
         let mut flights = lock(&self.flights);
         for (request, id) in group.iter().zip(ids) {
-            if *id == 0 {
-                if let Some(f) = flights.remove(&request.corr) {
-                    let _ = f.done.send(Err(no_responder(&f.summary.destination)));
-                }
-            } else if request.flags & 8 != 0 && request.flags & 16 == 0 {
+            if request.flags & 8 != 0 && request.flags & 16 == 0 {
                 if let Some(f) = flights.remove(&request.corr) {
                     let _ = f.done.send(Ok(Reply {
                         id: *id,
@@ -377,7 +392,7 @@ impl Pumps {
 
     /// Reads this session's endings: when rung, after a reconnect, and once a second while calls are in flight.
     async fn fetch(self) {
-        let mut seen: Option<(i32, u64, [String; 2])> = None;
+        let mut seen: Option<Seen> = None;
         let mut bell: Option<(i32, Bell)> = None;
         loop {
             let Ok(link) = self.listener.link().await else { return self.abort() };
@@ -385,7 +400,7 @@ impl Pumps {
                 Some(b) if b.0 == link.session => b,
                 other => other.insert((link.session, self.listener.door(64 + link.session))),
             };
-            if seen.as_ref().is_none_or(|(s, g, _)| *s != link.session || *g != link.generation) {
+            if seen.as_ref().is_none_or(|s| s.session != link.session || s.generation != link.generation) {
                 match self.begin(&link, seen.take()).await {
                     Ok(s) => seen = Some(s),
                     Err(e) => {
@@ -404,18 +419,17 @@ impl Pumps {
                 debug!(error = %e, "cannot look up what an earlier session sent");
             }
             let waiting = !lock(&self.flights).is_empty();
-            let Some((_, _, since)) = seen.as_mut() else { continue };
-            for (ring, since) in Ring::BOTH.into_iter().zip(since.iter_mut()) {
-                let used = ring == Ring::Ephemeral || self.counters.durable.load(Ordering::Relaxed);
+            let Some(seen) = seen.as_mut() else { continue };
+            for (segment, since) in Segment::ALL.into_iter().zip(seen.since.iter_mut()) {
+                let used = self.counters.used[segment.index()].load(Ordering::Relaxed);
                 if !used || !(rung || waiting) {
                     continue;
                 }
-                match wire::fetch(&link, ring, since).await {
-                    Ok((next, ended)) => {
+                match wire::fetch(&link, segment, since).await {
+                    Ok(ended) => {
                         if !rung && !ended.is_empty() {
                             self.counters.found_by_poll.fetch_add(ended.len() as u64, Ordering::Relaxed);
                         }
-                        *since = next;
                         ended.into_iter().for_each(|e| self.arrived(e));
                     }
                     Err(e) => debug!(error = %e, "cannot fetch"),
@@ -436,15 +450,15 @@ impl Pumps {
     async fn begin(
         &self,
         link: &Arc<Link>,
-        before: Option<(i32, u64, [String; 2])>,
-    ) -> Result<(i32, u64, [String; 2])> {
+        before: Option<Seen>,
+    ) -> Result<Seen> {
         let now = wire::snapshot(link).await?;
         let since = match before {
-            Some((session, _, since)) if session == link.session => since,
-            _ => [now.clone(), now],
+            Some(seen) if seen.session == link.session => seen.since,
+            _ => std::array::from_fn(|_| now.clone()),
         };
         self.look_up(link, true).await?;
-        Ok((link.session, link.generation, since))
+        Ok(Seen { session: link.session, generation: link.generation, since })
     }
 
     /// Looks up calls by id: all, or those sent for an earlier session of ours, whose endings no bell announces.

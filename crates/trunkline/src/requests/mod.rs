@@ -124,6 +124,7 @@ impl Requests {
         within: Duration,
     ) -> Result<Vec<Result<Reply>>> {
         let payload = payload.into();
+        let most_bytes = self.engine.caller.lane(channel).await?.most;
         let lanes = wire::crowd(&*self.engine.listener.link().await?, channel, "").await?;
         if lanes.is_empty() {
             return Err(caller::no_responder(channel));
@@ -131,7 +132,7 @@ impl Requests {
         let mut calls = tokio::task::JoinSet::new();
         for lane in lanes {
             let mut call = self.call(channel, payload.clone()).wait_for_responder().timeout(within);
-            call.lane = Some((lane, wire::Ring::Ephemeral));
+            call.lane = Some(wire::Lane { number: lane, ring: wire::Ring::Ephemeral, most: most_bytes });
             calls.spawn(call.into_future());
         }
         let mut outcomes = Vec::new();
@@ -313,7 +314,7 @@ pub struct Call {
     headers: Headers,
     parts: Option<mpsc::Sender<Part>>,
     /// Where it goes when that is known already.
-    lane: Option<(i32, wire::Ring)>,
+    lane: Option<wire::Lane>,
 }
 
 impl Call {
@@ -376,16 +377,12 @@ impl Call {
     /// # Errors
     /// As [`Call::start`]; [`ErrorKind::NoResponder`] at once.
     pub async fn start_on(self, executor: &mut impl Executor) -> Result<Pending> {
-        const SQL: [&str; 2] = [
-            "select (trunkline._request_write_e($1, array[$2::bigint], array[$3::int], array[$4::text], array[$5::int], array[$6::int], array[$7::bytea], array[$8::text]))[1]",
-            "select (trunkline._request_write_d($1, array[$2::bigint], array[$3::int], array[$4::text], array[$5::int], array[$6::int], array[$7::bytea], array[$8::text]))[1]",
-        ];
         let to = self.to.name();
         let (request, engine, pending) = self.prepare().await?;
         let session = engine.listener.link().await?.session;
         let id = executor
             .scalar(
-                SQL[usize::from(request.ring == wire::Ring::Durable)],
+                wire::WRITE_ON[request.ring as usize],
                 &[
                     Param::I32(session),
                     Param::I64(request.corr),
@@ -425,20 +422,31 @@ impl Call {
         let deadline = Instant::now() + self.timeout;
         let headers = encode_headers(&self.headers)?;
         let destination = self.to.name();
-        let (lane, ring) = match self.lane {
+        let lane = match self.lane {
             Some(known) => known,
             None => tokio::time::timeout_at(deadline, self.engine.caller.lane(&destination))
                 .await
                 .map_err(|_| caller::timed_out())??,
         };
+        if self.payload.bytes().len() > lane.most {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "payload for \"{destination}\" must be at most {} bytes, got {}",
+                    lane.most,
+                    self.payload.bytes().len()
+                ),
+            )
+            .with_code("TL004"));
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         let summary =
             Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };
-        let (corr, done) = self.engine.caller.register(ring, summary, self.parts);
+        let (corr, done) = self.engine.caller.register(lane.ring, summary, self.parts);
         let request = Outgoing {
-            ring,
+            ring: lane.ring,
             corr,
-            lane,
+            lane: lane.number,
             kind: self.kind,
             timeout_ms: i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1),
             flags: self.flags | i32::from(self.payload.content().code()),

@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 use super::{
     caller::Counters,
     payload::{Content, Headers, Payload, decode_headers, encode_headers},
-    wire::{self, Claim, Ending, Ring, Taken},
+    wire::{self, Claim, Ending, Ring, Segment, Taken},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -67,9 +67,14 @@ impl<E: std::error::Error> From<E> for Failure {
 #[derive(Debug)]
 struct Answer {
     caller: i32,
-    ring: Ring,
     ending: Ending,
     accepted: oneshot::Sender<Result<()>>,
+}
+
+impl Answer {
+    fn segment(&self) -> Segment {
+        Segment::of(self.ending.claim.take)
+    }
 }
 
 /// A request that this process has accepted and is to answer. Dropping it unanswered fails it with code `dropped`.
@@ -168,16 +173,11 @@ impl Incoming {
     /// # Errors
     /// [`ErrorKind::Stale`] when the request ended meanwhile: roll back, your writes belong to nobody.
     pub async fn reply_on(mut self, executor: &mut impl Executor, payload: impl Into<Payload>) -> Result<()> {
-        const SQL: [&str; 2] = [
-            "select cardinality(trunkline._request_reply_e(array[$1::bigint], array[$2::bigint], array[$3::int], '{0}', '{0}', array[$4::int]::smallint[], array[null::text], array[$5::bytea], array[null::text]))::bigint",
-            "select cardinality(trunkline._request_reply_d(array[$1::bigint], array[$2::bigint], array[$3::int], '{0}', '{0}', array[$4::int]::smallint[], array[null::text], array[$5::bytea], array[null::text]))::bigint",
-        ];
         let payload = payload.into();
-        let sql = SQL[usize::from(self.ring == Ring::Durable)];
         let content = i32::from(payload.content().code());
-        let refused = executor
+        let accepted = executor
             .scalar(
-                sql,
+                wire::REPLY_ON[self.ring as usize],
                 &[
                     Param::I64(self.claim.take),
                     Param::I64(self.claim.token),
@@ -188,7 +188,7 @@ impl Incoming {
             )
             .await?;
         self.answers = None;
-        if refused == 0 { Ok(()) } else { Err(self.stale()) }
+        if accepted != 0 { Ok(()) } else { Err(self.stale()) }
     }
 
     async fn settle(
@@ -208,7 +208,7 @@ impl Incoming {
         let ending =
             Ending { claim: self.claim, part, status, content, code, payload: payload.into_bytes(), headers };
         answers
-            .send(Answer { caller: self.caller, ring: self.ring, ending, accepted })
+            .send(Answer { caller: self.caller, ending, accepted })
             .await
             .map_err(|_| gone())?;
         rx.await.map_err(|_| gone())?
@@ -236,7 +236,6 @@ impl Drop for Incoming {
         };
         let _ = answers.try_send(Answer {
             caller: self.caller,
-            ring: self.ring,
             ending,
             accepted: oneshot::channel().0,
         });
@@ -326,10 +325,10 @@ impl Responder {
                 }
             }
             let Some((_, all)) = lanes.as_mut() else { continue };
-            let Some(lane) = all.iter_mut().rev().find(|l| l.look) else {
+            let Some(lane) = all.iter_mut().rev().find(|l| l.look.is_some()) else {
                 tokio::select! {
                     () = any_rung(all) => {}
-                    () = sleep(POLL) => all.iter_mut().for_each(|l| l.look = true),
+                    () = sleep(POLL) => all.iter_mut().for_each(|l| l.look = Some(Look::Current)),
                     () = turned(&mut stop) => {}
                     () = out.closed() => {}
                 }
@@ -342,9 +341,10 @@ impl Responder {
                 slot = slots.clone().acquire_owned() => match slot { Ok(s) => s, Err(_) => return },
             };
             let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
-            match wire::take(&link, lane.ring, lane.number, service.types.as_deref(), free).await {
+            let segment = lane.segment(&link);
+            match wire::take(&link, segment, lane.number, service.types.as_deref(), free).await {
                 Ok((more, taken)) => {
-                    lane.look = more;
+                    lane.looked(more, taken.is_empty());
                     let ring = lane.ring;
                     // It may have ended or put aside what this same process waits for: nobody notifies itself.
                     if service.types.is_some() && more {
@@ -371,7 +371,7 @@ impl Responder {
 
     async fn register(&self, link: &Link, service: &Service) -> Result<Vec<Lane>> {
         let lane =
-            |number: i32, ring| Lane { number, ring, look: true, bell: self.listener.door(number & 63) };
+            |number: i32, ring| Lane { number, ring, look: Some(Look::Current), looks: 0, bell: self.listener.door(number & 63) };
         match &service.channel {
             Some(channel) => {
                 let (number, ring, own) = wire::serve(link, channel, service.types.as_deref()).await?;
@@ -434,12 +434,52 @@ impl Responder {
     }
 }
 
+/// Which of a lane's segments to look into next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// The one that writers fill, as far as we know.
+    Current,
+    /// The other one: what was written before the ring turned, or by somebody who has not heard of it.
+    Other,
+}
+
 /// A lane that is served: whether to look into it, and the bell that says so.
 struct Lane {
     number: i32,
     ring: Ring,
-    look: bool,
+    look: Option<Look>,
+    /// At the current segment, since the other one was looked at.
+    looks: u32,
     bell: Bell,
+}
+
+impl Lane {
+    /// Looks at the current segment before the other one is due, however busy that is.
+    const PATIENCE: u32 = 64;
+
+    fn segment(&self, link: &Link) -> Segment {
+        let current = self.ring.current(link);
+        if self.at_other() { current.other() } else { current }
+    }
+
+    fn at_other(&self) -> bool {
+        self.look == Some(Look::Other) || self.looks >= Self::PATIENCE
+    }
+
+    /// Where to look next, after a look that brought nothing, or less or more than all there is. A bell that found nothing
+    /// in the current segment was for the other one.
+    fn looked(&mut self, more: bool, empty: bool) {
+        let due = self.looks >= Self::PATIENCE;
+        let other = self.at_other();
+        self.looks = if other { 0 } else { self.looks + 1 };
+        self.look = match (other, empty) {
+            (true, true) if !due => None,
+            (true, _) => Some(Look::Current),
+            (false, _) if more => Some(Look::Current),
+            (false, true) => Some(Look::Other),
+            (false, false) => None,
+        };
+    }
 }
 
 /// Waits until a lane's bell rings, and notes which.
@@ -447,7 +487,7 @@ async fn any_rung(lanes: &mut [Lane]) {
     let rings = lanes.iter_mut().map(|l| {
         Box::pin(async {
             l.bell.rung().await;
-            l.look = true;
+            l.look = Some(Look::Current);
         })
     });
     futures_util::future::select_all(rings).await;
@@ -520,12 +560,11 @@ impl Request {
 async fn reply_pump(listener: Arc<Listener>, mut queue: mpsc::Receiver<Answer>, counters: Arc<Counters>) {
     let mut batch: Vec<Answer> = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        for ring in Ring::BOTH {
-            let group: Vec<Answer> = batch.extract_if(.., |a| a.ring == ring).collect();
-            if group.is_empty() {
-                continue;
+        for segment in Segment::ALL {
+            let group: Vec<Answer> = batch.extract_if(.., |a| a.segment() == segment).collect();
+            if !group.is_empty() {
+                answer_group(&listener, segment, group, &counters).await;
             }
-            answer_group(&listener, ring, group, &counters).await;
         }
     }
 }
@@ -533,13 +572,13 @@ async fn reply_pump(listener: Arc<Listener>, mut queue: mpsc::Receiver<Answer>, 
 /// An answer that must wait for somebody's open transaction on the same request; until that ends, or the deadline.
 fn answer_later(
     listener: Arc<Listener>,
-    ring: Ring,
+    segment: Segment,
     answer: Answer,
     counters: Arc<Counters>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         sleep(Duration::from_millis(250)).await;
-        answer_group(&listener, ring, vec![answer], &counters).await;
+        answer_group(&listener, segment, vec![answer], &counters).await;
     })
 }
 
@@ -547,15 +586,18 @@ fn answer_later(
 /// again through the next one. One that had been committed is then refused, though it is the caller's outcome.
 async fn answer_group(
     listener: &Arc<Listener>,
-    ring: Ring,
+    segment: Segment,
     mut group: Vec<Answer>,
     counters: &Arc<Counters>,
 ) {
     let endings: Vec<&Ending> = group.iter().map(|a| &a.ending).collect();
+    let mut callers: Vec<i32> = group.iter().map(|a| a.caller).filter(|c| *c != 0).collect();
+    callers.sort_unstable();
+    callers.dedup();
     let mut refused = Err(gone());
     for _ in 0..100 {
         let Ok(link) = listener.link().await else { break };
-        refused = wire::reply(&link, ring, &endings).await;
+        refused = wire::reply(&link, segment, &callers, &endings).await;
         if group.iter().any(|a| a.caller == link.session) {
             listener.ring(64 + link.session); // nobody notifies itself
         }
@@ -576,12 +618,12 @@ async fn answer_group(
         // One bad answer must not take its neighbours with it.
         Err(e) if group.len() > 1 && e.kind() != ErrorKind::Unreachable => {
             for answer in group {
-                Box::pin(answer_group(listener, ring, vec![answer], counters)).await;
+                Box::pin(answer_group(listener, segment, vec![answer], counters)).await;
             }
         }
         Err(e) if e.code() == Some("55P03") => {
             if let Some(answer) = group.pop() {
-                tokio::spawn(answer_later(listener.clone(), ring, answer, counters.clone()));
+                tokio::spawn(answer_later(listener.clone(), segment, answer, counters.clone()));
             }
         }
         Err(e) => {

@@ -1,11 +1,16 @@
 //! The statements of the engine, and their rows. Each exists for the ephemeral and for the durable ring.
 
+use std::sync::atomic::Ordering;
+
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
 };
 
-use crate::{Result, listener::Link};
+use crate::{
+    Error, ErrorKind, Result,
+    listener::{Args, Link},
+};
 
 /// Which ring a channel's requests are kept in; bit 1 of every id tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,48 +26,89 @@ impl Ring {
         if durable { Self::Durable } else { Self::Ephemeral }
     }
 
-    fn pick(self, pair: [&'static str; 2]) -> &'static str {
-        match self {
-            Self::Ephemeral => pair[0],
-            Self::Durable => pair[1],
-        }
+    /// The segment that new requests go to, as far as this process knows: any is right, readers look in both.
+    pub(crate) fn current(self, link: &Link) -> Segment {
+        let bits = link.segments.load(Ordering::Relaxed);
+        Segment(match self {
+            Self::Ephemeral => usize::from(bits & 1 != 0),
+            Self::Durable => 2 + usize::from(bits & 2 != 0),
+        })
     }
 }
 
-const LANE: &str = "select lane, durable from trunkline._request_lane($1)";
+/// A segment of a ring; bits 0 and 1 of every id tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Segment(usize);
+
+impl Segment {
+    pub(crate) const ALL: [Self; 4] = [Self(0), Self(1), Self(2), Self(3)];
+
+    pub(crate) fn of(id: i64) -> Self {
+        Self(usize::try_from(id & 3).unwrap_or(0))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+
+    /// The other one of its ring.
+    pub(crate) fn other(self) -> Self {
+        Self(self.0 ^ 1)
+    }
+}
+
+macro_rules! each_ring {
+    ($before:literal, $after:literal) => {
+        [concat!($before, "e", $after), concat!($before, "d", $after)]
+    };
+}
+macro_rules! each_segment {
+    ($before:literal, $after:literal) => {
+        [
+            concat!($before, "e0", $after),
+            concat!($before, "e1", $after),
+            concat!($before, "d0", $after),
+            concat!($before, "d1", $after),
+        ]
+    };
+}
+
+const LANE: &str = "select lane, durable, max_bytes from trunkline._request_lane($1)";
 const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1, $2, $3)";
 const CROWD: &str = "select trunkline._request_crowd($1, $2)";
 const UNSERVE: &str = "select trunkline._request_unserve($1, $2)::text";
 const SNAPSHOT: &str = "select pg_current_snapshot()::text";
-const WRITE: [&str; 2] = [
-    "select trunkline._request_write_e($1, $2, $3, $4, $5, $6, $7, $8)",
-    "select trunkline._request_write_d($1, $2, $3, $4, $5, $6, $7, $8)",
-];
-const TAKE: [&str; 2] = [
-    "select t.more, t.take, t.token, t.lefts, (t.slice).ids, (t.slice).attempts, (t.slice).callers, (t.slice).flags, (t.slice).kinds, (t.slice).payloads, (t.slice).headers from trunkline._request_take_e($1, $2, $3, $4) t",
-    "select t.more, t.take, t.token, t.lefts, (t.slice).ids, (t.slice).attempts, (t.slice).callers, (t.slice).flags, (t.slice).kinds, (t.slice).payloads, (t.slice).headers from trunkline._request_take_d($1, $2, $3, $4) t",
-];
-const REPLY: [&str; 2] = [
-    "select trunkline._request_reply_e($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    "select trunkline._request_reply_d($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-];
-const FETCH: [&str; 2] = [
-    "select seen::text, ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers from trunkline._request_fetch_e($1, $2::text::pg_snapshot)",
-    "select seen::text, ids, corrs, attempts, parts, statuses, contents, codes, payloads, headers from trunkline._request_fetch_d($1, $2::text::pg_snapshot)",
-];
-const FINISH: [&str; 2] = [
-    "select trunkline._request_finish_e($1, $2, false)",
-    "select trunkline._request_finish_d($1, $2, false)",
-];
-const OUTCOME: [&str; 2] = [
-    "select id, status, content, code, payload, headers from trunkline._request_outcome_e($1)",
-    "select id, status, content, code, payload, headers from trunkline._request_outcome_d($1)",
-];
-const WATCH: [&str; 2] =
-    ["select trunkline._request_watch_e($1, $2, $3)", "select trunkline._request_watch_d($1, $2, $3)"];
+const WRITE: [&str; 4] = each_segment!(
+    "select id, absent from trunkline._request_write_",
+    "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+);
+const TAKE: [&str; 4] = each_segment!(
+    "select more, take, token, id, attempt, caller, flags, left_ms, kind, payload, headers from trunkline._request_take_",
+    "($1, $2, $3, $4, $5)"
+);
+const REPLY: [&str; 4] =
+    each_segment!("select trunkline._request_reply_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+const FETCH: [&str; 4] = each_segment!(
+    "select seen::text, id, corr, attempt, part, status, content, code, payload, headers from trunkline._request_fetch_",
+    "($1, $2::text::pg_snapshot)"
+);
+const PASS: [&str; 4] = each_segment!("select trunkline._request_pass_", "($1, $2, $3, $4)::text");
+const CONFIRM: [&str; 4] = each_segment!("select trunkline._request_confirm_", "($1, $2, $3)::text");
+const FINISH: [&str; 2] = each_ring!("select trunkline._request_finish_", "($1, $2, false)");
+const OUTCOME: [&str; 2] = each_ring!(
+    "select id, status, content, code, payload, headers from trunkline._request_outcome_",
+    "($1)"
+);
+const WATCH: [&str; 2] = each_ring!("select trunkline._request_watch_", "($1, $2, $3)");
+/// Writes one request in the application's transaction.
+pub(crate) const WRITE_ON: [&str; 2] =
+    each_ring!("select trunkline._request_write_", "($1, $2, $3, $4, $5, $6, $7, $8)");
+/// Answers one request in the application's transaction: 0 when that was refused.
+pub(crate) const REPLY_ON: [&str; 2] =
+    each_ring!("select trunkline._request_reply_", "($1, $2, $3, 0, 0, $4, null, $5, null)::int::bigint");
 const REAP: &str = "select trunkline._session_reap()";
 
-/// A request as it is written. Flags: see `_request_write_e`.
+/// A request as it is written. Flags: see `_request_write_e0.sql`.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) ring: Ring,
@@ -75,7 +121,24 @@ pub(crate) struct Outgoing {
     pub(crate) headers: Option<String>,
 }
 
-pub(crate) async fn write(link: &Link, ring: Ring, batch: &[Outgoing]) -> Result<Vec<i64>> {
+/// What a write did: the id of each request, or (nothing was written then) the lanes that nobody serves.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) ids: Vec<i64>,
+    pub(crate) absent: Vec<i32>,
+}
+
+fn distinct(lanes: impl Iterator<Item = i32>) -> Vec<i32> {
+    let mut lanes: Vec<i32> = lanes.collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    lanes
+}
+
+/// Writes requests: all, or none when nobody serves a lane whose request asked to fail then.
+pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> Result<Written> {
+    let doors = distinct(batch.iter().map(|o| o.lane));
+    let needed = distinct(batch.iter().filter(|o| o.flags & 32 != 0).map(|o| o.lane));
     let corrs: Vec<i64> = batch.iter().map(|o| o.corr).collect();
     let lanes: Vec<i32> = batch.iter().map(|o| o.lane).collect();
     let kinds: Vec<&str> = batch.iter().map(|o| o.kind.as_str()).collect();
@@ -83,20 +146,27 @@ pub(crate) async fn write(link: &Link, ring: Ring, batch: &[Outgoing]) -> Result
     let flags: Vec<i32> = batch.iter().map(|o| o.flags).collect();
     let payloads: Vec<&[u8]> = batch.iter().map(|o| o.payload.as_slice()).collect();
     let headers: Vec<Option<&str>> = batch.iter().map(|o| o.headers.as_deref()).collect();
-    link.value(
-        ring.pick(WRITE),
-        &[
-            (&link.session, Type::INT4),
-            (&corrs, Type::INT8_ARRAY),
-            (&lanes, Type::INT4_ARRAY),
-            (&kinds, Type::TEXT_ARRAY),
-            (&timeouts, Type::INT4_ARRAY),
-            (&flags, Type::INT4_ARRAY),
-            (&payloads, Type::BYTEA_ARRAY),
-            (&headers, Type::TEXT_ARRAY),
-        ],
-    )
-    .await
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&doors, Type::INT4_ARRAY),
+        (&needed, Type::INT4_ARRAY),
+        (&corrs, Type::INT8_ARRAY),
+        (&lanes, Type::INT4_ARRAY),
+        (&kinds, Type::TEXT_ARRAY),
+        (&timeouts, Type::INT4_ARRAY),
+        (&flags, Type::INT4_ARRAY),
+        (&payloads, Type::BYTEA_ARRAY),
+        (&headers, Type::TEXT_ARRAY),
+    ];
+    let rows = link.query(WRITE[segment.index()], args).await?;
+    let mut written = Written::default();
+    for row in &rows {
+        match row.try_get::<_, Option<i64>>(0)? {
+            Some(id) => written.ids.push(id),
+            None => written.absent.push(row.try_get(1)?),
+        }
+    }
+    Ok(written)
 }
 
 /// The right to answer one request: a slot of a take, with its token.
@@ -122,46 +192,75 @@ pub(crate) struct Taken {
 }
 
 /// Takes from a lane: what was taken, and whether to look again.
+///
+/// Passes on what is not of these types, and confirms what asked for it.
 pub(crate) async fn take(
     link: &Link,
-    ring: Ring,
+    segment: Segment,
     lane: i32,
     types: Option<&[String]>,
     max: i32,
 ) -> Result<(bool, Vec<Taken>)> {
-    let args: &crate::listener::Args<'_> =
-        &[(&link.session, Type::INT4), (&lane, Type::INT4), (&types, Type::TEXT_ARRAY), (&max, Type::INT4)];
-    let rows = link.query(ring.pick(TAKE), args).await?;
-    let Some(row) = rows.first() else { return Ok((false, Vec::new())) };
-    let more: bool = row.try_get(0)?;
-    let Some(ids) = row.try_get::<_, Option<Vec<i64>>>(4)? else { return Ok((more, Vec::new())) };
-    let (take, token): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    let mut lefts = column::<i32>(row, 3)?;
-    let mut attempts = column::<i32>(row, 5)?;
-    let mut callers = column::<i32>(row, 6)?;
-    let mut flags = column::<i32>(row, 7)?;
-    let mut kinds = column::<String>(row, 8)?;
-    let mut payloads = column::<Vec<u8>>(row, 9)?;
-    let mut headers = column::<Option<String>>(row, 10)?;
-    let taken = ids.into_iter().zip(1..).map(|(id, slot)| Taken {
-        claim: Claim { take, token, slot },
-        id,
-        attempt: attempts.next().unwrap_or(1),
-        caller: callers.next().unwrap_or(0),
-        flags: flags.next().unwrap_or(0),
-        left_ms: lefts.next().unwrap_or(0),
-        kind: kinds.next().unwrap_or_default(),
-        payload: payloads.next().unwrap_or_default(),
-        headers: headers.next().flatten(),
-    });
-    Ok((more, taken.collect()))
+    let mut rows = take_rows(link, segment, lane, types, max, true).await;
+    if rows.as_ref().is_err_and(|e| e.code() == Some("55P03")) {
+        rows = take_rows(link, segment, lane, types, max, false).await; // a stranger keeps the lane's key
+    }
+    let rows = rows?;
+    let mut more = false;
+    let mut taken = Vec::with_capacity(rows.len());
+    for (row, slot) in rows.iter().zip(1..) {
+        more = row.try_get(0)?;
+        taken.push(Taken {
+            claim: Claim { take: row.try_get(1)?, token: row.try_get(2)?, slot },
+            id: row.try_get(3)?,
+            attempt: row.try_get(4)?,
+            caller: row.try_get(5)?,
+            flags: row.try_get(6)?,
+            left_ms: row.try_get(7)?,
+            kind: row.try_get(8)?,
+            payload: row.try_get(9)?,
+            headers: row.try_get(10)?,
+        });
+    }
+    let Some(Claim { take, token, .. }) = taken.first().map(|t| t.claim) else { return Ok((more, taken)) };
+    if let Some(types) = types {
+        let (ours, others) = taken.into_iter().partition::<Vec<_>, _>(|t| types.contains(&t.kind));
+        taken = ours;
+        if !others.is_empty() {
+            let slots: Vec<i32> = others.iter().map(|t| t.claim.slot).collect();
+            let args: &Args<'_> = &[
+                (&take, Type::INT8),
+                (&token, Type::INT8),
+                (&slots, Type::INT4_ARRAY),
+                (&types, Type::TEXT_ARRAY),
+            ];
+            link.query(PASS[segment.index()], args).await?;
+        }
+    }
+    let slots: Vec<i32> = taken.iter().filter(|t| t.flags & 24 == 24).map(|t| t.claim.slot).collect();
+    if !slots.is_empty() {
+        let args: &Args<'_> = &[(&take, Type::INT8), (&token, Type::INT8), (&slots, Type::INT4_ARRAY)];
+        link.query(CONFIRM[segment.index()], args).await?;
+    }
+    Ok((more, taken))
 }
 
-fn column<T>(row: &Row, index: usize) -> Result<std::vec::IntoIter<T>>
-where
-    Vec<T>: for<'a> tokio_postgres::types::FromSql<'a>,
-{
-    Ok(row.try_get::<_, Vec<T>>(index)?.into_iter())
+async fn take_rows(
+    link: &Link,
+    segment: Segment,
+    lane: i32,
+    types: Option<&[String]>,
+    max: i32,
+    wait: bool,
+) -> Result<Vec<Row>> {
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&lane, Type::INT4),
+        (&types, Type::TEXT_ARRAY),
+        (&max, Type::INT4),
+        (&wait, Type::BOOL),
+    ];
+    link.query(TAKE[segment.index()], args).await
 }
 
 /// An ending, or a part, as a responder writes it.
@@ -176,8 +275,13 @@ pub(crate) struct Ending {
     pub(crate) headers: Option<String>,
 }
 
-/// Writes endings: the positions (from 1) that were refused.
-pub(crate) async fn reply(link: &Link, ring: Ring, batch: &[&Ending]) -> Result<Vec<i32>> {
+/// Writes endings, and rings their callers: the positions (from 1) that were refused.
+pub(crate) async fn reply(
+    link: &Link,
+    segment: Segment,
+    callers: &[i32],
+    batch: &[&Ending],
+) -> Result<Vec<i32>> {
     let takes: Vec<i64> = batch.iter().map(|e| e.claim.take).collect();
     let tokens: Vec<i64> = batch.iter().map(|e| e.claim.token).collect();
     let slots: Vec<i32> = batch.iter().map(|e| e.claim.slot).collect();
@@ -188,8 +292,9 @@ pub(crate) async fn reply(link: &Link, ring: Ring, batch: &[&Ending]) -> Result<
     let payloads: Vec<&[u8]> = batch.iter().map(|e| e.payload.as_slice()).collect();
     let headers: Vec<Option<&str>> = batch.iter().map(|e| e.headers.as_deref()).collect();
     link.value(
-        ring.pick(REPLY),
+        REPLY[segment.index()],
         &[
+            (&callers, Type::INT4_ARRAY),
             (&takes, Type::INT8_ARRAY),
             (&tokens, Type::INT8_ARRAY),
             (&slots, Type::INT4_ARRAY),
@@ -223,42 +328,38 @@ pub(crate) async fn snapshot(link: &Link) -> Result<String> {
     link.value(SNAPSHOT, &[]).await
 }
 
-/// What came for this session after `since`, and the next `since`.
-pub(crate) async fn fetch(link: &Link, ring: Ring, since: &str) -> Result<(String, Vec<Ended>)> {
-    let rows = link.query(ring.pick(FETCH), &[(&link.session, Type::INT4), (&since, Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok((since.to_owned(), Vec::new())) };
-    let seen: String = row.try_get(0)?;
-    let Some(ids) = row.try_get::<_, Option<Vec<i64>>>(1)? else { return Ok((seen, Vec::new())) };
-    let mut corrs = column::<i64>(row, 2)?;
-    let mut attempts = column::<i32>(row, 3)?;
-    let mut parts = column::<i32>(row, 4)?;
-    let mut statuses = column::<i16>(row, 5)?;
-    let mut contents = column::<i16>(row, 6)?;
-    let mut codes = column::<Option<String>>(row, 7)?;
-    let mut payloads = column::<Option<Vec<u8>>>(row, 8)?;
-    let mut headers = column::<Option<String>>(row, 9)?;
-    let ended = ids.into_iter().map(|id| Ended {
-        id,
-        corr: corrs.next().unwrap_or(0),
-        attempt: attempts.next().unwrap_or(1),
-        part: parts.next().unwrap_or(0),
-        status: statuses.next().unwrap_or(5),
-        content: contents.next().unwrap_or(0),
-        code: codes.next().flatten(),
-        payload: payloads.next().flatten().unwrap_or_default(),
-        headers: headers.next().flatten(),
+/// What came for this session after `since`, which is moved on.
+pub(crate) async fn fetch(link: &Link, segment: Segment, since: &mut String) -> Result<Vec<Ended>> {
+    let args: &Args<'_> = &[(&link.session, Type::INT4), (&since.as_str(), Type::TEXT)];
+    let rows = link.query(FETCH[segment.index()], args).await?;
+    let ended = rows.iter().map(|row| {
+        Ok(Ended {
+            id: row.try_get(1)?,
+            corr: row.try_get(2)?,
+            attempt: row.try_get(3)?,
+            part: row.try_get(4)?,
+            status: row.try_get(5)?,
+            content: row.try_get(6)?,
+            code: row.try_get(7)?,
+            payload: row.try_get::<_, Option<_>>(8)?.unwrap_or_default(),
+            headers: row.try_get(9)?,
+        })
     });
-    Ok((seen, ended.collect()))
+    let ended = ended.collect::<Result<Vec<_>>>()?;
+    if let Some(row) = rows.first() {
+        *since = row.try_get(0)?;
+    }
+    Ok(ended)
 }
 
 /// Ends requests as their caller; the ids for which that was the outcome.
 pub(crate) async fn finish(link: &Link, ring: Ring, ids: &[i64], status: i32) -> Result<Vec<i64>> {
-    link.value(ring.pick(FINISH), &[(&ids, Type::INT8_ARRAY), (&status, Type::INT4)]).await
+    link.value(FINISH[ring as usize], &[(&ids, Type::INT8_ARRAY), (&status, Type::INT4)]).await
 }
 
 /// How requests stand, by id: those that are missing are unknown, `status` none is open.
 pub(crate) async fn outcome(link: &Link, ring: Ring, ids: &[i64]) -> Result<Vec<(i64, Option<Ended>)>> {
-    let rows = link.query(ring.pick(OUTCOME), &[(&ids, Type::INT8_ARRAY)]).await?;
+    let rows = link.query(OUTCOME[ring as usize], &[(&ids, Type::INT8_ARRAY)]).await?;
     rows.iter()
         .map(|row| {
             let id: i64 = row.try_get(0)?;
@@ -288,21 +389,37 @@ pub(crate) async fn watch(link: &Link, ring: Ring, held: &[(i64, i32, i32)]) -> 
     let callers: Vec<i32> = held.iter().map(|h| h.2).collect();
     let args: [(&(dyn ToSql + Sync), Type); 3] =
         [(&ids, Type::INT8_ARRAY), (&attempts, Type::INT4_ARRAY), (&callers, Type::INT4_ARRAY)];
-    link.value(ring.pick(WATCH), &args).await
+    link.value(WATCH[ring as usize], &args).await
 }
 
-/// The lane and ring of a destination; makes a channel on its first use.
-pub(crate) async fn lane(link: &Link, destination: &str) -> Result<(i32, Ring)> {
-    lane_of(&link.query(LANE, &[(&destination, Type::TEXT)]).await?)
+/// Where a destination's requests go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lane {
+    pub(crate) number: i32,
+    pub(crate) ring: Ring,
+    /// The largest payload, in bytes.
+    pub(crate) most: usize,
+}
+
+/// The lane of a destination; makes a channel on its first use.
+pub(crate) async fn lane(link: &Link, destination: &str) -> Result<Lane> {
+    let rows = link.query(LANE, &[(&destination, Type::TEXT)]).await?;
+    let row = rows.first().ok_or_else(nothing)?;
+    let most: i32 = row.try_get(2)?;
+    Ok(Lane {
+        number: row.try_get(0)?,
+        ring: Ring::durable(row.try_get(1)?),
+        most: usize::try_from(most).unwrap_or(0),
+    })
 }
 
 /// Registers this session as responder of a channel: the channel's lane, its ring, and the responder's own lane.
 pub(crate) async fn serve(link: &Link, channel: &str, types: Option<&[String]>) -> Result<(i32, Ring, i32)> {
-    let args: &crate::listener::Args<'_> =
+    let args: &Args<'_> =
         &[(&link.session, Type::INT4), (&channel, Type::TEXT), (&types, Type::TEXT_ARRAY)];
     let rows = link.query(SERVE, args).await?;
-    let (lane, ring) = lane_of(&rows)?;
-    Ok((lane, ring, rows.first().map_or(Ok(lane), |r| r.try_get(2))?))
+    let row = rows.first().ok_or_else(nothing)?;
+    Ok((row.try_get(0)?, Ring::durable(row.try_get(1)?), row.try_get(2)?))
 }
 
 /// The own lanes of all responders of a channel that are here now.
@@ -310,11 +427,8 @@ pub(crate) async fn crowd(link: &Link, channel: &str, kind: &str) -> Result<Vec<
     link.value(CROWD, &[(&channel, Type::TEXT), (&kind, Type::TEXT)]).await
 }
 
-fn lane_of(rows: &[Row]) -> Result<(i32, Ring)> {
-    let row = rows
-        .first()
-        .ok_or_else(|| crate::Error::new(crate::ErrorKind::Other, "the lane function returned no row"))?;
-    Ok((row.try_get(0)?, Ring::durable(row.try_get(1)?)))
+fn nothing() -> Error {
+    Error::new(ErrorKind::Other, "a function of the schema returned no row")
 }
 
 pub(crate) async fn unserve(link: &Link, lane: i32) -> Result<()> {

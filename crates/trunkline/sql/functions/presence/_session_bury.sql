@@ -1,6 +1,6 @@
 -- Ends a session: hands on or ends the requests that it was handling, then removes it and its responders.
 -- Every step is a compare-and-set on the request's ending, so burying twice, or a process that is not dead after all,
--- changes nothing that was answered. Zero when another transaction is burying it. Locks: the session row.
+-- changes nothing that was answered. Waits for a take that it is in the middle of. Zero when another transaction is burying it. Locks: the session row.
 create or replace function trunkline._session_bury(session int) returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -11,6 +11,7 @@ begin
     if not found then
         return 0;
     end if;
+    perform pg_advisory_xact_lock(1953656431, _session_bury.session);
     delete from trunkline.responder r where r.session = _session_bury.session;
     delete from trunkline.session s where s.id = _session_bury.session;
     v_ended := trunkline._request_abandon_e(session) + trunkline._request_abandon_d(session);

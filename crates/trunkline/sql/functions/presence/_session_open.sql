@@ -6,6 +6,8 @@ create or replace function trunkline._session_open(application text, watched boo
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
+    perform trunkline._log_begin_e();
+    perform trunkline._log_begin_d();
     insert into trunkline.session (role, pid, application, watched, expires_at)
     values (trunkline._role(), pg_backend_pid(), left(_session_open.application, 100), false,
             clock_timestamp() + lease)

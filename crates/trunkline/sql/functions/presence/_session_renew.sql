@@ -1,9 +1,13 @@
--- Says "still here": false when the session was reaped, so that its owner opens a new one and drops its claims.
-create or replace function trunkline._session_renew(session int, lease interval) returns boolean
+-- Says "still here": null when the session was reaped, so that its owner opens a new one and drops its claims; else the
+-- segments in use, as bits: 1 of the ephemeral ring, 2 of the durable one.
+create or replace function trunkline._session_renew(session int, lease interval) returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
     update trunkline.session s set expires_at = clock_timestamp() + lease
      where s.id = _session_renew.session and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role());
-    return found;
+    if not found then
+        return null;
+    end if;
+    return (select sum(r.current * case r.name when 'request_e' then 1 else 2 end) from trunkline.ring r);
 end $$;

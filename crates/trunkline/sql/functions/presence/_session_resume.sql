@@ -7,6 +7,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 declare
     v_lock boolean := watched and pg_try_advisory_lock(1953656428, session);
 begin
+    perform trunkline._log_begin_e();
     update trunkline.session s
        set pid = pg_backend_pid(), watched = v_lock, expires_at = clock_timestamp() + lease
      where s.id = _session_resume.session and s.address = _session_resume.address and s.role = trunkline._role();

@@ -7,13 +7,17 @@ declare
     v_held record;
     v_won  bigint[];
     v_sum  int := 0;
+    v_rang boolean;
     v_now  timestamptz := clock_timestamp();
 begin
     for v_held in
-        select t.lane, u.id, u.attempt, u.caller, u.corr, u.f, u.deadline
+        select t.lane, u.id, u.attempt, u.caller, u.corr, u.deadline,
+               (select r.flags from (select id, flags from trunkline.request_e0 union all
+                                     select id, flags from trunkline.request_e1) r where r.id = u.id) as f
           from (select * from trunkline.take_e0 union all select * from trunkline.take_e1) t
-          cross join lateral unnest(t.ids, t.attempts, t.callers, t.corrs, t.flags, t.deadlines)
-                u(id, attempt, caller, corr, f, deadline)
+          cross join lateral (
+              select a.id, coalesce(a.attempt, 1) as attempt, a.caller, a.corr, a.deadline
+                from unnest(t.ids, t.attempts, t.callers, t.corrs, t.deadlines) a(id, attempt, caller, corr, deadline)) u
          where t.session = _request_abandon_e.session and u.deadline > v_now
            and not exists (select from (select id, attempt, part from trunkline.ending_e0
                                         union all select id, attempt, part from trunkline.ending_e1) e
@@ -28,7 +32,7 @@ begin
                   from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
                  where r.id = v_held.id
                     on conflict do nothing;
-                perform trunkline._door_ring(v_held.lane & 63);
+                v_rang := trunkline._door_ring(v_held.lane & 63);
             end if;
         else
             v_won := trunkline._request_end_e(array[row(v_held.id, v_held.attempt, 0, v_held.caller, v_held.corr, 5,

@@ -6,7 +6,7 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_session int;
 begin
-    lock table trunkline.lane_e, trunkline.take_e0, trunkline.take_e1, trunkline.request_e0, trunkline.request_e1
+    lock table trunkline.take_e0, trunkline.take_e1, trunkline.request_e0, trunkline.request_e1
         in access exclusive mode;
     for v_session in select session from trunkline.take_e0 union select session from trunkline.take_e1 loop
         perform trunkline._request_abandon_e(v_session);
@@ -21,9 +21,10 @@ begin
     truncate trunkline.take_e0, trunkline.take_e1;
     update trunkline.request_e0 set xid = '3';          -- older than any: done for every cursor that begins now
     update trunkline.request_e1 set xid = '3';
-    update trunkline.lane_e set turn = 0, hi = null, pos_xid = null, pos_id = null, lo = pg_current_snapshot();
-    insert into trunkline.lane_e (lane, lo)
-    select r.lane, pg_current_snapshot()
-      from (select lane from trunkline.request_e0 union select lane from trunkline.request_e1) r
-        on conflict do nothing;
+    insert into trunkline.take_e0 (id, lane, turn, session, token, taken_at, expires_at, lo, ids, callers, corrs, deadlines)
+    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 2 else 0 end, lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
+      from (select distinct lane from trunkline.request_e0) r;
+    insert into trunkline.take_e1 (id, lane, turn, session, token, taken_at, expires_at, lo, ids, callers, corrs, deadlines)
+    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 3 else 1 end, lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
+      from (select distinct lane from trunkline.request_e1) r;
 end $$;

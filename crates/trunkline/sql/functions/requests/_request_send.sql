@@ -9,7 +9,7 @@ declare
     v_head  text := trunkline._request_check_headers(headers);
     v_flags int := content | case when idempotent then 4 else 0 end | case when one_way then 8 else 0 end
                    | case when confirm then 16 else 0 end | case when wait_for_responder then 0 else 32 end;
-    v_ids   bigint[];
+    v_id    bigint;
 begin
     if payload is null then
         raise exception 'request payload must not be null' using errcode = '22004';
@@ -22,14 +22,12 @@ begin
     perform trunkline._request_check_type(type);
     select * into v_to from trunkline._request_lane(channel);
     if v_to.durable then
-        v_ids := trunkline._request_write_d(0, '{0}', array[v_to.lane], array[type], array[v_ms::int], array[v_flags],
-                                            array[payload], array[v_head]);
+        v_id := trunkline._request_write_d(0, 0, v_to.lane, type, v_ms::int, v_flags, payload, v_head);
     else
-        v_ids := trunkline._request_write_e(0, '{0}', array[v_to.lane], array[type], array[v_ms::int], array[v_flags],
-                                            array[payload], array[v_head]);
+        v_id := trunkline._request_write_e(0, 0, v_to.lane, type, v_ms::int, v_flags, payload, v_head);
     end if;
-    if v_ids[1] = 0 then
+    if v_id = 0 then
         raise exception 'nobody serves "%"', channel using errcode = 'TL012';
     end if;
-    return v_ids[1];
+    return v_id;
 end $$;

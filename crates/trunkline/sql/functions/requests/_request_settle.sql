@@ -4,7 +4,7 @@ create or replace function trunkline._request_settle(claim text, part int, statu
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_claim bigint[];
-    v_left  int[];
+    v_ours  boolean;
 begin
     if claim is null or claim !~ '^[0-9]{1,18}:-?[0-9]{1,19}:[0-9]{1,3}$' then
         raise exception 'not a claim: take it from request_take' using errcode = '22023';
@@ -13,15 +13,13 @@ begin
     end if;
     v_claim := string_to_array(claim, ':')::bigint[];
     if v_claim[1] & 2 = 0 then
-        v_left := trunkline._request_reply_e(v_claim[1:1], v_claim[2:2], array[v_claim[3]::int], array[part],
-            array[status::smallint], array[content::smallint], array[code], array[payload],
-            array[trunkline._request_check_headers(headers)]);
+        v_ours := trunkline._request_reply_e(v_claim[1], v_claim[2], v_claim[3]::int, part, status, content, code,
+                                             payload, trunkline._request_check_headers(headers));
     else
-        v_left := trunkline._request_reply_d(v_claim[1:1], v_claim[2:2], array[v_claim[3]::int], array[part],
-            array[status::smallint], array[content::smallint], array[code], array[payload],
-            array[trunkline._request_check_headers(headers)]);
+        v_ours := trunkline._request_reply_d(v_claim[1], v_claim[2], v_claim[3]::int, part, status, content, code,
+                                             payload, trunkline._request_check_headers(headers));
     end if;
-    if v_left <> '{}' then
+    if not v_ours then
         raise exception 'the claim is no longer yours: the request ended, expired, or was handed on'
             using errcode = 'TL001';
     end if;

@@ -28,7 +28,7 @@ begin
           select e.status from trunkline.ending_d1 e where e.id = r.id and e.part = 0 and e.status <> 6
           limit 1) e on true
       left join lateral (
-          select t.session, t.attempts[array_position(t.ids, r.id)] as attempt
+          select t.session, coalesce(t.attempts[array_position(t.ids, r.id)], 1) as attempt
             from (select * from trunkline.take_e0 union all select * from trunkline.take_e1
                   union all select * from trunkline.take_d0 union all select * from trunkline.take_d1) t
            where t.lane = r.lane and r.id = any (t.ids)

@@ -5,12 +5,11 @@ create or replace function trunkline.request_take(channel text, max int default 
 returns table (id bigint, claim text, type text, payload text, bytes bytea, headers jsonb, expires_at timestamptz,
                attempt int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
 declare
     v_me  int := trunkline._session_own();
     v_to  record;
-    v     record;
     v_own record;
 begin
     if request_take.max is null or request_take.max < 1 then
@@ -21,23 +20,21 @@ begin
     if not found then
         raise exception 'this connection does not serve "%": call request_serve first', channel using errcode = '42704';
     end if;
-    loop                                    -- what was asked of every responder first, then what any may answer
-        select * into v from trunkline._request_take_e(v_me, v_own.lane, v_own.types, least(request_take.max, 128));
-        exit when not v.more or (v.slice).ids is not null;
-    end loop;
-    while (v.slice).ids is null loop
-        if v_to.durable then
-            select * into v from trunkline._request_take_d(v_me, v_to.lane, v_own.types, least(request_take.max, 128));
-        else
-            select * into v from trunkline._request_take_e(v_me, v_to.lane, v_own.types, least(request_take.max, 128));
-        end if;
-        exit when not v.more;
-    end loop;
-    return query
-    select u.id, v.take || ':' || v.token || ':' || u.slot, u.kind,
-           case when u.f & 3 <> 0 then trunkline._request_text(u.payload) end, u.payload, trunkline._request_headers(u.header), u.deadline,
-           u.attempt
-      from unnest((v.slice).ids, (v.slice).attempts, (v.slice).flags, (v.slice).deadlines, (v.slice).kinds,
-                  (v.slice).payloads, (v.slice).headers) with ordinality
-           u(id, attempt, f, deadline, kind, payload, header, slot);
+    return query                            -- what was asked of every responder first, then what any may answer
+    select t.id, t.claim, t.kind, case when t.flags & 3 <> 0 then trunkline._request_text(t.payload) end, t.payload,
+           trunkline._request_headers(t.headers), t.deadline, t.attempt
+      from trunkline._request_take_e(v_me, v_own.lane, v_own.types, least(request_take.max, 128)) t;
+    if found then
+        return;
+    elsif v_to.durable then
+        return query
+        select t.id, t.claim, t.kind, case when t.flags & 3 <> 0 then trunkline._request_text(t.payload) end, t.payload,
+               trunkline._request_headers(t.headers), t.deadline, t.attempt
+          from trunkline._request_take_d(v_me, v_to.lane, v_own.types, least(request_take.max, 128)) t;
+    else
+        return query
+        select t.id, t.claim, t.kind, case when t.flags & 3 <> 0 then trunkline._request_text(t.payload) end, t.payload,
+               trunkline._request_headers(t.headers), t.deadline, t.attempt
+          from trunkline._request_take_e(v_me, v_to.lane, v_own.types, least(request_take.max, 128)) t;
+    end if;
 end $$;

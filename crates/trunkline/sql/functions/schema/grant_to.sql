@@ -19,4 +19,8 @@ begin
             execute format('grant execute on routine %s to %I', v_function, role);
         end if;
     end loop;
+    if what <> 'reader' then
+        execute format('grant select on trunkline.own_ending_e0, trunkline.own_ending_e1, trunkline.own_ending_d0,'
+                       ' trunkline.own_ending_d1 to %I', role);
+    end if;
 end $$;

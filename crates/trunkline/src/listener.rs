@@ -48,7 +48,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off";
+const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off";
+/// An owner's or admin's rights on the tables; `trunkline.direct = off` does without, for tests.
+const DIRECT: &str = "select has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off'";
 const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3))";
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
@@ -68,6 +70,8 @@ pub(crate) struct Link {
     pub(crate) resumed: bool,
     /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
     pub(crate) segments: AtomicI32,
+    /// May run the queries of the hot functions by itself.
+    pub(crate) direct: bool,
     may_prepare: bool,
     statements: Mutex<HashMap<&'static str, Statement>>,
 }
@@ -303,6 +307,7 @@ impl Keeper {
             generation: self.generation,
             resumed: false,
             segments: AtomicI32::new(0),
+            direct: false,
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
@@ -310,6 +315,7 @@ impl Keeper {
             crate::schema::check(&link.client).await?;
             if !pooled {
                 link.client.batch_execute(PLANS).await?;
+                link.direct = link.may_prepare && link.value(DIRECT, &[]).await?;
             }
             self.present(&mut link, !pooled).await
         };

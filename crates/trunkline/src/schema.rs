@@ -149,6 +149,18 @@ pub(crate) fn functions() -> Vec<(&'static File<'static>, String)> {
         .collect()
 }
 
+/// The query that a hot function wraps, for engines that may run it by themselves: what follows its `return query`.
+pub(crate) fn statement(function: &str) -> String {
+    let head = format!("create or replace function trunkline.{function}(");
+    functions()
+        .into_iter()
+        .find_map(|(_, sql)| {
+            let body = sql.split_once(&head)?.1.split_once("    return query\n")?.1;
+            Some(body.rsplit_once(";\nend $$;")?.0.to_owned())
+        })
+        .unwrap_or_default()
+}
+
 fn function_files() -> impl Iterator<Item = &'static File<'static>> {
     SQL.get_dir("functions").into_iter().flat_map(|d| d.dirs().flat_map(Dir::files))
 }

@@ -122,6 +122,7 @@ begin
                 ) with (autovacuum_enabled = off);
                 alter table trunkline.ending_%2$s%3$s alter payload set storage external;
                 create unique index ending_%2$s%3$s_once on trunkline.ending_%2$s%3$s (id, attempt, part);
+                create index ending_%2$s%3$s_early on trunkline.ending_%2$s%3$s (id) where status in (3, 4);
                 create index ending_%2$s%3$s_caller on trunkline.ending_%2$s%3$s (caller, xid);
                 -- What this connection may read of them without a function: see _request_fetch_e0.
                 create view trunkline.own_ending_%2$s%3$s with (security_barrier) as

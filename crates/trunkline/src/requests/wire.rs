@@ -1,6 +1,9 @@
 //! The statements of the engine, and their rows. Each exists for the ephemeral and for the durable ring.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::{LazyLock, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio_postgres::{
     Row,
@@ -10,6 +13,7 @@ use tokio_postgres::{
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
+    schema,
 };
 
 /// Which ring a channel's requests are kept in; bit 1 of every id tells.
@@ -58,12 +62,12 @@ impl Segment {
 }
 
 macro_rules! each_ring {
-    ($before:literal, $after:literal) => {
+    ($before:expr, $after:literal) => {
         [concat!($before, "e", $after), concat!($before, "d", $after)]
     };
 }
 macro_rules! each_segment {
-    ($before:literal, $after:literal) => {
+    ($before:expr, $after:literal) => {
         [
             concat!($before, "e0", $after),
             concat!($before, "e1", $after),
@@ -78,16 +82,34 @@ const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1,
 const CROWD: &str = "select trunkline._request_crowd($1, $2)";
 const UNSERVE: &str = "select trunkline._request_unserve($1, $2)::text";
 const SNAPSHOT: &str = "select pg_current_snapshot()::text";
-const WRITE: [&str; 4] = each_segment!(
-    "select id, absent from trunkline._request_write_",
-    "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-);
-const TAKE: [&str; 4] = each_segment!(
-    "select more, take, token, id, attempt, caller, flags, left_ms, kind, payload, headers from trunkline._request_take_",
-    "($1, $2, $3, $4, $5)"
-);
-const REPLY: [&str; 4] =
-    each_segment!("select trunkline._request_reply_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+/// A statement of the hot path: as a call of its function, and as the query in there, which costs a fraction of it but
+/// wants rights on the tables.
+struct Hot {
+    call: [&'static str; 4],
+    query: LazyLock<[String; 4]>,
+}
+
+impl Hot {
+    fn sql(&'static self, link: &Link, segment: Segment) -> &'static str {
+        if link.direct { &self.query[segment.index()] } else { self.call[segment.index()] }
+    }
+}
+
+macro_rules! hot {
+    ($name:literal, $args:literal) => {
+        Hot {
+            call: each_segment!(concat!("select * from trunkline.", $name), $args),
+            query: LazyLock::new(|| each_segment!($name, "").map(schema::statement)),
+        }
+    };
+}
+
+static WRITE: Hot = hot!("_request_write_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+static TAKE: Hot = hot!("_request_take_", "($1, $2, $3, $4, $5)");
+static REPLY: Hot = hot!("_request_reply_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+const TAKE_AGAIN: [&str; 4] =
+    each_segment!("select * from trunkline._request_take_again_", "($1, $2, $3, $4)");
+const REFUSED: [&str; 4] = each_segment!("select trunkline._request_refused_", "($1, $2, $3, $4, $5)");
 const FETCH: [&str; 4] = each_segment!(
     "select seen::text, id, corr, attempt, part, status, content, code, payload, headers from trunkline._request_fetch_",
     "($1, $2::text::pg_snapshot)"
@@ -158,7 +180,7 @@ pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> 
         (&payloads, Type::BYTEA_ARRAY),
         (&headers, Type::TEXT_ARRAY),
     ];
-    let rows = link.query(WRITE[segment.index()], args).await?;
+    let rows = link.query(WRITE.sql(link, segment), args).await?;
     let mut written = Written::default();
     for row in &rows {
         match row.try_get::<_, Option<i64>>(0)? {
@@ -201,26 +223,41 @@ pub(crate) async fn take(
     types: Option<&[String]>,
     max: i32,
 ) -> Result<(bool, Vec<Taken>)> {
-    let mut rows = take_rows(link, segment, lane, types, max, true).await;
-    if rows.as_ref().is_err_and(|e| e.code() == Some("55P03")) {
-        rows = take_rows(link, segment, lane, types, max, false).await; // a stranger keeps the lane's key
-    }
-    let rows = rows?;
+    let mut taken = Vec::new();
     let mut more = false;
-    let mut taken = Vec::with_capacity(rows.len());
-    for (row, slot) in rows.iter().zip(1..) {
-        more = row.try_get(0)?;
-        taken.push(Taken {
-            claim: Claim { take: row.try_get(1)?, token: row.try_get(2)?, slot },
-            id: row.try_get(3)?,
-            attempt: row.try_get(4)?,
-            caller: row.try_get(5)?,
-            flags: row.try_get(6)?,
-            left_ms: row.try_get(7)?,
-            kind: row.try_get(8)?,
-            payload: row.try_get(9)?,
-            headers: row.try_get(10)?,
-        });
+    let mut again = true;
+    for look in 0.. {
+        let rows = take_rows(link, segment, lane, max, look < 100, again).await?;
+        match rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? {
+            0 => (more, taken) = slice(&rows)?,
+            2 => {
+                let args: &Args<'_> = &[
+                    (&link.session, Type::INT4),
+                    (&lane, Type::INT4),
+                    (&types, Type::TEXT_ARRAY),
+                    (&max, Type::INT4),
+                ];
+                (more, taken) = slice(&link.query(TAKE_AGAIN[segment.index()], args).await?)?;
+                again = false;
+                if taken.is_empty() {
+                    continue;
+                }
+            }
+            // Somebody else is taking from this lane just now.
+            3 => {
+                tokio::time::sleep(Duration::from_micros(300 + 100 * (look % 8))).await;
+                continue;
+            }
+            4 => {
+                return Err(Error::new(
+                    ErrorKind::Epoch,
+                    "xids went backwards, as after a restore; run: trunkline schema repair",
+                )
+                .with_code("TL008"));
+            }
+            _ => continue,
+        }
+        break;
     }
     let Some(Claim { take, token, .. }) = taken.first().map(|t| t.claim) else { return Ok((more, taken)) };
     if let Some(types) = types {
@@ -249,18 +286,35 @@ async fn take_rows(
     link: &Link,
     segment: Segment,
     lane: i32,
-    types: Option<&[String]>,
     max: i32,
-    wait: bool,
+    polite: bool,
+    again: bool,
 ) -> Result<Vec<Row>> {
     let args: &Args<'_> = &[
         (&link.session, Type::INT4),
         (&lane, Type::INT4),
-        (&types, Type::TEXT_ARRAY),
         (&max, Type::INT4),
-        (&wait, Type::BOOL),
+        (&polite, Type::BOOL),
+        (&again, Type::BOOL),
     ];
-    link.query(TAKE[segment.index()], args).await
+    link.query(TAKE.sql(link, segment), args).await
+}
+
+fn slice(rows: &[Row]) -> Result<(bool, Vec<Taken>)> {
+    let taken = rows.iter().zip(1..).map(|(row, slot)| {
+        Ok(Taken {
+            claim: Claim { take: row.try_get(2)?, token: row.try_get(3)?, slot },
+            id: row.try_get(4)?,
+            attempt: row.try_get(5)?,
+            caller: row.try_get(6)?,
+            flags: row.try_get(7)?,
+            left_ms: row.try_get(9)?,
+            kind: row.try_get(10)?,
+            payload: row.try_get(11)?,
+            headers: row.try_get(12)?,
+        })
+    });
+    Ok((rows.first().map_or(Ok(false), |row| row.try_get(1))?, taken.collect::<Result<_>>()?))
 }
 
 /// An ending, or a part, as a responder writes it.
@@ -291,22 +345,32 @@ pub(crate) async fn reply(
     let codes: Vec<Option<&str>> = batch.iter().map(|e| e.code.as_deref()).collect();
     let payloads: Vec<&[u8]> = batch.iter().map(|e| e.payload.as_slice()).collect();
     let headers: Vec<Option<&str>> = batch.iter().map(|e| e.headers.as_deref()).collect();
-    link.value(
-        REPLY[segment.index()],
-        &[
-            (&callers, Type::INT4_ARRAY),
-            (&takes, Type::INT8_ARRAY),
-            (&tokens, Type::INT8_ARRAY),
-            (&slots, Type::INT4_ARRAY),
-            (&parts, Type::INT4_ARRAY),
-            (&statuses, Type::INT2_ARRAY),
-            (&contents, Type::INT2_ARRAY),
-            (&codes, Type::TEXT_ARRAY),
-            (&payloads, Type::BYTEA_ARRAY),
-            (&headers, Type::TEXT_ARRAY),
-        ],
-    )
-    .await
+    let args: &Args<'_> = &[
+        (&callers, Type::INT4_ARRAY),
+        (&takes, Type::INT8_ARRAY),
+        (&tokens, Type::INT8_ARRAY),
+        (&slots, Type::INT4_ARRAY),
+        (&parts, Type::INT4_ARRAY),
+        (&statuses, Type::INT2_ARRAY),
+        (&contents, Type::INT2_ARRAY),
+        (&codes, Type::TEXT_ARRAY),
+        (&payloads, Type::BYTEA_ARRAY),
+        (&headers, Type::TEXT_ARRAY),
+    ];
+    let rows = link.query(REPLY.sql(link, segment), args).await?;
+    let Some(row) = rows.first() else { return Err(nothing()) };
+    if usize::try_from(row.try_get::<_, i64>(0)?) == Ok(batch.len()) {
+        return Ok(Vec::new());
+    }
+    let xid: &str = row.try_get(1)?;
+    let args: &Args<'_> = &[
+        (&xid, Type::TEXT),
+        (&takes, Type::INT8_ARRAY),
+        (&tokens, Type::INT8_ARRAY),
+        (&slots, Type::INT4_ARRAY),
+        (&parts, Type::INT4_ARRAY),
+    ];
+    link.value(REFUSED[segment.index()], args).await
 }
 
 /// An ending, or a part, as its caller reads it.

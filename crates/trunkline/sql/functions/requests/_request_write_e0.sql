@@ -3,43 +3,34 @@
 -- Flags: 1 text, 2 json (else bytes), 4 idempotent, 8 one-way, 16 confirm that it was taken, 32 fail without responder.
 -- Which segment is the caller's choice: readers look in both. Sizes were checked by who sends (_request_check_size).
 -- Guarantee: visible to takers from the commit on. Locks: none beyond the insert.
+-- Hot: an engine that may write to the tables runs the query by itself (schema.rs, `statement`).
 create or replace function trunkline._request_write_e0(session int, doors int[], needed int[], corrs bigint[],
     lanes int[], types text[], timeouts int[], flags int[], payloads bytea[], headers text[])
-returns table (id bigint, absent int)
+returns table (id bigint, absent int, rang boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
-declare
-    v_bits int := case right('request_e0', 2) when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end;
-    v_xid  xid8 := pg_current_xact_id();                -- drawn before the doors are tested: see _door_ring
-    v_now  timestamptz := clock_timestamp();
-    v_lane int;
-    v_rang boolean;
 begin
-    foreach v_lane in array needed loop
-        if not exists (
-            select from trunkline.responder r join trunkline.session s on s.id = r.session
-             where r.channel = v_lane and s.expires_at > v_now
-               and case when not s.watched or s.pid = pg_backend_pid() then true
-                        when pg_try_advisory_lock_shared(1953656428, s.id)
-                        then not pg_advisory_unlock_shared(1953656428, s.id)
-                        else true end)
-           and not trunkline._request_present(v_lane) then
-            absent := v_lane;
-            return next;
-        end if;
-    end loop;
-    if absent is not null then
-        return;
-    end if;
-    foreach v_lane in array doors loop
-        v_rang := trunkline._door_ring(v_lane & 63);
-    end loop;
     return query
-    insert into trunkline.request_e0
-        (id, xid, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)
-    select nextval('trunkline.log_id_e') * 4 + v_bits, v_xid, u.lane, session, u.corr, u.f, v_now,
-           v_now + u.ms * interval '1 millisecond', coalesce(nullif(current_setting('role', true), 'none'), session_user),
-           u.type, u.payload, u.header
-      from unnest(corrs, lanes, types, timeouts, flags, payloads, headers) u(corr, lane, type, ms, f, payload, header)
-    returning id, null::int;
+    with absent as materialized (
+        select n.lane from unnest($3) n(lane)
+         where not exists (
+                   select from trunkline.responder r join trunkline.session s on s.id = r.session
+                    where r.channel = n.lane and trunkline._session_here(s.id, s.pid, s.watched, s.expires_at))
+           and not exists (
+                   select from trunkline.session s
+                    where s.id = -n.lane and trunkline._session_here(s.id, s.pid, s.watched, s.expires_at))
+    ), written as (
+        insert into trunkline.request_e0
+            (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)
+        select nextval('trunkline.log_id_e') * 4 + case right('request_e0', 2)
+                   when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end,
+               u.lane, $1, u.corr, u.flags, clock_timestamp(), clock_timestamp() + u.ms * interval '1 millisecond',
+               coalesce(nullif(current_setting('role', true), 'none'), session_user), u.type, u.payload, u.headers
+          from unnest($4, $5, $6, $7, $8, $9, $10) u(corr, lane, type, ms, flags, payload, headers)
+         where not exists (select from absent)
+        returning id
+    )
+    select w.id, null::int, (select bool_or(trunkline._door_ring(d & 63)) from unnest($2) d) from written w
+    union all
+    select null, a.lane, null from absent a;
 end $$;

@@ -48,9 +48,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off";
-/// An owner's or admin's rights on the tables; `trunkline.direct = off` does without, for tests.
-const DIRECT: &str = "select has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off'";
+const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '10s'";
+/// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
+/// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
+const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then trunkline._role() end";
 const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3))";
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
@@ -70,8 +71,8 @@ pub(crate) struct Link {
     pub(crate) resumed: bool,
     /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
     pub(crate) segments: AtomicI32,
-    /// May run the queries of the hot functions by itself.
-    pub(crate) direct: bool,
+    /// The role, where it has rights on the tables: such an engine runs the statements of `sql/direct` by itself.
+    pub(crate) direct: Option<String>,
     may_prepare: bool,
     statements: Mutex<HashMap<&'static str, Statement>>,
 }
@@ -307,7 +308,7 @@ impl Keeper {
             generation: self.generation,
             resumed: false,
             segments: AtomicI32::new(0),
-            direct: false,
+            direct: None,
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
@@ -315,7 +316,9 @@ impl Keeper {
             crate::schema::check(&link.client).await?;
             if !pooled {
                 link.client.batch_execute(PLANS).await?;
-                link.direct = link.may_prepare && link.value(DIRECT, &[]).await?;
+                if link.may_prepare {
+                    link.direct = link.value(DIRECT, &[]).await?;
+                }
             }
             self.present(&mut link, !pooled).await
         };

@@ -149,16 +149,10 @@ pub(crate) fn functions() -> Vec<(&'static File<'static>, String)> {
         .collect()
 }
 
-/// The query that a hot function wraps, for engines that may run it by themselves: what follows its `return query`.
-pub(crate) fn statement(function: &str) -> String {
-    let head = format!("create or replace function trunkline.{function}(");
-    functions()
-        .into_iter()
-        .find_map(|(_, sql)| {
-            let body = sql.split_once(&head)?.1.split_once("    return query\n")?.1;
-            Some(body.rsplit_once(";\nend $$;")?.0.to_owned())
-        })
-        .unwrap_or_default()
+/// A statement that engines with an owner's rights run by themselves, for a segment: `sql/direct`.
+pub(crate) fn direct(name: &str, segment: &str) -> String {
+    let sql = SQL.get_file(format!("direct/{name}.sql")).map_or("", |f| text(f));
+    twin(sql, &stems(), segment)
 }
 
 fn function_files() -> impl Iterator<Item = &'static File<'static>> {

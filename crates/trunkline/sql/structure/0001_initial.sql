@@ -56,9 +56,9 @@ create unlogged table trunkline.responder (
     channel int not null,
     session int not null,
     types   text[],                            -- null serves every type
-    lane    int not null default -nextval('trunkline.session_id'),   -- what is asked of every responder comes here
-    primary key (channel, session)
+    lane    int primary key default -nextval('trunkline.session_id')   -- what is asked of every responder comes here
 );
+create index responder_channel on trunkline.responder (channel, session);
 
 -- A ring: which of its two segments writers fill.
 create table trunkline.ring (

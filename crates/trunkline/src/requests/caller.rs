@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 
 use super::{
     payload::{Content, Headers, Part, Payload, Reply, decode_headers},
+    snapshot::Snapshot,
     wire::{self, Ended, Lane, Outgoing, Ring, Segment, Written},
 };
 use crate::{
@@ -261,7 +262,7 @@ pub(super) fn verdict(ended: Ended, destination: &str) -> Option<Result<Reply>> 
 struct Seen {
     session: i32,
     generation: u64,
-    since: [String; 4],
+    since: [Snapshot; 4],
 }
 
 /// The tasks of the caller's half.

@@ -6,6 +6,7 @@
 mod caller;
 mod payload;
 mod responder;
+mod snapshot;
 pub(crate) mod wire;
 
 use std::{

@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 use super::{
     caller::Counters,
     payload::{Content, Headers, Payload, decode_headers, encode_headers},
-    wire::{self, Claim, Ending, Ring, Segment, Taken},
+    wire::{self, Claim, Cursor, Ending, Ring, Segment, Taken},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -315,7 +315,8 @@ impl Responder {
                 () = turned(&mut stop) => break,
             };
             if lanes.as_ref().is_none_or(|(generation, _)| *generation != link.generation) {
-                match self.register(&link, &service).await {
+                let own = lanes.as_ref().and_then(|(_, l)| l.get(1)).map(|l| l.number);
+                match self.register(&link, &service, own).await {
                     Ok(found) => lanes = Some((link.generation, found)),
                     Err(e) => {
                         warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
@@ -342,7 +343,8 @@ impl Responder {
             };
             let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
             let segment = lane.segment(&link);
-            match wire::take(&link, segment, lane.number, service.types.as_deref(), free).await {
+            let cursor = &mut lane.cursors[segment.index()];
+            match wire::take(&link, segment, lane.number, service.types.as_deref(), free, cursor).await {
                 Ok((more, taken)) => {
                     lane.looked(more, taken.is_empty());
                     let ring = lane.ring;
@@ -363,18 +365,18 @@ impl Responder {
             }
         }
         if let (Some((_, lanes)), Some(link)) = (lanes, self.listener.current())
-            && let Some(lane) = lanes.first()
+            && let Some(own) = lanes.get(1)
         {
-            let _ = timeout(POLL, wire::unserve(&link, lane.number)).await;
+            let _ = timeout(POLL, wire::unserve(&link, own.number)).await;
         }
     }
 
-    async fn register(&self, link: &Link, service: &Service) -> Result<Vec<Lane>> {
+    async fn register(&self, link: &Link, service: &Service, own: Option<i32>) -> Result<Vec<Lane>> {
         let lane =
-            |number: i32, ring| Lane { number, ring, look: Some(Look::Current), looks: 0, bell: self.listener.door(number & 63) };
+            |number: i32, ring| Lane { number, ring, look: Some(Look::Current), looks: 0, cursors: Default::default(), bell: self.listener.door(number & 63) };
         match &service.channel {
             Some(channel) => {
-                let (number, ring, own) = wire::serve(link, channel, service.types.as_deref()).await?;
+                let (number, ring, own) = wire::serve(link, channel, service.types.as_deref(), own).await?;
                 Ok(vec![lane(number, ring), lane(own, Ring::Ephemeral)])
             }
             None => Ok(vec![lane(-link.session, Ring::Ephemeral)]),
@@ -450,6 +452,7 @@ struct Lane {
     look: Option<Look>,
     /// At the current segment, since the other one was looked at.
     looks: u32,
+    cursors: [Cursor; 4],
     bell: Bell,
 }
 

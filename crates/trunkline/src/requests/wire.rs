@@ -10,6 +10,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
+use super::snapshot::Snapshot;
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
@@ -62,12 +63,12 @@ impl Segment {
 }
 
 macro_rules! each_ring {
-    ($before:expr, $after:literal) => {
+    ($before:literal, $after:literal) => {
         [concat!($before, "e", $after), concat!($before, "d", $after)]
     };
 }
 macro_rules! each_segment {
-    ($before:expr, $after:literal) => {
+    ($before:literal, $after:literal) => {
         [
             concat!($before, "e0", $after),
             concat!($before, "e1", $after),
@@ -78,41 +79,36 @@ macro_rules! each_segment {
 }
 
 const LANE: &str = "select lane, durable, max_bytes from trunkline._request_lane($1)";
-const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1, $2, $3)";
+const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1, $2, $3, $4)";
 const CROWD: &str = "select trunkline._request_crowd($1, $2)";
 const UNSERVE: &str = "select trunkline._request_unserve($1, $2)::text";
-const SNAPSHOT: &str = "select pg_current_snapshot()::text";
-/// A statement of the hot path: as a call of its function, and as the query in there, which costs a fraction of it but
-/// wants rights on the tables.
-struct Hot {
-    call: [&'static str; 4],
-    query: LazyLock<[String; 4]>,
+const SNAPSHOT: &str = "select pg_current_snapshot()";
+const WRITE: [&str; 4] = each_segment!(
+    "select id, absent from trunkline._request_write_",
+    "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+);
+const TAKE: [&str; 4] = each_segment!("select * from trunkline._request_take_", "($1, $2, $3, $4, $5)");
+const REPLY: [&str; 4] =
+    each_segment!("select * from trunkline._request_reply_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+
+/// The statements of `sql/direct`, one for each segment: what the functions do in the usual case, for engines that have
+/// rights on the tables. A function costs several times its statements, when it is one of a short transaction.
+type Direct = LazyLock<[String; 4]>;
+static DIRECT_WRITE: Direct = LazyLock::new(|| direct("write"));
+static DIRECT_TAKE: Direct = LazyLock::new(|| direct("take"));
+static DIRECT_REPLY: Direct = LazyLock::new(|| direct("reply"));
+static DIRECT_FETCH: Direct = LazyLock::new(|| direct("fetch"));
+
+fn direct(name: &str) -> [String; 4] {
+    ["e0", "e1", "d0", "d1"].map(|segment| schema::direct(name, segment))
 }
 
-impl Hot {
-    fn sql(&'static self, link: &Link, segment: Segment) -> &'static str {
-        if link.direct { &self.query[segment.index()] } else { self.call[segment.index()] }
-    }
-}
-
-macro_rules! hot {
-    ($name:literal, $args:literal) => {
-        Hot {
-            call: each_segment!(concat!("select * from trunkline.", $name), $args),
-            query: LazyLock::new(|| each_segment!($name, "").map(schema::statement)),
-        }
-    };
-}
-
-static WRITE: Hot = hot!("_request_write_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
-static TAKE: Hot = hot!("_request_take_", "($1, $2, $3, $4, $5)");
-static REPLY: Hot = hot!("_request_reply_", "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
 const TAKE_AGAIN: [&str; 4] =
     each_segment!("select * from trunkline._request_take_again_", "($1, $2, $3, $4)");
 const REFUSED: [&str; 4] = each_segment!("select trunkline._request_refused_", "($1, $2, $3, $4, $5)");
 const FETCH: [&str; 4] = each_segment!(
-    "select seen::text, id, corr, attempt, part, status, content, code, payload, headers from trunkline._request_fetch_",
-    "($1, $2::text::pg_snapshot)"
+    "select seen, id, corr, attempt, part, status, content, code, payload, headers from trunkline._request_fetch_",
+    "($1, $2)"
 );
 const PASS: [&str; 4] = each_segment!("select trunkline._request_pass_", "($1, $2, $3, $4)::text");
 const CONFIRM: [&str; 4] = each_segment!("select trunkline._request_confirm_", "($1, $2, $3)::text");
@@ -160,6 +156,9 @@ fn distinct(lanes: impl Iterator<Item = i32>) -> Vec<i32> {
 /// Writes requests: all, or none when nobody serves a lane whose request asked to fail then.
 pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> Result<Written> {
     let doors = distinct(batch.iter().map(|o| o.lane));
+    if let ([lane], Some(role)) = (doors.as_slice(), &link.direct) {
+        return write_direct(link, segment, *lane, role, batch).await;
+    }
     let needed = distinct(batch.iter().filter(|o| o.flags & 32 != 0).map(|o| o.lane));
     let corrs: Vec<i64> = batch.iter().map(|o| o.corr).collect();
     let lanes: Vec<i32> = batch.iter().map(|o| o.lane).collect();
@@ -180,7 +179,7 @@ pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> 
         (&payloads, Type::BYTEA_ARRAY),
         (&headers, Type::TEXT_ARRAY),
     ];
-    let rows = link.query(WRITE.sql(link, segment), args).await?;
+    let rows = link.query(WRITE[segment.index()], args).await?;
     let mut written = Written::default();
     for row in &rows {
         match row.try_get::<_, Option<i64>>(0)? {
@@ -189,6 +188,38 @@ pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> 
         }
     }
     Ok(written)
+}
+
+async fn write_direct(
+    link: &Link,
+    segment: Segment,
+    lane: i32,
+    role: &str,
+    batch: &[Outgoing],
+) -> Result<Written> {
+    let needed = batch.iter().any(|o| o.flags & 32 != 0);
+    let corrs: Vec<i64> = batch.iter().map(|o| o.corr).collect();
+    let kinds: Vec<&str> = batch.iter().map(|o| o.kind.as_str()).collect();
+    let timeouts: Vec<i32> = batch.iter().map(|o| o.timeout_ms).collect();
+    let flags: Vec<i32> = batch.iter().map(|o| o.flags).collect();
+    let payloads: Vec<&[u8]> = batch.iter().map(|o| o.payload.as_slice()).collect();
+    let headers: Vec<Option<&str>> = batch.iter().map(|o| o.headers.as_deref()).collect();
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&lane, Type::INT4),
+        (&needed, Type::BOOL),
+        (&role, Type::TEXT),
+        (&corrs, Type::INT8_ARRAY),
+        (&kinds, Type::TEXT_ARRAY),
+        (&timeouts, Type::INT4_ARRAY),
+        (&flags, Type::INT4_ARRAY),
+        (&payloads, Type::BYTEA_ARRAY),
+        (&headers, Type::TEXT_ARRAY),
+    ];
+    let rows = link.query(&DIRECT_WRITE[segment.index()], args).await?;
+    let ids = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<i64>>>()?;
+    let absent = if ids.is_empty() { vec![lane] } else { Vec::new() };
+    Ok(Written { ids, absent })
 }
 
 /// The right to answer one request: a slot of a take, with its token.
@@ -213,6 +244,23 @@ pub(crate) struct Taken {
     pub(crate) headers: Option<String>,
 }
 
+/// Where a lane stands in a segment, as far as its last take from here left it; see `direct/take.sql`.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    /// The turn of our last take, and what it had read up to; none where that is not the whole truth.
+    at: Option<(i64, Snapshot)>,
+    last: i64,
+}
+
+impl Cursor {
+    /// Ours was the take after our last one: nobody else takes here, for now.
+    fn moved(&mut self, turn: i64, lo: Option<Snapshot>) {
+        let alone = turn == self.last + 1 || self.last == 0;
+        self.last = turn;
+        self.at = lo.filter(|lo| alone && lo.is_near()).map(|lo| (turn, lo));
+    }
+}
+
 /// Takes from a lane: what was taken, and whether to look again.
 ///
 /// Passes on what is not of these types, and confirms what asked for it.
@@ -222,14 +270,23 @@ pub(crate) async fn take(
     lane: i32,
     types: Option<&[String]>,
     max: i32,
+    cursor: &mut Cursor,
 ) -> Result<(bool, Vec<Taken>)> {
-    let mut taken = Vec::new();
-    let mut more = false;
+    let (mut more, mut taken) = take_direct(link, segment, lane, max, cursor).await?;
     let mut again = true;
     for look in 0.. {
+        if !taken.is_empty() {
+            break;
+        }
         let rows = take_rows(link, segment, lane, max, look < 100, again).await?;
         match rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? {
-            0 => (more, taken) = slice(&rows)?,
+            0 => {
+                if let Some(row) = rows.first() {
+                    cursor.moved(row.try_get(13)?, row.try_get(14)?);
+                }
+                (more, taken) = slice(&rows)?;
+                break;
+            }
             2 => {
                 let args: &Args<'_> = &[
                     (&link.session, Type::INT4),
@@ -238,16 +295,11 @@ pub(crate) async fn take(
                     (&max, Type::INT4),
                 ];
                 (more, taken) = slice(&link.query(TAKE_AGAIN[segment.index()], args).await?)?;
+                cursor.at = None;
                 again = false;
-                if taken.is_empty() {
-                    continue;
-                }
             }
             // Somebody else is taking from this lane just now.
-            3 => {
-                tokio::time::sleep(Duration::from_micros(300 + 100 * (look % 8))).await;
-                continue;
-            }
+            3 => tokio::time::sleep(Duration::from_micros(300 + 100 * (look % 8))).await,
             4 => {
                 return Err(Error::new(
                     ErrorKind::Epoch,
@@ -255,9 +307,8 @@ pub(crate) async fn take(
                 )
                 .with_code("TL008"));
             }
-            _ => continue,
+            _ => {}
         }
-        break;
     }
     let Some(Claim { take, token, .. }) = taken.first().map(|t| t.claim) else { return Ok((more, taken)) };
     if let Some(types) = types {
@@ -282,6 +333,50 @@ pub(crate) async fn take(
     Ok((more, taken))
 }
 
+/// Nothing, where the cursor is not known or nothing is there: then the function is asked.
+async fn take_direct(
+    link: &Link,
+    segment: Segment,
+    lane: i32,
+    max: i32,
+    cursor: &mut Cursor,
+) -> Result<(bool, Vec<Taken>)> {
+    let (Some(_), Some((turn, lo))) = (&link.direct, cursor.at.as_ref()) else {
+        return Ok((false, Vec::new()));
+    };
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&lane, Type::INT4),
+        (&max, Type::INT4),
+        (turn, Type::INT8),
+        (lo, Type::PG_SNAPSHOT),
+        (&lo.xmin(), Type::XID8),
+    ];
+    let rows = link.query(&DIRECT_TAKE[segment.index()], args).await?;
+    let Some(first) = rows.first() else { return Ok((false, Vec::new())) };
+    let (Some(turn), lo) = (first.try_get::<_, Option<i64>>(2)?, first.try_get::<_, Option<Snapshot>>(3)?)
+    else {
+        cursor.at = None;
+        return Ok((false, Vec::new()));
+    };
+    let more = lo.is_none();
+    cursor.moved(turn, lo);
+    let taken = rows.iter().zip(1..).map(|(row, slot)| {
+        Ok(Taken {
+            claim: Claim { take: row.try_get(0)?, token: row.try_get(1)?, slot },
+            id: row.try_get(4)?,
+            attempt: 1,
+            caller: row.try_get(5)?,
+            flags: row.try_get(6)?,
+            left_ms: row.try_get(7)?,
+            kind: row.try_get(8)?,
+            payload: row.try_get(9)?,
+            headers: row.try_get(10)?,
+        })
+    });
+    Ok((more, taken.collect::<Result<_>>()?))
+}
+
 async fn take_rows(
     link: &Link,
     segment: Segment,
@@ -297,7 +392,7 @@ async fn take_rows(
         (&polite, Type::BOOL),
         (&again, Type::BOOL),
     ];
-    link.query(TAKE.sql(link, segment), args).await
+    link.query(TAKE[segment.index()], args).await
 }
 
 fn slice(rows: &[Row]) -> Result<(bool, Vec<Taken>)> {
@@ -357,12 +452,18 @@ pub(crate) async fn reply(
         (&payloads, Type::BYTEA_ARRAY),
         (&headers, Type::TEXT_ARRAY),
     ];
-    let rows = link.query(REPLY.sql(link, segment), args).await?;
-    let Some(row) = rows.first() else { return Err(nothing()) };
-    if usize::try_from(row.try_get::<_, i64>(0)?) == Ok(batch.len()) {
+    let (accepted, xid) = if link.direct.is_some() && parts.iter().all(|p| *p == 0) {
+        let args: Vec<_> = args.iter().enumerate().filter(|(i, _)| *i != 4).map(|(_, a)| a.clone()).collect();
+        let rows = link.query(&DIRECT_REPLY[segment.index()], &args).await?;
+        (rows.len(), rows.first().map_or(Ok(String::from("0")), |row| row.try_get(0))?)
+    } else {
+        let rows = link.query(REPLY[segment.index()], args).await?;
+        let row = rows.first().ok_or_else(nothing)?;
+        (usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0), row.try_get(1)?)
+    };
+    if accepted == batch.len() {
         return Ok(Vec::new());
     }
-    let xid: &str = row.try_get(1)?;
     let args: &Args<'_> = &[
         (&xid, Type::TEXT),
         (&takes, Type::INT8_ARRAY),
@@ -388,14 +489,21 @@ pub(crate) struct Ended {
 }
 
 /// Where a caller's window begins now.
-pub(crate) async fn snapshot(link: &Link) -> Result<String> {
+pub(crate) async fn snapshot(link: &Link) -> Result<Snapshot> {
     link.value(SNAPSHOT, &[]).await
 }
 
 /// What came for this session after `since`, which is moved on.
-pub(crate) async fn fetch(link: &Link, segment: Segment, since: &mut String) -> Result<Vec<Ended>> {
-    let args: &Args<'_> = &[(&link.session, Type::INT4), (&since.as_str(), Type::TEXT)];
-    let rows = link.query(FETCH[segment.index()], args).await?;
+pub(crate) async fn fetch(link: &Link, segment: Segment, since: &mut Snapshot) -> Result<Vec<Ended>> {
+    let rows = if link.direct.is_some() && since.is_near() {
+        let xmin = since.xmin();
+        let args: &Args<'_> =
+            &[(&link.session, Type::INT4), (&*since, Type::PG_SNAPSHOT), (&xmin, Type::XID8)];
+        link.query(&DIRECT_FETCH[segment.index()], args).await?
+    } else {
+        let args: &Args<'_> = &[(&link.session, Type::INT4), (&*since, Type::PG_SNAPSHOT)];
+        link.query(FETCH[segment.index()], args).await?
+    };
     let ended = rows.iter().map(|row| {
         Ok(Ended {
             id: row.try_get(1)?,
@@ -478,9 +586,19 @@ pub(crate) async fn lane(link: &Link, destination: &str) -> Result<Lane> {
 }
 
 /// Registers this session as responder of a channel: the channel's lane, its ring, and the responder's own lane.
-pub(crate) async fn serve(link: &Link, channel: &str, types: Option<&[String]>) -> Result<(i32, Ring, i32)> {
-    let args: &Args<'_> =
-        &[(&link.session, Type::INT4), (&channel, Type::TEXT), (&types, Type::TEXT_ARRAY)];
+/// Given its own lane, it is that registration again.
+pub(crate) async fn serve(
+    link: &Link,
+    channel: &str,
+    types: Option<&[String]>,
+    own: Option<i32>,
+) -> Result<(i32, Ring, i32)> {
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&channel, Type::TEXT),
+        (&types, Type::TEXT_ARRAY),
+        (&own, Type::INT4),
+    ];
     let rows = link.query(SERVE, args).await?;
     let row = rows.first().ok_or_else(nothing)?;
     Ok((row.try_get(0)?, Ring::durable(row.try_get(1)?), row.try_get(2)?))
@@ -495,8 +613,8 @@ fn nothing() -> Error {
     Error::new(ErrorKind::Other, "a function of the schema returned no row")
 }
 
-pub(crate) async fn unserve(link: &Link, lane: i32) -> Result<()> {
-    link.query(UNSERVE, &[(&link.session, Type::INT4), (&lane, Type::INT4)]).await.map(drop)
+pub(crate) async fn unserve(link: &Link, own: i32) -> Result<()> {
+    link.query(UNSERVE, &[(&link.session, Type::INT4), (&own, Type::INT4)]).await.map(drop)
 }
 
 /// Buries sessions whose process is gone.

@@ -11,7 +11,7 @@
 -- Plans want enable_seqscan and enable_bitmapscan off. Hot: see _request_write_e0.
 create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean)
 returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
-               deadline timestamptz, left_ms int, kind text, payload bytea, headers text)
+               deadline timestamptz, left_ms int, kind text, payload bytea, headers text, turn bigint, lo pg_snapshot)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -77,13 +77,14 @@ begin
          cross join lateral (select s.n = $3 or span.only is not null as more) m
          where s.n > 0 or span.only is not null or span.hi is not null
             on conflict do nothing
-        returning id, token, hi is not null as more, ids = '{}' as empty
+        returning id, token, turn, lo, hi is not null as more, ids = '{}' as empty
     )
     select case when t.id is null then 1 else 0 end, t.more, t.id, t.token, s.id, 1, s.caller, s.flags, s.expires_at,
-           (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers
+           (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers,
+           t.turn, case when not t.more then t.lo end
       from slice s left join taken t on true
     union all
-    select 1, true, null, null, null, null, null, null, null, null, null, null, null from taken t where t.empty
+    select 1, true, null, null, null, null, null, null, null, null, null, null, null, null, null from taken t where t.empty
     union all
-    select a.state, true, null, null, null, null, null, null, null, null, null, null, null from at a where a.state <> 0;
+    select a.state, true, null, null, null, null, null, null, null, null, null, null, null, null, null from at a where a.state <> 0;
 end $$;

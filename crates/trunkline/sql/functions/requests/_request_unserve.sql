@@ -1,9 +1,16 @@
--- Takes a session off the responders of a lane; what it is handling stays its own.
-create or replace function trunkline._request_unserve(session int, lane int) returns void
+-- Takes one registration of a session off the responders; what it is handling stays its own.
+create or replace function trunkline._request_unserve(session int, own int) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
+declare
+    v_lane int;
 begin
-    delete from trunkline.responder r where r.channel = _request_unserve.lane and r.session = _request_unserve.session
+    delete from trunkline.responder r where r.lane = own and r.session = _request_unserve.session
        and exists (select from trunkline.session s where s.id = r.session
-                      and (s.pid = pg_backend_pid() or s.role = trunkline._role()));
+                      and (s.pid = pg_backend_pid() or s.role = trunkline._role()))
+    returning r.channel into v_lane;
+    if v_lane is not null and trunkline._request_serving(v_lane)
+       and not exists (select from trunkline.responder r where r.channel = v_lane and r.session = _request_unserve.session) then
+        perform pg_advisory_unlock_shared(1953656432, v_lane);
+    end if;
 end $$;

@@ -13,12 +13,7 @@ begin
     return query
     with absent as materialized (
         select n.lane from unnest($3) n(lane)
-         where not exists (
-                   select from trunkline.responder r join trunkline.session s on s.id = r.session
-                    where r.channel = n.lane and trunkline._session_here(s.id, s.pid, s.watched, s.expires_at))
-           and not exists (
-                   select from trunkline.session s
-                    where s.id = -n.lane and trunkline._session_here(s.id, s.pid, s.watched, s.expires_at))
+         where not trunkline._request_served(n.lane)
     ), written as (
         insert into trunkline.request_e0
             (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)

@@ -1,6 +1,7 @@
 -- What must not be in an installed schema, one row for each finding: the finding, and the object.
 with function as (
     select p.oid, p.oid::regprocedure::text as name, p.prosrc, p.proacl, p.proowner, p.prosecdef, p.prokind,
+           p.prolang = (select l.oid from pg_language l where l.lanname = 'sql') and not p.prosecdef as read_in,
            (select c from unnest(p.proconfig) c where c like 'search_path=%') as path
       from pg_proc p where p.pronamespace = 'trunkline'::regnamespace
 ), relation as (
@@ -14,13 +15,15 @@ with function as (
       from function where prosecdef and path is distinct from 'search_path=pg_catalog, trunkline, pg_temp'
     union all
     select 'a function without a pinned search_path', name
-      from function where path is null and prokind <> 'p'
+      from function where path is null and prokind <> 'p' and not read_in     -- pgspot sees that its names are qualified
     union all
     select 'execute of something else than format(…) or a constant', name
       from function where regexp_replace(prosrc, '--[^\n]*', '', 'g') ~* '\mexecute\M\s+(?!format\s*\(|''|on\M|function\M)'
     union all
     select 'somebody else than its owner has rights on it', r.name
-      from relation r, aclexplode(r.relacl) a where r.relkind in ('r', 'p', 'v', 'm', 'S') and a.grantee <> r.relowner
+      from relation r, aclexplode(r.relacl) a
+     where r.relkind in ('r', 'p', 'v', 'm', 'S') and a.grantee <> r.relowner
+       and not (r.name ~ '^trunkline\.own_ending_[ed][01]$' and a.privilege_type = 'SELECT')
     union all
     select 'a sequence that caches numbers, so that ids do not rise in the order of the calls', s.seqrelid::regclass::text
       from pg_sequence s join relation r on r.oid = s.seqrelid where s.seqcache <> 1

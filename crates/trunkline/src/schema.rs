@@ -257,14 +257,21 @@ mod tests {
             let code: Vec<&str> = sql.lines().filter(|l| !l.trim_start().starts_with("--")).collect();
             let code = code.join(" ");
             let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
-            let created = words.by_ref().skip_while(|w| *w != "function" && *w != "procedure").nth(2).unwrap_or_default();
+            let created = words
+                .by_ref()
+                .skip_while(|w| *w != "function" && *w != "procedure")
+                .nth(2)
+                .unwrap_or_default();
             let tail = |w: &str| {
                 let (stem, tail) = w.rsplit_once('_')?;
-                (stems.contains(stem) && ["e", "d", "e0", "e1", "d0", "d1"].contains(&tail)).then(|| tail.to_owned())
+                (stems.contains(stem) && ["e", "d", "e0", "e1", "d0", "d1"].contains(&tail))
+                    .then(|| tail.to_owned())
             };
             let Some(own) = tail(created) else { continue };
             let strange: Vec<&str> = words
-                .filter(|w| tail(w).is_some_and(|t| t[..1] != own[..1] || own.len() == 2 && t.len() == 2 && t != own))
+                .filter(|w| {
+                    tail(w).is_some_and(|t| t[..1] != own[..1] || own.len() == 2 && t.len() == 2 && t != own)
+                })
                 .collect();
             assert!(strange.is_empty(), "{created} of {}: {strange:?}", file.path().display());
         }

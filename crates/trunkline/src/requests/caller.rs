@@ -448,11 +448,7 @@ impl Pumps {
     }
 
     /// A new connection: of what is in flight, looks up by id what may have been missed.
-    async fn begin(
-        &self,
-        link: &Arc<Link>,
-        before: Option<Seen>,
-    ) -> Result<Seen> {
+    async fn begin(&self, link: &Arc<Link>, before: Option<Seen>) -> Result<Seen> {
         let now = wire::snapshot(link).await?;
         let since = match before {
             Some(seen) if seen.session == link.session => seen.since,

@@ -207,10 +207,7 @@ impl Incoming {
         let content = payload.content().code();
         let ending =
             Ending { claim: self.claim, part, status, content, code, payload: payload.into_bytes(), headers };
-        answers
-            .send(Answer { caller: self.caller, ending, accepted })
-            .await
-            .map_err(|_| gone())?;
+        answers.send(Answer { caller: self.caller, ending, accepted }).await.map_err(|_| gone())?;
         rx.await.map_err(|_| gone())?
     }
 
@@ -234,11 +231,7 @@ impl Drop for Incoming {
             payload: b"the handler gave no answer".to_vec(),
             headers: None,
         };
-        let _ = answers.try_send(Answer {
-            caller: self.caller,
-            ending,
-            accepted: oneshot::channel().0,
-        });
+        let _ = answers.try_send(Answer { caller: self.caller, ending, accepted: oneshot::channel().0 });
     }
 }
 
@@ -372,8 +365,14 @@ impl Responder {
     }
 
     async fn register(&self, link: &Link, service: &Service, own: Option<i32>) -> Result<Vec<Lane>> {
-        let lane =
-            |number: i32, ring| Lane { number, ring, look: Some(Look::Current), looks: 0, cursors: Default::default(), bell: self.listener.door(number & 63) };
+        let lane = |number: i32, ring| Lane {
+            number,
+            ring,
+            look: Some(Look::Current),
+            looks: 0,
+            cursors: Default::default(),
+            bell: self.listener.door(number & 63),
+        };
         match &service.channel {
             Some(channel) => {
                 let (number, ring, own) = wire::serve(link, channel, service.types.as_deref(), own).await?;

@@ -56,7 +56,8 @@ impl ToSql for Snapshot {
 impl<'a> FromSql<'a> for Snapshot {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
         let (count, rest) = raw.split_first_chunk::<4>().ok_or("a snapshot without a length")?;
-        let mut xids = rest.chunks_exact(8).map(|c| c.iter().fold(0_u64, |sum, b| (sum << 8) | u64::from(*b)));
+        let mut xids =
+            rest.chunks_exact(8).map(|c| c.iter().fold(0_u64, |sum, b| (sum << 8) | u64::from(*b)));
         let (Some(xmin), Some(xmax)) = (xids.next(), xids.next()) else {
             return Err("a snapshot without bounds".into());
         };

@@ -113,10 +113,8 @@ const FETCH: [&str; 4] = each_segment!(
 const PASS: [&str; 4] = each_segment!("select trunkline._request_pass_", "($1, $2, $3, $4)::text");
 const CONFIRM: [&str; 4] = each_segment!("select trunkline._request_confirm_", "($1, $2, $3)::text");
 const FINISH: [&str; 2] = each_ring!("select trunkline._request_finish_", "($1, $2, false)");
-const OUTCOME: [&str; 2] = each_ring!(
-    "select id, status, content, code, payload, headers from trunkline._request_outcome_",
-    "($1)"
-);
+const OUTCOME: [&str; 2] =
+    each_ring!("select id, status, content, code, payload, headers from trunkline._request_outcome_", "($1)");
 const WATCH: [&str; 2] = each_ring!("select trunkline._request_watch_", "($1, $2, $3)");
 /// Writes one request in the application's transaction.
 pub(crate) const WRITE_ON: [&str; 2] =

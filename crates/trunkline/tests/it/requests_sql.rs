@@ -190,7 +190,7 @@ async fn a_payload_that_is_no_text_in_sql_does_not_block_its_channel() {
     served(&db, "echo", 1).await;
     let id = raw.one("select trunkline.request_send('echo', 'x')").await;
     raw.one(&format!("select outcome from trunkline.request_await({id})")).await;
-    let sql = "select (trunkline._request_write_e(0, '{1}', array[trunkline.request_open('echo')], '{\"\"}', '{5000}', '{1}', array['\\xff00'::bytea], array['{bad']))[1]";
+    let sql = "select trunkline._request_write_e(0, 1, trunkline.request_open('echo'), '', 5000, 1, '\\xff00', '{bad')";
     let id = raw.one(sql).await;
     let row =
         raw.one(&format!("select outcome, payload is null, bytes from trunkline.request_await({id})")).await;

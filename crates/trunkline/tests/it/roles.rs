@@ -139,16 +139,29 @@ async fn a_session_is_its_roles_own() {
     let session = raw.one("select id from trunkline.session where role = 'it_writer'").await;
     raw.run(&format!("insert into trunkline.ending_e0 (id, attempt, part, caller, corr, status, content, ended_at, payload)
         values (4, 1, 0, {session}, 1, 0, 1, now(), 'S3cret')")).await;
-    let fetched = format!("select payloads from trunkline._request_fetch_e({session}, '1:1:')");
-    assert!(!a.one(&fetched).await.is_empty());
-    assert_eq!(b.one(&fetched).await, "", "another role's replies");
+    let fetched = format!("select payload from trunkline._request_fetch_e0({session}, '1:1:')");
+    assert_eq!(a.rows(&fetched).await.len(), 1);
+    assert_eq!(b.rows(&fetched).await.len(), 0, "another role's replies");
+    let seen = "select payload from trunkline.own_ending_e0";
+    assert_eq!(a.rows(seen).await.len(), 1);
+    assert_eq!(b.rows(seen).await.len(), 0, "another role's replies");
+    let leak = "select from trunkline.own_ending_e0 where pg_temp.leak(payload)";
+    b.run("create function pg_temp.leak(bytea) returns boolean language plpgsql cost 0.0001 as $$ begin raise exception 'seen' using errcode = 'P0666'; end $$").await;
+    assert_eq!(b.code(leak).await, "00000", "nothing of theirs comes past the view's barrier");
     raw.run("select trunkline.request_send('work', 'S3cret')").await;
-    let taken = b.code(&format!("select * from trunkline._request_take_e({session}, 1, null, 9)")).await;
-    assert_eq!(taken, "TL001", "another role's requests");
+    let taken =
+        b.rows(&format!("select * from trunkline._request_take_e0({session}, 1, 9, true, true)")).await;
+    assert_eq!(taken.len(), 0, "another role's requests");
+    let again =
+        b.code(&format!("select * from trunkline._request_take_again_e0({session}, 1, null, 9)")).await;
+    assert_eq!(again, "TL001", "another role's requests");
     b.run(&format!("select trunkline._session_close({session})")).await;
-    b.run(&format!("select trunkline._request_unserve({session}, 1)")).await;
+    b.run(&format!("select trunkline._request_unserve({session}, (-1))")).await;
+    for own in 1..20 {
+        b.run(&format!("select trunkline._request_unserve({session}, -{own})")).await;
+    }
     assert_eq!(raw.one("select count(*) from trunkline.request_responders()").await, "1");
-    assert_eq!(b.one(&format!("select trunkline._session_renew({session}, '-1 day')")).await, "f");
+    assert_eq!(b.one(&format!("select trunkline._session_renew({session}, '-1 day')")).await, "");
     let address = raw.one(&format!("select address from trunkline.session where id = {session}")).await;
     assert_eq!(
         b.one(&format!("select trunkline._session_resume({session}, '{address}', true, '1 min')")).await,
@@ -205,7 +218,6 @@ async fn trapped(db: &Db) -> Raw {
         "ring",
         "session",
         "responder",
-        "lane_e",
         "take_e0",
         "ending_e0",
         "again_e",

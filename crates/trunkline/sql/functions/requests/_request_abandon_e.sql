@@ -7,7 +7,6 @@ declare
     v_held record;
     v_won  bigint[];
     v_sum  int := 0;
-    v_rang boolean;
     v_now  timestamptz := clock_timestamp();
 begin
     for v_held in
@@ -32,7 +31,7 @@ begin
                   from (select * from trunkline.request_e0 union all select * from trunkline.request_e1) r
                  where r.id = v_held.id
                     on conflict do nothing;
-                v_rang := trunkline._door_ring(v_held.lane & 63);
+                perform trunkline._door_ring(v_held.lane & 63);
             end if;
         else
             v_won := trunkline._request_end_e(array[row(v_held.id, v_held.attempt, 0, v_held.caller, v_held.corr, 5,

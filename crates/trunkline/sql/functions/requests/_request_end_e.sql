@@ -10,7 +10,6 @@ declare
     v_more bigint[];
     v_now  timestamptz := clock_timestamp();
     v_who  int;
-    v_rang boolean;
 begin
     if exists (select from unnest(ends) e where e.id & 1 = 0) then
         with i as (
@@ -31,7 +30,7 @@ begin
         select array_agg(id) into v_more from i;
     end if;
     for v_who in select distinct e.caller from unnest(ends) e where e.caller <> 0 loop
-        v_rang := trunkline._door_ring(64 + v_who);
+        perform trunkline._door_ring(64 + v_who);
     end loop;
     return coalesce(v_ids || v_more, v_ids, v_more, '{}');
 end $$;

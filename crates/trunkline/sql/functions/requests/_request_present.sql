@@ -5,6 +5,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 begin
     return exists (
         select from trunkline.session s
-         where (s.id = -lane or s.id in (select r.session from trunkline.responder r where r.channel = lane))
+         where (s.id = -_request_present.lane
+                or s.id in (select r.session from trunkline.responder r where r.channel = _request_present.lane))
            and trunkline._session_here(s.id, s.pid, s.watched, s.expires_at));
 end $$;

@@ -2,7 +2,7 @@
 -- they carry. When that is not all of them, _request_refused_e0 tells which. `callers`: the sessions to ring.
 -- Refused: the attempt has ended already, its deadline passed, or the claim is not theirs. (id, attempt, part) is unique,
 -- so an attempt ends once, whoever tries and at whatever isolation level. Statuses: see _request_end_e.
--- Locks: waits for a transaction that is ending the same attempt just now. Hot: see _request_write_e0.
+-- Locks: waits for a transaction that is ending the same attempt just now. The usual case has a short way: sql/direct/reply.sql.
 create or replace function trunkline._request_reply_e0(callers int[], takes bigint[], tokens bigint[], slots int[],
     parts int[], statuses smallint[], contents smallint[], codes text[], payloads bytea[], headers text[])
 returns table (accepted bigint, xid text, rang boolean)

@@ -1,4 +1,4 @@
--- Does this connection hold the key of a lane's responders?
+-- True when this connection holds the key of a lane's responders.
 create or replace function trunkline._request_serving(lane int) returns boolean
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 begin

@@ -1,14 +1,12 @@
--- Hands the next requests of a lane to one responder: at most `max` rows, each to nobody else.
--- A segment's lane has a cursor (lo, hi, pos): all that lo sees is done, and of what hi sees, all up to pos; hi null: the
--- window is used up, and the next reaches to what this statement sees. The newest take row is the cursor, and the lease on
--- its slice. (lane, turn) is unique, so a cursor is followed once, whoever tries and at whatever isolation level; the
--- advisory keys only save the trying: with `polite` false, for when a stranger keeps one, all is as safe and only slower.
+-- Hands the next requests of a lane to one responder: at most `max` rows, each to nobody else (ARCHITECTURE, "the log").
+-- The newest take row of the segment's lane is its cursor (lo, hi, pos), and the lease on its slice. (lane, turn) is unique,
+-- so a cursor is followed once, whoever tries and at whatever isolation level; the advisory keys only save the trying, and
+-- with `polite` false, for when a stranger keeps one, all is as safe and only slower.
 -- Passed over: expired, ended before anybody took them, written by this transaction, and those whose caller is gone.
--- `state`: 0 taken; 1 look again at once; 2 call _request_take_again_e0 first (then with `again` false); 3 somebody else is taking: look again soon;
--- 4 xids went backwards (a restore): TL008. A row's number, from 1, is its slot. No rows: nothing there, for now.
--- Transactions that were in progress in lo are read over with what follows when near, and taken one by one when not: an
--- old one costs what it wrote. Locks, to the commit: the lane's key, and the session's, which its burial waits for.
--- Plans want enable_seqscan and enable_bitmapscan off. Hot: see _request_write_e0.
+-- `state`: 0 taken; 1 look again at once; 2 call _request_take_again_e0 first (then with `again` false); 3 somebody else is
+-- taking: look again soon; 4 xids went backwards (a restore): TL008. A row's number, from 1, is its slot. No rows: nothing.
+-- Locks, to the commit: the lane's key, and the session's, which its burial waits for.
+-- Plans want enable_seqscan and enable_bitmapscan off. The usual case has a short way: sql/direct/take.sql.
 create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean)
 returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
                deadline timestamptz, left_ms int, kind text, payload bytea, headers text, turn bigint, lo pg_snapshot)
@@ -35,6 +33,8 @@ begin
          where s.id = $1
            and (s.pid = pg_backend_pid() or s.role = coalesce(nullif(current_setting('role', true), 'none'), session_user))
     ), late as materialized (
+        -- What was in progress in lo is read over with what follows when near, and taken one by one when not: an old
+        -- transaction costs what it wrote.
         select a.*, case when a.pos_xid < pg_snapshot_xmax(a.lo) and not trunkline._log_near(a.lo) then (
                    select min(x) from pg_snapshot_xip(a.lo) x
                     where exists (select from trunkline.request_e0 r

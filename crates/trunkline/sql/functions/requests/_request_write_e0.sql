@@ -3,7 +3,7 @@
 -- Flags: 1 text, 2 json (else bytes), 4 idempotent, 8 one-way, 16 confirm that it was taken, 32 fail without responder.
 -- Which segment is the caller's choice: readers look in both. Sizes were checked by who sends (_request_check_size).
 -- Guarantee: visible to takers from the commit on. Locks: none beyond the insert.
--- Hot: an engine that may write to the tables runs the query by itself (schema.rs, `statement`).
+-- The usual case has a short way: sql/direct/write.sql.
 create or replace function trunkline._request_write_e0(session int, doors int[], needed int[], corrs bigint[],
     lanes int[], types text[], timeouts int[], flags int[], payloads bytea[], headers text[])
 returns table (id bigint, absent int, rang boolean)

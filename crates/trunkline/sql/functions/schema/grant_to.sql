@@ -1,4 +1,6 @@
--- Grants a role what reader, writer or admin may do here; each includes the one before. Run by install for
+-- Grants a role what reader, writer or admin may do here; each includes the one before. `engine` is a writer that may
+-- also run the statements of sql/direct by itself: faster, and it could forge replies, so for programs of your own that
+-- are not the owner's. Run by install for
 -- trunkline_reader, trunkline_writer and trunkline_admin, and by an owner who may not create roles for roles it names.
 -- Errors: 22023 for another word, 42704 for a role that does not exist.
 create or replace function trunkline.grant_to(role name, what text) returns void
@@ -6,9 +8,10 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_function regprocedure;
     v_kind     text;
+    v_table    text;
 begin
-    if what is null or what not in ('reader', 'writer', 'admin') then
-        raise exception 'grant reader, writer or admin, not "%"', what using errcode = '22023';
+    if what is null or what not in ('reader', 'writer', 'engine', 'admin') then
+        raise exception 'grant reader, writer, engine or admin, not "%"', what using errcode = '22023';
     end if;
     execute format('grant usage on schema trunkline to %I', role);
     for v_function, v_kind in
@@ -23,8 +26,12 @@ begin
         execute format('grant select on trunkline.own_ending_e0, trunkline.own_ending_e1, trunkline.own_ending_d0,'
                        ' trunkline.own_ending_d1 to %I', role);
     end if;
-    if what = 'admin' then                    -- may run the hot statements by itself, see _request_write_e0
-        execute format('grant select, insert on all tables in schema trunkline to %I', role);
-        execute format('grant usage on all sequences in schema trunkline to %I', role);
+    if what = 'engine' then
+        execute format('grant select on trunkline.session to %I', role);
+        execute format('grant usage on trunkline.log_id_e, trunkline.log_id_d to %I', role);
+        foreach v_table in array array['request', 'take', 'ending'] loop
+            execute format('grant select, insert on trunkline.%1$I, trunkline.%2$I, trunkline.%3$I, trunkline.%4$I to %5$I',
+                v_table || '_e0', v_table || '_e1', v_table || '_d0', v_table || '_d1', role);
+        end loop;
     end if;
 end $$;

@@ -29,7 +29,7 @@ def main():
         outcome, _, reply = send_and_await(conn, "price", "tea", 3)
         print(f"{outcome}: 3 tea cost {json.loads(reply)['cents']} cents")
 
-        outcome, reply = call(conn, "price", "sugar", 2)
+        outcome, reply, _ = call(conn, "price", "sugar", 2)
         print(f"{outcome}: 2 sugar cost {json.loads(reply)['cents']} cents")
 
         outcome, code, text = send_and_await(conn, "price", "unicorn", 1)

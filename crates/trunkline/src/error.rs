@@ -48,6 +48,31 @@ pub enum ErrorKind {
     Other,
 }
 
+impl fmt::Display for ErrorKind {
+    /// The word for it: for outcomes of requests the same as in SQL and on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "bad setting",
+            Self::Unreachable => "unreachable",
+            Self::Unsupported => "unsupported server",
+            Self::Denied => "denied",
+            Self::Schema => "wrong schema",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not found",
+            Self::Conflict => "conflict",
+            Self::Stale => "stale",
+            Self::TimedOut => "timed out",
+            Self::NoResponder => "no responder",
+            Self::Remote => "remote error",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Full => "full",
+            Self::Epoch => "restored database",
+            Self::Other => "error",
+        })
+    }
+}
+
 /// An error of this library.
 pub struct Error {
     kind: ErrorKind,

@@ -88,7 +88,7 @@ fn answers_all(kit: &Kit, responder: Language, owner: &str, url: &str) {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("remote error unknown item: we do not sell unicorn"), "{said}");
     let plain = format!("call trunkline.request_call('price', '{TEA}', null, null)");
-    assert_eq!(sql(url, &plain), format!("ok|{price}"));
+    assert_eq!(sql(url, &plain), format!("ok|{price}|"));
 
     // The database agrees with what the callers heard.
     let outcomes = "select string_agg(n || ' ' || state, ', ' order by state) from

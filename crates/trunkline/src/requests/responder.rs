@@ -131,6 +131,18 @@ impl Incoming {
         }
     }
 
+    /// Its id, if it ends before it is answered; completes when either is so.
+    pub(super) fn fate(&self) -> impl Future<Output = Option<i64>> + Send + 'static {
+        let (id, deadline, held) = (self.id, self.deadline, self.held.clone());
+        let mut ended = self.ended.clone();
+        async move {
+            tokio::select! {
+                told = ended.wait_for(|e| *e) => told.is_ok().then_some(id),
+                () = tokio::time::sleep_until(deadline) => lock(&held).contains_key(&id).then_some(id),
+            }
+        }
+    }
+
     /// Answers. Returns once the reply is committed.
     ///
     /// # Errors

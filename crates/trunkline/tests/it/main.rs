@@ -18,6 +18,7 @@ mod input;
 mod kills;
 mod lease;
 mod log;
+mod mailbox;
 mod races;
 mod requests;
 mod requests_sql;

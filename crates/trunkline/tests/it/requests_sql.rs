@@ -129,7 +129,7 @@ async fn call_commits_in_between_and_only_outside_a_transaction() {
     let open = format!("select backend_xid is null from pg_stat_activity where pid = {pid}");
     admin.until("nothing to be open while it waits", &open).await;
     held.reply("y").await.unwrap();
-    assert_eq!(waiting.await.unwrap(), "ok|y");
+    assert_eq!(waiting.await.unwrap(), "ok|y|");
 }
 
 #[tokio::test]

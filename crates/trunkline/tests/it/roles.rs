@@ -253,7 +253,7 @@ async fn a_hostile_search_path_changes_nothing() {
     let responder = db.client("responder").await;
     let _serving = crate::requests::echo(&responder, "echo");
     crate::requests::served(&db, "echo", 1).await;
-    assert_eq!(raw.one("call trunkline.request_call('echo', 'x', null, null)").await, "ok|x");
+    assert_eq!(raw.one("call trunkline.request_call('echo', 'x', null, null)").await, "ok|x|");
     raw.run("select * from trunkline.request_list(); select * from trunkline.request_responders()").await;
     raw.run("select trunkline.maintain(); select trunkline.schema_repair(); select trunkline._log_turn_e(0)")
         .await;

@@ -3,6 +3,7 @@
 //! Every figure is the median of interleaved rounds; the last line of `--json` is one object with `word`, `machine` and
 //! `figures`, a list of `{name, value, unit, wanted}`. Method and latest figures: `docs/benchmarks.md`.
 
+mod bare;
 mod baseline;
 mod measure;
 mod requests;

@@ -8,7 +8,7 @@ use trunkline::{
 };
 
 use super::{
-    Figure,
+    Figure, bare,
     baseline::{floor, sql_design},
     connect,
     measure::{Run, count, cpu_seconds, load, median, session},
@@ -33,6 +33,7 @@ pub(super) async fn run(
     let mut over_floor = Vec::new();
     let mut over_sql = Vec::new();
     let mut tails = Vec::new();
+    let (mut bare_over_floor, mut bare_over_sql) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let floor = floor(url, seconds).await?;
         say(&line(round, "floor: NOTIFY and back", &floor));
@@ -41,6 +42,15 @@ pub(super) async fn run(
             let run = sql_design(url, callers, handlers, seconds).await?;
             say(&line(round, &format!("SQL only, {callers} in flight, {handlers} handlers"), &run));
             best = best.max(run.rate());
+        }
+        for n in [1, 64] {
+            let run = bare::run(url, n, seconds).await?;
+            say(&line(round, &format!("the limit: bare tables, {n} in flight"), &run));
+            if n == 1 {
+                bare_over_floor.push(run.percentile(50) / floor.percentile(50));
+            } else {
+                bare_over_sql.push(run.rate() / best);
+            }
         }
         for n in IN_FLIGHT {
             let run = calls(&caller, n, seconds, None).await?;
@@ -65,6 +75,8 @@ pub(super) async fn run(
     Ok(vec![
         Figure { name: "call_p50_over_floor", value: median(over_floor), unit: "x", wanted: "<= 2" },
         Figure { name: "rps64_over_sql_design", value: median(over_sql), unit: "x", wanted: ">= 15" },
+        Figure { name: "limit_p50_over_floor", value: median(bare_over_floor), unit: "x", wanted: "the limit here" },
+        Figure { name: "limit_rps64_over_sql_design", value: median(bare_over_sql), unit: "x", wanted: "the limit here" },
         Figure { name: "p99_over_p50_half_load", value: median(tails), unit: "x", wanted: "< 10" },
         Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
     ])

@@ -3,7 +3,7 @@
 -- As a committing procedure it runs with the invoker's rights and search_path: everything in it is qualified.
 -- Errors: those of request_send; inside a transaction block 2D000.
 create or replace procedure trunkline.request_call(channel text, payload text, inout outcome text, inout reply text,
-    type text default '', timeout interval default '30 seconds', headers jsonb default null,
+    inout code text default null, type text default '', timeout interval default '30 seconds', headers jsonb default null,
     idempotent boolean default false, wait_for_responder boolean default false)
 language plpgsql as $$
 declare
@@ -23,4 +23,5 @@ begin
     end loop;
     outcome := v.outcome;
     reply := v.payload;
+    code := v.code;
 end $$;

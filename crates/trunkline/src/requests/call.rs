@@ -1,0 +1,270 @@
+//! A request being made, and the handle of one that was sent.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tracing::Instrument as _;
+
+use super::{
+    Engine,
+    caller::{self, Caller, Summary},
+    payload::{Destination, Headers, LONGEST, Part, Payload, Reply, encode_headers},
+    wire::{self, Outgoing},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    executor::{Executor, Param},
+};
+
+/// A request being made: await it for the reply.
+#[derive(Debug)]
+#[must_use = "a call does nothing until it is awaited or started"]
+pub struct Call {
+    engine: Arc<Engine>,
+    to: Destination,
+    payload: Payload,
+    kind: String,
+    timeout: Duration,
+    flags: i32,
+    headers: Headers,
+    parts: Option<mpsc::Sender<Part>>,
+    /// Where it goes when that is known already.
+    lane: Option<wire::Lane>,
+}
+
+impl Call {
+    pub(super) fn new(engine: Arc<Engine>, to: Destination, payload: Payload) -> Self {
+        Self {
+            engine,
+            to,
+            payload,
+            kind: String::new(),
+            timeout: Duration::from_secs(30),
+            flags: 32,
+            headers: Headers::new(),
+            parts: None,
+            lane: None,
+        }
+    }
+
+    pub(super) fn one_way(mut self) -> Self {
+        self.flags |= 8;
+        self
+    }
+
+    pub(super) fn to_lane(mut self, lane: wire::Lane) -> Self {
+        self.lane = Some(lane);
+        self
+    }
+
+    /// Where it goes, and of which type it is.
+    pub(super) fn about(&self) -> (String, String) {
+        (self.to.name(), self.kind.clone())
+    }
+
+    /// The type of the request, at most 100 bytes.
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// The deadline, from now: 1 ms to 7 days.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// It may run twice: when its responder dies it goes to another one, instead of ending as lost.
+    pub fn idempotent(mut self) -> Self {
+        self.flags |= 4;
+        self
+    }
+
+    /// Waits for a responder to come, instead of failing at once where there is none.
+    pub fn wait_for_responder(mut self) -> Self {
+        self.flags &= !32;
+        self
+    }
+
+    /// For [`Requests::send`]: waits until somebody took it.
+    pub fn confirm(mut self) -> Self {
+        self.flags |= 16;
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Where parts of the reply go; those that do not fit into the channel are dropped.
+    pub fn parts(mut self, parts: mpsc::Sender<Part>) -> Self {
+        self.parts = Some(parts);
+        self
+    }
+
+    /// Sends it and returns a handle, so that other things can be done meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an argument out of its limits; what the database reports about the channel.
+    pub async fn start(self) -> Result<Pending> {
+        let (request, engine, pending) = self.prepare().await?;
+        engine.caller.enqueue(request).await?;
+        Ok(pending)
+    }
+
+    /// Sends it in your own transaction: it goes out with the commit. Await the handle after that.
+    ///
+    /// The deadline counts from this call. A one-way request is done with then: dropping the handle cancels nothing.
+    ///
+    /// # Errors
+    /// As [`Call::start`]; [`ErrorKind::NoResponder`] at once.
+    pub async fn start_on(self, executor: &mut impl Executor) -> Result<Pending> {
+        let to = self.to.name();
+        let (request, engine, pending) = self.prepare().await?;
+        let session = engine.listener.link().await?.session;
+        let id = executor
+            .scalar(
+                wire::WRITE_ON[request.ring as usize],
+                &[
+                    Param::I32(session),
+                    Param::I64(request.corr),
+                    Param::I32(request.lane),
+                    Param::Text(Some(&request.kind)),
+                    Param::I32(request.timeout_ms),
+                    Param::I32(request.flags),
+                    Param::Bytes(Some(&request.payload)),
+                    Param::Text(request.headers.as_deref()),
+                ],
+            )
+            .await?;
+        if id == 0 {
+            return Err(caller::no_responder(&to));
+        }
+        let answered = request.flags & 8 == 0 || request.flags & 16 != 0;
+        engine.caller.written_elsewhere(request.corr, id, session, answered);
+        Ok(pending)
+    }
+
+    async fn prepare(self) -> Result<(Outgoing, Arc<Engine>, Pending)> {
+        if self.timeout < Duration::from_millis(1) || self.timeout > LONGEST {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("request timeout must be between 1 ms and 7 days, got {:?}", self.timeout),
+            ));
+        }
+        if self.kind.len() > 100 || self.kind.contains(char::is_control) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "request type must be at most 100 bytes without control characters, got {}",
+                    self.kind.len()
+                ),
+            ));
+        }
+        let deadline = Instant::now() + self.timeout;
+        let headers = encode_headers(&self.headers)?;
+        let destination = self.to.name();
+        let lane = match self.lane {
+            Some(known) => known,
+            None => tokio::time::timeout_at(deadline, self.engine.caller.lane(&destination))
+                .await
+                .map_err(|_| caller::timed_out())??,
+        };
+        if self.payload.bytes().len() > lane.most {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "payload for \"{destination}\" must be at most {} bytes, got {}",
+                    lane.most,
+                    self.payload.bytes().len()
+                ),
+            )
+            .with_code("TL004"));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let summary =
+            Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };
+        let (corr, done) = self.engine.caller.register(lane.ring, summary, self.parts);
+        let request = Outgoing {
+            ring: lane.ring,
+            corr,
+            lane: lane.number,
+            kind: self.kind,
+            timeout_ms: i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1),
+            flags: self.flags | i32::from(self.payload.content().code()),
+            payload: self.payload.into_bytes(),
+            headers,
+        };
+        let pending = Pending { caller: self.engine.caller.clone(), corr, deadline, done: Some(done) };
+        Ok((request, self.engine, pending))
+    }
+}
+
+impl IntoFuture for Call {
+    type Output = Result<Reply>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let span = tracing::debug_span!(
+            "request",
+            otel.kind = "client",
+            messaging.system = "trunkline",
+            messaging.operation.type = "send",
+            messaging.destination.name = %self.to.name()
+        );
+        Box::pin(async move { self.start().await?.wait().await }.instrument(span))
+    }
+}
+
+/// A call in flight. Dropping it cancels the request, and its handler is told.
+#[derive(Debug)]
+pub struct Pending {
+    caller: Arc<Caller>,
+    corr: i64,
+    deadline: Instant,
+    done: Option<oneshot::Receiver<Result<Reply>>>,
+}
+
+impl Pending {
+    /// Waits for the outcome: by the deadline, plus 100 ms at most.
+    ///
+    /// # Errors
+    /// One definite outcome other than a reply: [`ErrorKind::Remote`] with the responder's code,
+    /// [`ErrorKind::NoResponder`], [`ErrorKind::TimedOut`], [`ErrorKind::Cancelled`] or [`ErrorKind::Lost`].
+    pub async fn wait(mut self) -> Result<Reply> {
+        let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
+        let outcome = self.caller.wait(self.corr, done, self.deadline).await;
+        self.done = None;
+        outcome
+    }
+
+    /// Cancels it and waits for the outcome, which is a reply if that was first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`], or the outcome that came first.
+    pub async fn cancel(mut self) -> Result<Reply> {
+        let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
+        self.caller.end(self.corr, 3);
+        let outcome = self.caller.wait(self.corr, done, Instant::now() + Duration::from_secs(1)).await;
+        self.done = None;
+        outcome
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.done.is_some() {
+            self.caller.end(self.corr, 3);
+        }
+    }
+}

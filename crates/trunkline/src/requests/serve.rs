@@ -1,0 +1,150 @@
+//! Serving: what, with a function or by polling, and until when.
+
+use std::{future::Future, pin::Pin};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::responder::Incoming;
+
+/// What to serve, and how.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    pub(super) channel: Option<String>,
+    pub(super) types: Option<Vec<String>>,
+    pub(super) concurrency: usize,
+}
+
+impl Serve {
+    /// A channel, every type, 16 at once.
+    pub fn channel(name: impl Into<String>) -> Self {
+        Self { channel: Some(name.into()), types: None, concurrency: 16 }
+    }
+
+    /// What is sent to this process's own address.
+    #[must_use]
+    pub fn own_address() -> Self {
+        Self { channel: None, types: None, concurrency: 16 }
+    }
+
+    /// Only these types; others go to who serves them, or get an `unsupported` reply.
+    #[must_use]
+    pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.types = Some(types.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How many requests are handled at once: 1 to 10,000.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+}
+
+impl From<&str> for Serve {
+    fn from(channel: &str) -> Self {
+        Self::channel(channel)
+    }
+}
+
+/// A responder at work.
+#[derive(Debug)]
+pub struct Serving {
+    stop: watch::Sender<bool>,
+    pump: Option<JoinHandle<()>>,
+    work: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    pub(super) fn new(stop: watch::Sender<bool>, pump: JoinHandle<()>, work: JoinHandle<()>) -> Self {
+        Self { stop, pump: Some(pump), work: Some(work) }
+    }
+
+    /// Takes no more, and waits until what was taken is answered.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(pump) = self.pump.take() {
+            let _ = pump.await;
+        }
+        if let Some(work) = self.work.take() {
+            let _ = work.await;
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// What happens at an inbox.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A request, to be answered.
+    Request(Incoming),
+    /// One that was handed out, by its id, ended unanswered: its deadline passed, its caller cancelled it or is gone, or it
+    /// went to another responder. Its answer will be refused.
+    Expired(i64),
+}
+
+type Fate = Pin<Box<dyn Future<Output = Option<i64>> + Send>>;
+
+/// Requests to be answered one by one, for programs that poll or follow events.
+pub struct Inbox {
+    rx: mpsc::Receiver<Incoming>,
+    stop: watch::Sender<bool>,
+    fates: FuturesUnordered<Fate>,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("open", &self.fates.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(rx: mpsc::Receiver<Incoming>, stop: watch::Sender<bool>) -> Self {
+        Self { rx, stop, fates: FuturesUnordered::new() }
+    }
+
+    /// The next request; none once the engine is closed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.rx.recv().await
+    }
+
+    /// The next request if one is here now.
+    pub fn try_next(&mut self) -> Option<Incoming> {
+        self.rx.try_recv().ok()
+    }
+
+    /// The next request, or the end of one that [`Inbox::event`] handed out; none once the engine is closed. Cancel-safe.
+    pub async fn event(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                Some(fate) = self.fates.next() => {
+                    if let Some(id) = fate {
+                        return Some(Event::Expired(id));
+                    }
+                }
+                incoming = self.rx.recv() => {
+                    let incoming = incoming?;
+                    self.fates.push(Box::pin(incoming.fate()));
+                    return Some(Event::Request(incoming));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+

@@ -147,4 +147,3 @@ impl Drop for Inbox {
         self.stop.send_replace(true);
     }
 }
-

@@ -1,11 +1,12 @@
 //! Through a real pgbouncer.
 
 use super::server::{Server, free_port, guarded, info, open, own_dir, shared, text, until, write};
-use std::{path::Path, process::Child};
+use std::{path::Path, process::Child, time::Duration};
 use trunkline::{
-    ErrorKind,
+    ErrorKind, Trunkline,
     connect::{Pool, PoolOptions, Purpose},
     conninfo::ConnInfo,
+    requests::{Failure, Request, Serve},
 };
 
 struct Bouncer {
@@ -108,4 +109,45 @@ async fn the_pool_works_and_cancels_through_a_pooler() {
         until("nothing runs", || async { busy().await == "0" }).await;
     }
     pool.transaction(async |tx| Ok(tx.batch_execute("create table t (n int)").await?)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_and_replies_go_through_a_pooler() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    server.sql("create database requests_behind_pooler");
+    let (mut client, _) = open(&server.tcp("dbname=requests_behind_pooler")).await;
+    trunkline::schema::install(&mut client).await.unwrap();
+    let pooled = bouncer.info("dbname=requests_behind_pooler");
+    let plain = server.tcp("dbname=requests_behind_pooler");
+    let responder = Trunkline::with(pooled.clone()).await.unwrap();
+    let echo = Serve::channel("echo").types(["echo"]);
+    let _serving = responder.requests().serve(echo, |q: Request| async move {
+        if q.payload.bytes() == b"fail" { Err(Failure::new("asked", "as you wish")) } else { Ok(q.payload) }
+    });
+    for info in [pooled.clone(), plain] {
+        let caller = Trunkline::with(info).await.unwrap();
+        let call = |text: &'static str| {
+            caller.requests().call("echo", text).kind("echo").wait_for_responder().timeout(Duration::from_secs(10))
+        };
+        // Nobody is woken behind a pooler: each side looks once a second.
+        let (one, two, bad) = tokio::join!(call("one"), call("two"), call("fail"));
+        assert_eq!((one.unwrap().payload.bytes(), two.unwrap().payload.bytes()), (&b"one"[..], &b"two"[..]));
+        assert_eq!(bad.unwrap_err().code(), Some("asked"));
+        let odd = call("x").kind("odd").await.unwrap_err();
+        assert_eq!((odd.kind(), odd.code()), (ErrorKind::Remote, Some("unsupported")));
+        let none = caller.requests().call("nobody", "x").await.unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::NoResponder);
+        let late = call("x").timeout(Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::TimedOut);
+        caller.close().await;
+    }
+    // And the other way: a responder with a connection of its own, a caller behind the pooler.
+    responder.close().await;
+    let (caller, responder) = (Trunkline::with(pooled).await.unwrap(), server.tcp("dbname=requests_behind_pooler"));
+    let responder = Trunkline::with(responder).await.unwrap();
+    let mut inbox = responder.requests().inbox("later");
+    let pending = caller.requests().call("later", "x").wait_for_responder().start().await.unwrap();
+    inbox.next().await.unwrap().reply("y").await.unwrap();
+    assert_eq!(pending.wait().await.unwrap().payload.bytes(), b"y");
 }

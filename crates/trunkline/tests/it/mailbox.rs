@@ -61,7 +61,9 @@ async fn dropping_a_mailbox_cancels_what_is_open() {
     mailbox.send(caller.requests().call("silent", "x")).await.unwrap();
     let Some(Event::Request(held)) = inbox.event().await else { panic!("a request") };
     drop(mailbox);
-    let Some(Event::Expired(id)) = within(1_500, "the cancel", inbox.event()).await else { panic!("its end") };
+    let Some(Event::Expired(id)) = within(1_500, "the cancel", inbox.event()).await else {
+        panic!("its end")
+    };
     assert_eq!(id, held.id);
 }
 

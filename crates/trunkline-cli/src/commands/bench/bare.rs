@@ -44,9 +44,13 @@ impl Side {
     async fn open(url: &str, writes: &str, reads: &str) -> Result<Self> {
         let (client, bell) = session(url).await?;
         client.batch_execute(&format!("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; listen bench_{reads}")).await?;
-        let insert = format!("with i as (insert into trunkline_bench.{writes} (id, payload) select * from unnest($1, $2)) select pg_notify('bench_{writes}', '')::text");
+        let insert = format!(
+            "with i as (insert into trunkline_bench.{writes} (id, payload) select * from unnest($1, $2)) select pg_notify('bench_{writes}', '')::text"
+        );
         let insert = client.prepare_typed(&insert, &[Type::INT8_ARRAY, Type::TEXT_ARRAY]).await?;
-        let look = format!("select id, payload, pg_current_snapshot()::text from trunkline_bench.{reads} where xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)");
+        let look = format!(
+            "select id, payload, pg_current_snapshot()::text from trunkline_bench.{reads} where xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"
+        );
         let look = client.prepare_typed(&look, &[Type::TEXT]).await?;
         let seen = client.query_one("select pg_current_snapshot()::text", &[]).await?.get(0);
         Ok(Self { client, bell, insert, look, seen })

@@ -75,8 +75,18 @@ pub(super) async fn run(
     Ok(vec![
         Figure { name: "call_p50_over_floor", value: median(over_floor), unit: "x", wanted: "<= 2" },
         Figure { name: "rps64_over_sql_design", value: median(over_sql), unit: "x", wanted: ">= 15" },
-        Figure { name: "limit_p50_over_floor", value: median(bare_over_floor), unit: "x", wanted: "the limit here" },
-        Figure { name: "limit_rps64_over_sql_design", value: median(bare_over_sql), unit: "x", wanted: "the limit here" },
+        Figure {
+            name: "limit_p50_over_floor",
+            value: median(bare_over_floor),
+            unit: "x",
+            wanted: "the limit here",
+        },
+        Figure {
+            name: "limit_rps64_over_sql_design",
+            value: median(bare_over_sql),
+            unit: "x",
+            wanted: "the limit here",
+        },
         Figure { name: "p99_over_p50_half_load", value: median(tails), unit: "x", wanted: "< 10" },
         Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
     ])

@@ -9,7 +9,6 @@ mod mailbox;
 mod payload;
 mod responder;
 mod serve;
-mod snapshot;
 pub(crate) mod wire;
 
 use std::{

@@ -128,7 +128,12 @@ async fn requests_and_replies_go_through_a_pooler() {
     for info in [pooled.clone(), plain] {
         let caller = Trunkline::with(info).await.unwrap();
         let call = |text: &'static str| {
-            caller.requests().call("echo", text).kind("echo").wait_for_responder().timeout(Duration::from_secs(10))
+            caller
+                .requests()
+                .call("echo", text)
+                .kind("echo")
+                .wait_for_responder()
+                .timeout(Duration::from_secs(10))
         };
         // Nobody is woken behind a pooler: each side looks once a second.
         let (one, two, bad) = tokio::join!(call("one"), call("two"), call("fail"));
@@ -144,7 +149,8 @@ async fn requests_and_replies_go_through_a_pooler() {
     }
     // And the other way: a responder with a connection of its own, a caller behind the pooler.
     responder.close().await;
-    let (caller, responder) = (Trunkline::with(pooled).await.unwrap(), server.tcp("dbname=requests_behind_pooler"));
+    let (caller, responder) =
+        (Trunkline::with(pooled).await.unwrap(), server.tcp("dbname=requests_behind_pooler"));
     let responder = Trunkline::with(responder).await.unwrap();
     let mut inbox = responder.requests().inbox("later");
     let pending = caller.requests().call("later", "x").wait_for_responder().start().await.unwrap();

@@ -10,7 +10,7 @@ async fn part() {
     let (Ok(part), Ok(url)) = (std::env::var("TRUNKLINE_IT_PART"), std::env::var("TRUNKLINE_IT_URL")) else {
         return;
     };
-    let db = Db { name: String::new(), url };
+    let db = Db { name: String::new(), url, postmaster: 0 };
     let me = db.client(&format!("child-{part}")).await;
     match part.as_str() {
         // Takes requests and never answers them.

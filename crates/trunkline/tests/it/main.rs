@@ -22,6 +22,7 @@ mod mailbox;
 mod races;
 mod requests;
 mod requests_sql;
+mod restore;
 mod roles;
 mod schema;
 mod support;

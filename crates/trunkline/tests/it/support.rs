@@ -69,10 +69,15 @@ impl Cluster {
         (cluster, db)
     }
 
-    pub async fn database(&self, name: &str) -> Db {
+    /// A database without the schema.
+    pub async fn empty(&self, name: &str) -> Db {
         let admin = Raw::open(&self.server.url()).await;
         admin.run(&format!("create database {name}")).await;
-        let db = Db { url: self.server.url_for(name), name: name.to_owned() };
+        Db { url: self.server.url_for(name), name: name.to_owned(), postmaster: self.server.pid() }
+    }
+
+    pub async fn database(&self, name: &str) -> Db {
+        let db = self.empty(name).await;
         let mut raw = db.raw().await;
         trunkline::schema::install(&mut raw.client).await.expect("installed");
         db
@@ -121,6 +126,7 @@ pub async fn shared() -> &'static Cluster {
 pub struct Db {
     pub name: String,
     pub url: String,
+    pub postmaster: i32,
 }
 
 /// With `TRUNKLINE_TEST_DIRECT=off` every engine calls functions, as one without rights on the tables does.
@@ -146,7 +152,7 @@ impl Db {
             admin.client.batch_execute(&format!("create database {name} {how}")).await.is_ok()
         })
         .await;
-        Self { url: cluster.server.url_for(&name), name }
+        Self { url: cluster.server.url_for(&name), name, postmaster: cluster.server.pid() }
     }
 
     pub async fn raw(&self) -> Raw {

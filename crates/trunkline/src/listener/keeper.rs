@@ -1,4 +1,4 @@
-//! The one connection of a process: it listens, sleeps on doors, and carries the engine's short statements.
+//! The task that keeps the connection, and the session on it.
 //!
 //! ```text
 //!            connect, open or resume the session, LISTEN, hold the doors
@@ -9,43 +9,35 @@
 //! Guarantees: LISTEN comes before the first look, on every connection; after a reconnect everybody looks once.
 //! A renewal every second and a half is also the heartbeat: a half-open connection is dropped when it does not answer
 //! within five seconds. Doors are held for as long as the connection lives, so every producer rings.
-//! Does not guarantee that a wake-up arrives: whoever waits also looks by himself, once a second.
 //!
 //! What if it dies here: before LISTEN nobody rings, and nobody looked; after LISTEN and before the look, the look
 //! follows; a session whose process is gone is buried by the next reaper, in any process.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicI32, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
-    sync::{broadcast, watch},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_postgres::{
-    AsyncMessage, Client, Row, Statement,
-    types::{FromSql, ToSql, Type},
-};
+use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use super::{ANSWER, Args, LEASE, Link, Listener, Notification, turned};
 use crate::{
     Error, ErrorKind, Result,
     connect::{Driver, Purpose},
     conninfo::ConnInfo,
 };
 
-/// How long a session counts as present without a sign of life.
-pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_millis(1500);
-const ANSWER: Duration = Duration::from_secs(5);
-/// Who waits for a bell looks at least this often; how often that found something is counted.
-pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
 const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '10s'";
@@ -60,209 +52,18 @@ const HOLD: &str = "select trunkline._door_hold($1)";
 const MARK: &str = "select trunkline._door_mark()::text";
 const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
-/// A live connection with its session.
-pub(crate) struct Link {
-    pub(crate) client: Client,
-    pub(crate) session: i32,
-    pub(crate) address: Uuid,
-    /// Rises with every connection.
-    pub(crate) generation: u64,
-    /// False when this is a new session: nothing that an earlier one held is ours.
-    pub(crate) resumed: bool,
-    /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
-    pub(crate) segments: AtomicI32,
-    /// The role, where it has rights on the tables: such an engine runs the statements of `sql/direct` by itself.
-    pub(crate) direct: Option<String>,
-    may_prepare: bool,
-    statements: Mutex<HashMap<&'static str, Statement>>,
-}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("session", &self.session).field("generation", &self.generation).finish()
-    }
-}
-
-pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
-
-impl Link {
-    /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
-    pub(crate) async fn query(&self, sql: &'static str, args: &Args<'_>) -> Result<Vec<Row>> {
-        if !self.may_prepare {
-            return Ok(self.client.query_typed(sql, args).await?);
-        }
-        let known = lock(&self.statements).get(sql).cloned();
-        let statement = match known {
-            Some(s) => s,
-            None => {
-                let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
-                let s = self.client.prepare_typed(sql, &types).await?;
-                lock(&self.statements).insert(sql, s.clone());
-                s
-            }
-        };
-        let values: Vec<&(dyn ToSql + Sync)> = args.iter().map(|(v, _)| *v).collect();
-        Ok(self.client.query(&statement, &values).await?)
-    }
-
-    /// The single value of a statement that yields one row.
-    pub(crate) async fn value<T: for<'a> FromSql<'a>>(
-        &self,
-        sql: &'static str,
-        args: &Args<'_>,
-    ) -> Result<T> {
-        let rows = self.query(sql, args).await?;
-        let row =
-            rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "the statement returned no row"))?;
-        Ok(row.try_get(0)?)
-    }
-}
-
-/// A notification that is not trunkline's: passed through to the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notification {
-    /// The channel it was sent to.
-    pub channel: String,
-    /// What was sent.
-    pub payload: String,
-    /// The sending backend's process id.
-    pub pid: i32,
-}
-
-/// One waiter's ear at a door. A ring while nobody waits is kept for the next wait.
-#[derive(Debug)]
-pub(crate) struct Bell(watch::Receiver<()>);
-
-impl Bell {
-    /// Waits for the next ring, or takes one that came since the last. Cancel-safe.
-    pub(crate) async fn rung(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Where pumps wait: the link, and a bell for each door.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    link: watch::Receiver<Option<Arc<Link>>>,
-    doors: Mutex<HashMap<i32, watch::Sender<()>>>,
-    wanted: watch::Sender<BTreeSet<i32>>,
-    channels: watch::Sender<BTreeSet<String>>,
-    foreign: broadcast::Sender<Notification>,
-    closing: watch::Sender<bool>,
-    failure: watch::Sender<Option<String>>,
-}
-
-impl Listener {
-    /// Connects once, so that wrong settings are told at once, and keeps the connection from then on.
-    pub(crate) async fn start(info: ConnInfo, application: String) -> Result<Arc<Self>> {
-        let (link_tx, link) = watch::channel(None);
-        let listener = Arc::new(Self {
-            link,
-            doors: Mutex::default(),
-            wanted: watch::Sender::new(BTreeSet::new()),
-            channels: watch::Sender::new(BTreeSet::new()),
-            foreign: broadcast::Sender::new(1024),
-            closing: watch::Sender::new(false),
-            failure: watch::Sender::new(None),
-        });
-        let mut keeper = Keeper {
-            info,
-            application,
-            listener: listener.clone(),
-            link: link_tx,
-            session: None,
-            generation: 0,
-        };
-        let first = keeper.connect().await?;
-        tokio::spawn(async move { keeper.run(first).await });
-        let _ = timeout(ANSWER, listener.link()).await;
-        Ok(listener)
-    }
-
-    /// The live link; waits for one while the connection is down.
-    pub(crate) async fn link(&self) -> Result<Arc<Link>> {
-        let mut rx = self.link.clone();
-        let found = rx.wait_for(Option::is_some).await.map_err(|_| closed())?;
-        found.clone().ok_or_else(closed)
-    }
-
-    /// The link if there is one now.
-    pub(crate) fn current(&self) -> Option<Arc<Link>> {
-        self.link.borrow().clone()
-    }
-
-    /// The bell of a door; from now on it is listened to.
-    pub(crate) fn door(&self, door: i32) -> Bell {
-        let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
-        self.wanted.send_if_modified(|w| w.insert(door));
-        bell
-    }
-
-    /// Rings a door of this process: its own statements do not notify itself.
-    pub(crate) fn ring(&self, door: i32) {
-        if let Some(bell) = lock(&self.doors).get(&door) {
-            bell.send_replace(());
-        }
-    }
-
-    /// Rings every door of this process.
-    pub(crate) fn ring_all(&self) {
-        for bell in lock(&self.doors).values() {
-            bell.send_replace(());
-        }
-    }
-
-    /// Other people's notifications on a channel of theirs, through this same connection.
-    pub(crate) fn listen(&self, channel: &str) -> broadcast::Receiver<Notification> {
-        self.channels.send_if_modified(|c| c.insert(channel.to_owned()));
-        self.foreign.subscribe()
-    }
-
-    /// Leaves: closes the session and the connection.
-    pub(crate) async fn close(&self) {
-        self.closing.send_replace(true);
-        let mut rx = self.link.clone();
-        let _ = timeout(ANSWER, rx.wait_for(Option::is_none)).await;
-    }
-
-    /// Begins to leave, without waiting for it.
-    pub(crate) fn hang_up(&self) {
-        self.closing.send_replace(true);
-    }
-
-    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
-        self.closing.subscribe()
-    }
-}
-
-pub(crate) fn closed() -> Error {
-    Error::new(ErrorKind::Unreachable, "trunkline was closed")
-}
-
-/// Completes when the flag is true, or its owner is gone.
-pub(crate) async fn turned(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|f| *f).await;
-}
-
-/// Poisoned or not: our critical sections hold plain inserts and removals only.
-pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The task that keeps the connection.
-struct Keeper {
-    info: ConnInfo,
-    application: String,
-    listener: Arc<Listener>,
-    link: watch::Sender<Option<Arc<Link>>>,
-    session: Option<(i32, Uuid)>,
-    generation: u64,
+pub(super) struct Keeper {
+    pub(super) info: ConnInfo,
+    pub(super) application: String,
+    pub(super) listener: Arc<Listener>,
+    pub(super) link: watch::Sender<Option<Arc<Link>>>,
+    pub(super) session: Option<(i32, Uuid)>,
+    pub(super) generation: u64,
 }
 
 impl Keeper {
-    async fn run(mut self, first: (Arc<Link>, Driving)) {
+    pub(super) async fn run(mut self, first: (Arc<Link>, Driving)) {
         let mut next = Some(first);
         let mut pause = Duration::from_millis(50);
         while !*self.listener.closing.borrow() {
@@ -296,7 +97,7 @@ impl Keeper {
         }
     }
 
-    async fn connect(&mut self) -> Result<(Arc<Link>, Driving)> {
+    pub(super) async fn connect(&mut self) -> Result<(Arc<Link>, Driving)> {
         let session = self.info.connect(Purpose::Listen).await?;
         let driving = drive(session.driver, self.listener.clone());
         let pooled = session.server.pooled;
@@ -477,7 +278,7 @@ async fn listen_all(link: &Link, names: BTreeSet<String>) -> Result<()> {
 }
 
 /// The task that reads the socket; it ends when the connection does.
-struct Driving(tokio::task::JoinHandle<()>);
+pub(super) struct Driving(tokio::task::JoinHandle<()>);
 
 impl Drop for Driving {
     fn drop(&mut self) {

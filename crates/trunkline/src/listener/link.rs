@@ -1,0 +1,73 @@
+//! A live connection, and how the engine's statements run on it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, atomic::AtomicI32},
+};
+
+use tokio_postgres::{
+    Client, Row, Statement,
+    types::{FromSql, ToSql, Type},
+};
+use uuid::Uuid;
+
+use super::lock;
+use crate::{Error, ErrorKind, Result};
+
+/// A live connection with its session.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    pub(crate) session: i32,
+    pub(crate) address: Uuid,
+    /// Rises with every connection.
+    pub(crate) generation: u64,
+    /// False when this is a new session: nothing that an earlier one held is ours.
+    pub(crate) resumed: bool,
+    /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
+    pub(crate) segments: AtomicI32,
+    /// The role, where it has rights on the tables: such an engine runs the statements of `sql/direct` by itself.
+    pub(crate) direct: Option<String>,
+    pub(super) may_prepare: bool,
+    pub(super) statements: Mutex<HashMap<&'static str, Statement>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("session", &self.session).field("generation", &self.generation).finish()
+    }
+}
+
+pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+impl Link {
+    /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
+    pub(crate) async fn query(&self, sql: &'static str, args: &Args<'_>) -> Result<Vec<Row>> {
+        if !self.may_prepare {
+            return Ok(self.client.query_typed(sql, args).await?);
+        }
+        let known = lock(&self.statements).get(sql).cloned();
+        let statement = match known {
+            Some(s) => s,
+            None => {
+                let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
+                let s = self.client.prepare_typed(sql, &types).await?;
+                lock(&self.statements).insert(sql, s.clone());
+                s
+            }
+        };
+        let values: Vec<&(dyn ToSql + Sync)> = args.iter().map(|(v, _)| *v).collect();
+        Ok(self.client.query(&statement, &values).await?)
+    }
+
+    /// The single value of a statement that yields one row.
+    pub(crate) async fn value<T: for<'a> FromSql<'a>>(
+        &self,
+        sql: &'static str,
+        args: &Args<'_>,
+    ) -> Result<T> {
+        let rows = self.query(sql, args).await?;
+        let row =
+            rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "the statement returned no row"))?;
+        Ok(row.try_get(0)?)
+    }
+}

@@ -1,0 +1,161 @@
+//! The one connection of a process: it listens, sleeps on doors, and carries the engine's short statements.
+//!
+//! Here is what others see of it: the link, and a bell for each door. `keeper.rs` keeps it alive.
+//! Does not guarantee that a wake-up arrives: whoever waits also looks by himself, once a second.
+
+mod keeper;
+mod link;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{broadcast, watch},
+    time::timeout,
+};
+
+use self::keeper::Keeper;
+pub(crate) use self::link::{Args, Link};
+use crate::{Error, ErrorKind, Result, conninfo::ConnInfo};
+
+/// How long a session counts as present without a sign of life.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(5);
+/// Who waits for a bell looks at least this often; how often that found something is counted.
+pub(crate) const POLL: Duration = Duration::from_secs(1);
+
+/// A notification that is not trunkline's: passed through to the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel it was sent to.
+    pub channel: String,
+    /// What was sent.
+    pub payload: String,
+    /// The sending backend's process id.
+    pub pid: i32,
+}
+
+/// One waiter's ear at a door. A ring while nobody waits is kept for the next wait.
+#[derive(Debug)]
+pub(crate) struct Bell(watch::Receiver<()>);
+
+impl Bell {
+    /// Waits for the next ring, or takes one that came since the last. Cancel-safe.
+    pub(crate) async fn rung(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Where pumps wait: the link, and a bell for each door.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    link: watch::Receiver<Option<Arc<Link>>>,
+    doors: Mutex<HashMap<i32, watch::Sender<()>>>,
+    wanted: watch::Sender<BTreeSet<i32>>,
+    channels: watch::Sender<BTreeSet<String>>,
+    foreign: broadcast::Sender<Notification>,
+    closing: watch::Sender<bool>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Listener {
+    /// Connects once, so that wrong settings are told at once, and keeps the connection from then on.
+    pub(crate) async fn start(info: ConnInfo, application: String) -> Result<Arc<Self>> {
+        let (link_tx, link) = watch::channel(None);
+        let listener = Arc::new(Self {
+            link,
+            doors: Mutex::default(),
+            wanted: watch::Sender::new(BTreeSet::new()),
+            channels: watch::Sender::new(BTreeSet::new()),
+            foreign: broadcast::Sender::new(1024),
+            closing: watch::Sender::new(false),
+            failure: watch::Sender::new(None),
+        });
+        let mut keeper = Keeper {
+            info,
+            application,
+            listener: listener.clone(),
+            link: link_tx,
+            session: None,
+            generation: 0,
+        };
+        let first = keeper.connect().await?;
+        tokio::spawn(async move { keeper.run(first).await });
+        let _ = timeout(ANSWER, listener.link()).await;
+        Ok(listener)
+    }
+
+    /// The live link; waits for one while the connection is down.
+    pub(crate) async fn link(&self) -> Result<Arc<Link>> {
+        let mut rx = self.link.clone();
+        let found = rx.wait_for(Option::is_some).await.map_err(|_| closed())?;
+        found.clone().ok_or_else(closed)
+    }
+
+    /// The link if there is one now.
+    pub(crate) fn current(&self) -> Option<Arc<Link>> {
+        self.link.borrow().clone()
+    }
+
+    /// The bell of a door; from now on it is listened to.
+    pub(crate) fn door(&self, door: i32) -> Bell {
+        let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
+        self.wanted.send_if_modified(|w| w.insert(door));
+        bell
+    }
+
+    /// Rings a door of this process: its own statements do not notify itself.
+    pub(crate) fn ring(&self, door: i32) {
+        if let Some(bell) = lock(&self.doors).get(&door) {
+            bell.send_replace(());
+        }
+    }
+
+    /// Rings every door of this process.
+    pub(crate) fn ring_all(&self) {
+        for bell in lock(&self.doors).values() {
+            bell.send_replace(());
+        }
+    }
+
+    /// Other people's notifications on a channel of theirs, through this same connection.
+    pub(crate) fn listen(&self, channel: &str) -> broadcast::Receiver<Notification> {
+        self.channels.send_if_modified(|c| c.insert(channel.to_owned()));
+        self.foreign.subscribe()
+    }
+
+    /// Leaves: closes the session and the connection.
+    pub(crate) async fn close(&self) {
+        self.closing.send_replace(true);
+        let mut rx = self.link.clone();
+        let _ = timeout(ANSWER, rx.wait_for(Option::is_none)).await;
+    }
+
+    /// Begins to leave, without waiting for it.
+    pub(crate) fn hang_up(&self) {
+        self.closing.send_replace(true);
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Unreachable, "trunkline was closed")
+}
+
+/// Completes when the flag is true, or its owner is gone.
+pub(crate) async fn turned(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|f| *f).await;
+}
+
+/// Poisoned or not: our critical sections hold plain inserts and removals only.
+pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}

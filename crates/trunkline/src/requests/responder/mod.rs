@@ -1,0 +1,260 @@
+//! The responder's side: taking requests from the lanes that this process serves, and answering them.
+//!
+//! ```text
+//!            take pump (one a lane)              handler                 reply pump
+//!  bell ──▶ take ≤ free slots ──▶ [incoming] ──────────▶ answer ──────────────────────▶ accepted
+//!                                    │ deadline, or ended by somebody else          └──▶ refused: TL001, counted
+//!                                    ▼
+//!                                cancelled: the handler sees it, its answer will be refused
+//! ```
+//! Guarantees: no more is taken than there are free slots; no transaction is open while a handler runs; a panic is
+//! an error reply; a stale answer changes nothing. What if it dies here: see `_request_abandon_e`.
+
+mod answers;
+mod incoming;
+mod lane;
+mod watcher;
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tracing::{debug, warn};
+
+pub use self::incoming::{Failure, Incoming, Request};
+use self::{
+    answers::{Answer, reply_pump},
+    incoming::Held,
+    lane::{Lane, Look, any_rung},
+    watcher::watch_pump,
+};
+use super::{
+    caller::Counters,
+    payload::{Content, Payload, decode_headers},
+    wire::{self, Ring, Taken},
+};
+use crate::{
+    Result,
+    listener::{Link, Listener, POLL, lock, turned},
+};
+
+const MOST: i32 = 128;
+
+/// The responder's half of the engine.
+#[derive(Debug)]
+pub(super) struct Responder {
+    listener: Arc<Listener>,
+    answers: mpsc::Sender<Answer>,
+    held: Arc<Mutex<HashMap<i64, Held>>>,
+    counters: Arc<Counters>,
+}
+
+/// What is served: a channel, or (none) this session's own address.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    pub(super) channel: Option<String>,
+    pub(super) types: Option<Vec<String>>,
+    pub(super) concurrency: usize,
+}
+
+impl Responder {
+    pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
+        let (answers, queue) = mpsc::channel(4096);
+        let responder =
+            Arc::new(Self { listener: listener.clone(), answers, held: Arc::default(), counters });
+        tokio::spawn(reply_pump(listener.clone(), queue, responder.counters.clone()));
+        tokio::spawn(watch_pump(listener, responder.held.clone(), responder.counters.clone()));
+        responder
+    }
+
+    /// Summaries of what this process has accepted and not answered yet: id, type, age.
+    pub(super) fn incoming(&self) -> Vec<(i64, String, Duration)> {
+        let mut all: Vec<_> =
+            lock(&self.held).iter().map(|(id, h)| (*id, h.kind.clone(), h.since.elapsed())).collect();
+        all.sort_by_key(|i| i.0);
+        all
+    }
+
+    /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true.
+    ///
+    /// Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
+    pub(super) async fn pump(
+        &self,
+        service: Service,
+        out: mpsc::Sender<Incoming>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let slots = Arc::new(Semaphore::new(service.concurrency));
+        let mut lanes: Option<(u64, Vec<Lane>)> = None;
+        while !*stop.borrow() && !out.is_closed() {
+            let link = tokio::select! {
+                link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
+                () = turned(&mut stop) => break,
+            };
+            if lanes.as_ref().is_none_or(|(generation, _)| *generation != link.generation) {
+                let own = lanes.as_ref().and_then(|(_, l)| l.get(1)).map(|l| l.number);
+                match self.register(&link, &service, own).await {
+                    Ok(found) => lanes = Some((link.generation, found)),
+                    Err(e) => {
+                        warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
+                        let _ = timeout(POLL, turned(&mut stop)).await;
+                        continue;
+                    }
+                }
+            }
+            let Some((_, all)) = lanes.as_mut() else { continue };
+            let Some(lane) = all.iter_mut().rev().find(|l| l.look.is_some()) else {
+                tokio::select! {
+                    () = any_rung(all) => {}
+                    () = sleep(POLL) => all.iter_mut().for_each(|l| l.look = Some(Look::Current)),
+                    () = turned(&mut stop) => {}
+                    () = out.closed() => {}
+                }
+                continue;
+            };
+            let first = tokio::select! {
+                biased;
+                () = turned(&mut stop) => break,
+                () = out.closed() => break,
+                slot = slots.clone().acquire_owned() => match slot { Ok(s) => s, Err(_) => return },
+            };
+            let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
+            let segment = lane.segment(&link);
+            let cursor = &mut lane.cursors[segment.index()];
+            match wire::take(&link, segment, lane.number, service.types.as_deref(), free, cursor).await {
+                Ok((more, taken)) => {
+                    lane.looked(more, taken.is_empty());
+                    let ring = lane.ring;
+                    // It may have ended or put aside what this same process waits for: nobody notifies itself.
+                    if service.types.is_some() && more {
+                        self.listener.ring(lane.number & 63);
+                    }
+                    if service.types.is_some() || taken.iter().any(|t| t.flags & 24 == 24) {
+                        self.listener.ring(64 + link.session);
+                    }
+                    self.hand_out(taken, ring, &slots, first, &out).await;
+                }
+                Err(e) => {
+                    debug!(error = %e, "cannot take");
+                    lanes = None;
+                    let _ = timeout(Duration::from_millis(100), turned(&mut stop)).await;
+                }
+            }
+        }
+        if let (Some((_, lanes)), Some(link)) = (lanes, self.listener.current())
+            && let Some(own) = lanes.get(1)
+        {
+            let _ = timeout(POLL, wire::unserve(&link, own.number)).await;
+        }
+    }
+
+    async fn register(&self, link: &Link, service: &Service, own: Option<i32>) -> Result<Vec<Lane>> {
+        let lane = |number: i32, ring| Lane {
+            number,
+            ring,
+            look: Some(Look::Current),
+            looks: 0,
+            cursors: Default::default(),
+            bell: self.listener.door(number & 63),
+        };
+        match &service.channel {
+            Some(channel) => {
+                let (number, ring, own) = wire::serve(link, channel, service.types.as_deref(), own).await?;
+                Ok(vec![lane(number, ring), lane(own, Ring::Ephemeral)])
+            }
+            None => Ok(vec![lane(-link.session, Ring::Ephemeral)]),
+        }
+    }
+
+    async fn hand_out(
+        &self,
+        taken: Vec<Taken>,
+        ring: Ring,
+        slots: &Arc<Semaphore>,
+        first: OwnedSemaphorePermit,
+        out: &mpsc::Sender<Incoming>,
+    ) {
+        let mut first = Some(first);
+        for t in taken {
+            let slot = match first.take() {
+                Some(s) => s,
+                None => match slots.clone().acquire_owned().await {
+                    Ok(s) => s,
+                    Err(_) => return,
+                },
+            };
+            let (ended_tx, ended) = watch::channel(false);
+            let now = Instant::now();
+            let held = Held {
+                attempt: t.attempt,
+                caller: t.caller,
+                ring,
+                since: now,
+                kind: t.kind.clone(),
+                ended: ended_tx,
+            };
+            lock(&self.held).insert(t.id, held);
+            self.counters.served.fetch_add(1, Ordering::Relaxed);
+            let incoming = Incoming {
+                id: t.id,
+                kind: t.kind,
+                payload: Payload::new(Content::of(t.flags), t.payload),
+                headers: decode_headers(t.headers.as_deref()),
+                attempt: t.attempt,
+                one_way: t.flags & 8 != 0,
+                deadline: now + Duration::from_millis(u64::try_from(t.left_ms).unwrap_or(0)),
+                claim: t.claim,
+                caller: t.caller,
+                ring,
+                parts: 0,
+                answers: Some(self.answers.clone()),
+                ended,
+                held: self.held.clone(),
+                counters: self.counters.clone(),
+                _slot: slot,
+            };
+            // With nobody there any more each is dropped, which answers it.
+            let _ = out.send(incoming).await;
+        }
+    }
+}
+
+/// Runs a handler for each request of a service; panics are error replies.
+pub(super) async fn handle<H, F, P>(mut requests: mpsc::Receiver<Incoming>, handler: H)
+where
+    H: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = std::result::Result<P, Failure>> + Send,
+    P: Into<Payload> + Send,
+{
+    let handler = Arc::new(handler);
+    let mut running = tokio::task::JoinSet::new();
+    while let Some(incoming) = requests.recv().await {
+        while running.try_join_next().is_some() {}
+        let handler = handler.clone();
+        running.spawn(async move {
+            let request = Request::of(&incoming);
+            let work = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
+            let result = tokio::select! {
+                result = work => result,
+                () = incoming.cancelled() => return debug!(id = incoming.id, "given up: the request ended"),
+            };
+            let answered = match result {
+                Ok(Ok(payload)) => incoming.reply(payload).await,
+                Ok(Err(failure)) => incoming.fail(failure).await,
+                Err(_) => incoming.fail(Failure::new("panic", "the handler panicked")).await,
+            };
+            if let Err(e) = answered {
+                debug!(error = %e, "reply refused");
+            }
+        });
+    }
+    while running.join_next().await.is_some() {}
+}

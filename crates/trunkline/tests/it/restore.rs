@@ -1,0 +1,73 @@
+//! A real dump, restored elsewhere: what was promised of durable requests holds there, after a repair.
+
+use std::process::{Command, Stdio};
+
+use trunkline::{ErrorKind, Trunkline};
+
+use crate::support::{Cluster, Db};
+
+/// The server's own tools stand beside it.
+fn tool(db: &Db, name: &str) -> Command {
+    let path = std::fs::read_link(format!("/proc/{}/exe", db.postmaster)).expect("the server runs");
+    let mut command = Command::new(path.with_file_name(name));
+    command.stdin(Stdio::null());
+    command
+}
+
+#[tokio::test]
+async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
+    let send = |text: &str, idempotent: bool| {
+        format!(
+            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
+        )
+    };
+    let answered = raw.one(&send("answered", true)).await;
+    let claim = raw.one("select claim from trunkline.request_take('work')").await;
+    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
+    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
+    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
+    let queued = raw.one(&send("queued", false)).await;
+    let dump = tool(&db, "pg_dump").arg(&db.url).output().expect("pg_dump");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sql", db.name));
+    std::fs::write(&file, &dump.stdout).unwrap();
+
+    let (cluster, _) = Cluster::own().await;
+    let elsewhere = cluster.empty("restored").await;
+    let admin = elsewhere.raw().await;
+    for role in ["reader", "writer", "admin"] {
+        admin
+            .run(&format!(
+                "do $$ begin create role trunkline_{role}; exception when duplicate_object then null; end $$"
+            ))
+            .await;
+    }
+    let restored = tool(&elsewhere, "psql")
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(&file)
+        .arg(&elsewhere.url)
+        .stdout(Stdio::null())
+        .status()
+        .expect("psql");
+    assert!(restored.success());
+    std::fs::remove_file(&file).unwrap();
+
+    let refused = Trunkline::with(elsewhere.info("early")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Epoch, Some("TL008")));
+    assert_eq!(admin.one("select trunkline.schema_repair()").await, "2");
+    let _tl = Trunkline::with(elsewhere.info("later")).await.unwrap();
+    let outcome =
+        async |id: &str| admin.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
+    assert_eq!(outcome(&answered).await, ["ok"]);
+    assert_eq!(outcome(&once).await, ["lost"]);
+    admin.run("select trunkline.request_serve('work')").await;
+    let fresh = admin.one(&send("fresh", false)).await;
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.extend(admin.rows("select id, attempt from trunkline.request_take('work', 9)").await);
+    }
+    assert_eq!(taken, [format!("{again}|2"), format!("{queued}|1"), format!("{fresh}|1")]);
+}

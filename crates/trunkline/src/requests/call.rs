@@ -60,7 +60,7 @@ impl Call {
         self
     }
 
-    pub(super) fn to_lane(mut self, lane: wire::Lane) -> Self {
+    pub(super) fn at_lane(mut self, lane: wire::Lane) -> Self {
         self.lane = Some(lane);
         self
     }
@@ -94,7 +94,7 @@ impl Call {
         self
     }
 
-    /// For [`Requests::send`]: waits until somebody took it.
+    /// For [`super::Requests::send`]: waits until somebody took it.
     pub fn confirm(mut self) -> Self {
         self.flags |= 16;
         self

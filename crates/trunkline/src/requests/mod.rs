@@ -100,7 +100,7 @@ impl Requests {
     /// Asks every responder of a channel that is present now; the first `most` outcomes within `within`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResponder`] when nobody is present.
+    /// [`crate::ErrorKind::NoResponder`] when nobody is present.
     pub async fn gather(
         &self,
         channel: &str,
@@ -118,7 +118,7 @@ impl Requests {
         for lane in lanes {
             let lane = wire::Lane { number: lane, ring: wire::Ring::Ephemeral, most: most_bytes };
             let call = self.call(channel, payload.clone()).wait_for_responder().timeout(within);
-            calls.spawn(call.to_lane(lane).into_future());
+            calls.spawn(call.at_lane(lane).into_future());
         }
         let mut outcomes = Vec::new();
         while outcomes.len() < most
@@ -139,16 +139,16 @@ impl Requests {
         F: Future<Output = std::result::Result<P, Failure>> + Send + 'static,
         P: Into<Payload> + Send + 'static,
     {
-        let (rx, stop, pump) = self.open(options.into());
+        let (rx, ready, stop, pump) = self.open(options.into());
         let work = tokio::spawn(responder::handle(rx, handler));
-        Serving::new(stop, pump, work)
+        Serving::new(ready, stop, pump, work)
     }
 
     /// Serves a channel by polling: requests come out of the [`Inbox`], to be answered one by one.
     pub fn inbox(&self, options: impl Into<Serve>) -> Inbox {
-        let (rx, stop, pump) = self.open(options.into());
+        let (rx, ready, stop, pump) = self.open(options.into());
         drop(pump); // it ends when told to, so that what it is taking just now is answered
-        Inbox::new(rx, stop)
+        Inbox::new(rx, ready, stop)
     }
 
     /// A place for the outcomes of many calls, to be taken one by one as events, or polled.
@@ -185,16 +185,20 @@ impl Requests {
         }
     }
 
-    fn open(&self, options: Serve) -> (mpsc::Receiver<Incoming>, watch::Sender<bool>, JoinHandle<()>) {
+    fn open(&self, options: Serve) -> Opened {
         let (tx, rx) = mpsc::channel(options.concurrency.clamp(1, 128));
         let (stop, stopped) = watch::channel(false);
+        let (registered, ready) = watch::channel(false);
         let responder = self.engine.responder.clone();
         let service = Service {
             channel: options.channel,
             types: options.types,
             concurrency: options.concurrency.clamp(1, 10_000),
         };
-        let pump = tokio::spawn(async move { responder.pump(service, tx, stopped).await });
-        (rx, stop, pump)
+        let pump = tokio::spawn(async move { responder.pump(service, tx, registered, stopped).await });
+        (rx, ready, stop, pump)
     }
 }
+
+/// What a service works with: its requests, whether it is registered, how to stop it, and its task.
+type Opened = (mpsc::Receiver<Incoming>, watch::Receiver<bool>, watch::Sender<bool>, JoinHandle<()>);

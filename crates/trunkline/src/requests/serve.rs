@@ -54,14 +54,25 @@ impl From<&str> for Serve {
 /// A responder at work.
 #[derive(Debug)]
 pub struct Serving {
+    ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     pump: Option<JoinHandle<()>>,
     work: Option<JoinHandle<()>>,
 }
 
 impl Serving {
-    pub(super) fn new(stop: watch::Sender<bool>, pump: JoinHandle<()>, work: JoinHandle<()>) -> Self {
-        Self { stop, pump: Some(pump), work: Some(work) }
+    pub(super) fn new(
+        ready: watch::Receiver<bool>,
+        stop: watch::Sender<bool>,
+        pump: JoinHandle<()>,
+        work: JoinHandle<()>,
+    ) -> Self {
+        Self { ready, stop, pump: Some(pump), work: Some(work) }
+    }
+
+    /// Completes when it is registered: from then on callers find it. Cancel-safe.
+    pub async fn ready(&self) {
+        let _ = self.ready.clone().wait_for(|r| *r).await;
     }
 
     /// Takes no more, and waits until what was taken is answered.
@@ -98,6 +109,7 @@ type Fate = Pin<Box<dyn Future<Output = Option<i64>> + Send>>;
 /// Requests to be answered one by one, for programs that poll or follow events.
 pub struct Inbox {
     rx: mpsc::Receiver<Incoming>,
+    ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     fates: FuturesUnordered<Fate>,
 }
@@ -109,8 +121,17 @@ impl std::fmt::Debug for Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(rx: mpsc::Receiver<Incoming>, stop: watch::Sender<bool>) -> Self {
-        Self { rx, stop, fates: FuturesUnordered::new() }
+    pub(super) fn new(
+        rx: mpsc::Receiver<Incoming>,
+        ready: watch::Receiver<bool>,
+        stop: watch::Sender<bool>,
+    ) -> Self {
+        Self { rx, ready, stop, fates: FuturesUnordered::new() }
+    }
+
+    /// Completes when it is registered: from then on callers find it. Cancel-safe.
+    pub async fn ready(&self) {
+        let _ = self.ready.clone().wait_for(|r| *r).await;
     }
 
     /// The next request; none once the engine is closed. Cancel-safe.

@@ -25,4 +25,5 @@ mod requests_sql;
 mod restore;
 mod roles;
 mod schema;
+mod serving;
 mod support;

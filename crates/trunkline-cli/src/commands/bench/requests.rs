@@ -29,67 +29,82 @@ pub(super) async fn run(
         responder.requests().serve(Serve::channel("bench").concurrency(512), |request: Request| async move {
             Ok::<_, Failure>(request.payload)
         });
-    ready(&caller).await?;
-    let mut over_floor = Vec::new();
-    let mut over_sql = Vec::new();
-    let mut tails = Vec::new();
-    let (mut bare_over_floor, mut bare_over_sql) = (Vec::new(), Vec::new());
+    serving.ready().await;
+    let mut ratios = Ratios::default();
     for round in 1..=rounds {
-        let floor = floor(url, seconds).await?;
-        say(&line(round, "floor: NOTIFY and back", &floor));
-        let mut best = 0.0_f64;
-        for (callers, handlers) in [(1, 1), (16, 2), (64, 2), (64, 4)] {
-            let run = sql_design(url, callers, handlers, seconds).await?;
-            say(&line(round, &format!("SQL only, {callers} in flight, {handlers} handlers"), &run));
-            best = best.max(run.rate());
-        }
-        for n in [1, 64] {
-            let run = bare::run(url, n, seconds).await?;
-            say(&line(round, &format!("the limit: bare tables, {n} in flight"), &run));
-            if n == 1 {
-                bare_over_floor.push(run.percentile(50) / floor.percentile(50));
-            } else {
-                bare_over_sql.push(run.rate() / best);
-            }
-        }
-        for n in IN_FLIGHT {
-            let run = calls(&caller, n, seconds, None).await?;
-            say(&line(round, &format!("trunkline, {n} in flight"), &run));
-            if n == 1 {
-                over_floor.push(run.percentile(50) / floor.percentile(50));
-            }
-            if n == 64 {
-                over_sql.push(run.rate() / best);
-                // Half of what 64 callers reached, by the same 64 callers at a steady pace.
-                let pace = Duration::from_secs_f64(64.0 * 2.0 / run.rate());
-                let half = calls(&caller, 64, seconds, Some(pace)).await?;
-                say(&line(round, "trunkline, 64 callers at half load", &half));
-                tails.push(half.percentile(99) / half.percentile(50));
-            }
-        }
+        ratios.round(url, &caller, seconds, &mut |what, run| say(&line(round, what, run))).await?;
     }
     serving.stop().await;
     let idle = idle(url, &caller, say).await?;
     caller.close().await;
     responder.close().await;
-    Ok(vec![
-        Figure { name: "call_p50_over_floor", value: median(over_floor), unit: "x", wanted: "<= 2" },
-        Figure { name: "rps64_over_sql_design", value: median(over_sql), unit: "x", wanted: ">= 15" },
-        Figure {
-            name: "limit_p50_over_floor",
-            value: median(bare_over_floor),
-            unit: "x",
-            wanted: "the limit here",
-        },
-        Figure {
-            name: "limit_rps64_over_sql_design",
-            value: median(bare_over_sql),
-            unit: "x",
-            wanted: "the limit here",
-        },
-        Figure { name: "p99_over_p50_half_load", value: median(tails), unit: "x", wanted: "< 10" },
-        Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
-    ])
+    Ok(ratios.figures(idle))
+}
+
+/// What each round found, one value for each.
+#[derive(Default)]
+struct Ratios {
+    over_floor: Vec<f64>,
+    over_sql: Vec<f64>,
+    bare_over_floor: Vec<f64>,
+    bare_over_sql: Vec<f64>,
+    tails: Vec<f64>,
+}
+
+impl Ratios {
+    /// The floor, the SQL-only design, the limit and trunkline, one after the other.
+    async fn round(
+        &mut self,
+        url: &str,
+        caller: &Trunkline,
+        seconds: f64,
+        say: &mut dyn FnMut(&str, &Run),
+    ) -> Result<()> {
+        let floor = floor(url, seconds).await?;
+        say("floor: NOTIFY and back", &floor);
+        let mut best = 0.0_f64;
+        for (callers, handlers) in [(1, 1), (16, 2), (64, 2), (64, 4)] {
+            let run = sql_design(url, callers, handlers, seconds).await?;
+            say(&format!("SQL only, {callers} in flight, {handlers} handlers"), &run);
+            best = best.max(run.rate());
+        }
+        for n in [1, 64] {
+            let run = bare::run(url, n, seconds).await?;
+            say(&format!("the limit: bare tables, {n} in flight"), &run);
+            match n {
+                1 => self.bare_over_floor.push(run.percentile(50) / floor.percentile(50)),
+                _ => self.bare_over_sql.push(run.rate() / best),
+            }
+        }
+        for n in IN_FLIGHT {
+            let run = calls(caller, n, seconds, None).await?;
+            say(&format!("trunkline, {n} in flight"), &run);
+            if n == 1 {
+                self.over_floor.push(run.percentile(50) / floor.percentile(50));
+            }
+            if n == 64 {
+                self.over_sql.push(run.rate() / best);
+                // Half of what 64 callers reached, by the same 64 callers at a steady pace.
+                let pace = Duration::from_secs_f64(64.0 * 2.0 / run.rate());
+                let half = calls(caller, 64, seconds, Some(pace)).await?;
+                say("trunkline, 64 callers at half load", &half);
+                self.tails.push(half.percentile(99) / half.percentile(50));
+            }
+        }
+        Ok(())
+    }
+
+    fn figures(self, idle: f64) -> Vec<Figure> {
+        let ratio = |name, values, wanted| Figure { name, value: median(values), unit: "x", wanted };
+        vec![
+            ratio("call_p50_over_floor", self.over_floor, "<= 2"),
+            ratio("rps64_over_sql_design", self.over_sql, ">= 15"),
+            ratio("limit_p50_over_floor", self.bare_over_floor, "bare tables, for comparison"),
+            ratio("limit_rps64_over_sql_design", self.bare_over_sql, "bare tables, for comparison"),
+            ratio("p99_over_p50_half_load", self.tails, "< 10"),
+            Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
+        ]
+    }
 }
 
 fn line(round: u32, what: &str, run: &Run) -> String {
@@ -99,10 +114,6 @@ fn line(round: u32, what: &str, run: &Run) -> String {
         run.percentile(50),
         run.percentile(99)
     )
-}
-
-async fn ready(caller: &Trunkline) -> Result<()> {
-    caller.requests().call("bench", "").wait_for_responder().timeout(Duration::from_secs(10)).await.map(drop)
 }
 
 async fn calls(caller: &Trunkline, n: usize, seconds: f64, pace: Option<Duration>) -> Result<Run> {

@@ -85,24 +85,30 @@ impl Responder {
 
     /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true.
     ///
-    /// Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
+    /// `ready` turns true when it is registered. Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
     pub(super) async fn pump(
         &self,
         service: Service,
         out: mpsc::Sender<Incoming>,
+        ready: watch::Sender<bool>,
         mut stop: watch::Receiver<bool>,
     ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
-        let mut lanes: Option<(u64, Vec<Lane>)> = None;
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut registered: Option<u64> = None;
         while !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
                 link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
                 () = turned(&mut stop) => break,
             };
-            if lanes.as_ref().is_none_or(|(generation, _)| *generation != link.generation) {
-                let own = lanes.as_ref().and_then(|(_, l)| l.get(1)).map(|l| l.number);
+            if registered != Some(link.generation) {
+                let own = lanes.get(1).map(|l| l.number);
                 match self.register(&link, &service, own).await {
-                    Ok(found) => lanes = Some((link.generation, found)),
+                    Ok(found) => {
+                        lanes = found;
+                        registered = Some(link.generation);
+                        ready.send_replace(true);
+                    }
                     Err(e) => {
                         warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
                         let _ = timeout(POLL, turned(&mut stop)).await;
@@ -110,11 +116,10 @@ impl Responder {
                     }
                 }
             }
-            let Some((_, all)) = lanes.as_mut() else { continue };
-            let Some(lane) = all.iter_mut().rev().find(|l| l.look.is_some()) else {
+            let Some(lane) = lanes.iter_mut().rev().find(|l| l.look.is_some()) else {
                 tokio::select! {
-                    () = any_rung(all) => {}
-                    () = sleep(POLL) => all.iter_mut().for_each(|l| l.look = Some(Look::Current)),
+                    () = any_rung(&mut lanes) => {}
+                    () = sleep(POLL) => lanes.iter_mut().for_each(|l| l.look = Some(Look::Current)),
                     () = turned(&mut stop) => {}
                     () = out.closed() => {}
                 }
@@ -133,26 +138,28 @@ impl Responder {
                 Ok((more, taken)) => {
                     lane.looked(more, taken.is_empty());
                     let ring = lane.ring;
-                    // It may have ended or put aside what this same process waits for: nobody notifies itself.
-                    if service.types.is_some() && more {
-                        self.listener.ring(lane.number & 63);
-                    }
                     if service.types.is_some() || taken.iter().any(|t| t.flags & 24 == 24) {
-                        self.listener.ring(64 + link.session);
+                        self.ring_ourselves(link.session, more.then_some(lane.number));
                     }
                     self.hand_out(taken, ring, &slots, first, &out).await;
                 }
                 Err(e) => {
                     debug!(error = %e, "cannot take");
-                    lanes = None;
+                    registered = None;
                     let _ = timeout(Duration::from_millis(100), turned(&mut stop)).await;
                 }
             }
         }
-        if let (Some((_, lanes)), Some(link)) = (lanes, self.listener.current())
-            && let Some(own) = lanes.get(1)
-        {
+        if let (Some(own), Some(link)) = (lanes.get(1), self.listener.current()) {
             let _ = timeout(POLL, wire::unserve(&link, own.number)).await;
+        }
+    }
+
+    /// A take may have ended or passed on what this same process waits for, and nobody notifies himself.
+    fn ring_ourselves(&self, session: i32, lane: Option<i32>) {
+        self.listener.ring(64 + session);
+        if let Some(lane) = lane {
+            self.listener.ring(lane & 63);
         }
     }
 

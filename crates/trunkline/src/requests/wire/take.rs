@@ -1,6 +1,9 @@
 //! Taking requests from a lane, passing on what is not ours, and confirming what asked for it.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::{Row, types::Type};
 
@@ -42,17 +45,24 @@ pub(crate) struct Taken {
 /// Where a lane stands in a segment, as far as its last take from here left it; see `direct/take.sql`.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    /// The turn of our last take, and what it had read up to; none where that is not the whole truth.
-    at: Option<(i64, Snapshot)>,
+    /// The turn of our last take, what it had read up to, and when; none where that is not the whole truth.
+    at: Option<(i64, Snapshot, Instant)>,
     last: i64,
 }
 
+/// A segment is emptied a minute after its last deadline at the earliest, and then its turns begin anew.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
 impl Cursor {
     /// Ours was the take after our last one: nobody else takes here, for now.
-    fn moved(&mut self, turn: i64, lo: Option<Snapshot>) {
+    fn moved(&mut self, turn: i64, lo: Option<Snapshot>, asked: Instant) {
         let alone = turn == self.last + 1 || self.last == 0;
         self.last = turn;
-        self.at = lo.filter(|lo| alone && lo.is_near()).map(|lo| (turn, lo));
+        self.at = lo.filter(|lo| alone && lo.is_near()).map(|lo| (turn, lo, asked));
+    }
+
+    fn known(&self) -> Option<(&i64, &Snapshot)> {
+        self.at.as_ref().filter(|at| at.2.elapsed() < REMEMBERED).map(|at| (&at.0, &at.1))
     }
 }
 
@@ -73,11 +83,12 @@ pub(crate) async fn take(
         if !taken.is_empty() {
             break;
         }
+        let asked = Instant::now();
         let rows = take_rows(link, segment, lane, max, look < 100, again).await?;
         match rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? {
             0 => {
                 if let Some(row) = rows.first() {
-                    cursor.moved(row.try_get(13)?, row.try_get(14)?);
+                    cursor.moved(row.try_get(13)?, row.try_get(14)?, asked);
                 }
                 (more, taken) = slice(&rows)?;
                 break;
@@ -118,6 +129,7 @@ pub(crate) async fn take(
                 (&types, Type::TEXT_ARRAY),
             ];
             link.query(PASS[segment.index()], args).await?;
+            more = true; // they may be for another responder of this same process
         }
     }
     let slots: Vec<i32> = taken.iter().filter(|t| t.flags & 24 == 24).map(|t| t.claim.slot).collect();
@@ -136,7 +148,8 @@ async fn take_direct(
     max: i32,
     cursor: &mut Cursor,
 ) -> Result<(bool, Vec<Taken>)> {
-    let (Some(_), Some((turn, lo))) = (&link.direct, cursor.at.as_ref()) else {
+    let asked = Instant::now();
+    let (Some(_), Some((turn, lo))) = (&link.direct, cursor.known()) else {
         return Ok((false, Vec::new()));
     };
     let args: &Args<'_> = &[
@@ -155,7 +168,7 @@ async fn take_direct(
         return Ok((false, Vec::new()));
     };
     let more = lo.is_none();
-    cursor.moved(turn, lo);
+    cursor.moved(turn, lo, asked);
     let taken = rows.iter().zip(1..).map(|(row, slot)| {
         Ok(Taken {
             claim: Claim { take: row.try_get(0)?, token: row.try_get(1)?, slot },

@@ -1,0 +1,152 @@
+//! Who serves: several services of one process, several processes on one lane, presence when they come and go, gather.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use trunkline::{
+    ErrorKind, Trunkline,
+    requests::{Failure, Request, Serve, Serving},
+};
+
+use crate::support::{Db, millis, secs, within};
+
+/// Answers with its own name.
+async fn named(tl: &Trunkline, serve: Serve, name: &'static str) -> Serving {
+    let serving = tl.requests().serve(serve, move |_: Request| async move { Ok::<_, Failure>(name) });
+    within(5_000, "the registration", serving.ready()).await;
+    serving
+}
+
+async fn ask(tl: &Trunkline, kind: &str) -> Result<String, ErrorKind> {
+    let reply = tl.requests().call("work", "x").kind(kind).timeout(secs(5)).await;
+    reply.map(|r| String::from_utf8_lossy(r.payload.bytes()).into_owned()).map_err(|e| e.kind())
+}
+
+#[tokio::test]
+async fn two_services_of_one_process_on_one_channel_each_get_their_types() {
+    let db = Db::new().await;
+    let (caller, responder) = (db.client("caller").await, db.client("responder").await);
+    let a = named(&responder, Serve::channel("work").types(["a"]), "first").await;
+    let b = named(&responder, Serve::channel("work").types(["b"]), "second").await;
+    for _ in 0..5 {
+        let (a, b) = tokio::join!(ask(&caller, "a"), ask(&caller, "b"));
+        assert_eq!((a.as_deref(), b.as_deref()), (Ok("first"), Ok("second")));
+    }
+    assert_eq!(ask(&caller, "c").await, Err(ErrorKind::Remote), "unsupported");
+    a.stop().await;
+    assert_eq!(ask(&caller, "b").await.as_deref(), Ok("second"), "the other goes on");
+    assert_eq!(ask(&caller, "a").await, Err(ErrorKind::Remote), "nobody serves it now");
+    b.stop().await;
+    assert_eq!(ask(&caller, "b").await, Err(ErrorKind::NoResponder));
+}
+
+#[tokio::test]
+async fn presence_follows_every_coming_and_going_at_once() {
+    let db = Db::new().await;
+    let caller = db.client("caller").await;
+    let (one, two) = (db.client("one").await, db.client("two").await);
+    for round in 0..10 {
+        let since = Instant::now();
+        assert_eq!(ask(&caller, "").await, Err(ErrorKind::NoResponder), "round {round}");
+        assert!(since.elapsed() < millis(250), "at once: {:?}", since.elapsed());
+        let first = named(&one, "work".into(), "one").await;
+        assert!(ask(&caller, "").await.is_ok());
+        let second = named(&two, "work".into(), "two").await;
+        first.stop().await;
+        assert_eq!(ask(&caller, "").await.as_deref(), Ok("two"));
+        second.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_where_nobody_serves_are_all_told() {
+    let db = Db::new().await;
+    let callers = [db.client("a").await, db.client("b").await, db.client("c").await, db.client("d").await];
+    for _ in 0..50 {
+        let asked = futures_util::future::join_all(callers.iter().map(|c| ask(c, ""))).await;
+        assert!(asked.iter().all(|a| *a == Err(ErrorKind::NoResponder)), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_serves_itself_and_sees_its_own_absence() {
+    let db = Db::new().await;
+    let own = db.client("own").await;
+    let serving = named(&own, "work".into(), "me").await;
+    assert_eq!(ask(&own, "").await.as_deref(), Ok("me"));
+    serving.stop().await;
+    assert_eq!(ask(&own, "").await, Err(ErrorKind::NoResponder));
+}
+
+#[tokio::test]
+async fn a_sql_responder_that_stops_serving_is_absent() {
+    let db = Db::new().await;
+    let (raw, other) = (db.raw().await, db.raw().await);
+    raw.run("select trunkline.request_serve('work'), trunkline.request_serve('work', array['t'])").await;
+    other.run("select trunkline.request_send('work', 'x')").await;
+    assert_eq!(raw.one("select trunkline.request_unserve('work')").await, "t");
+    assert_eq!(raw.one("select trunkline.request_unserve('work')").await, "f");
+    assert_eq!(other.code("select trunkline.request_send('work', 'x')").await, "TL012");
+    assert_eq!(raw.one("select count(*) from trunkline.request_responders()").await, "0");
+}
+
+#[tokio::test]
+async fn four_processes_share_a_lane_and_each_request_is_answered_once() {
+    const ALL: usize = 2_000;
+    let db = Db::new().await;
+    let caller = db.client("caller").await;
+    let raw = db.raw().await;
+    raw.run("create table done (request bigint, by text)").await;
+    let mut serving = Vec::new();
+    let mut processes = Vec::new();
+    for n in 0..4 {
+        let tl = db.client(&format!("p{n}")).await;
+        let own = db.raw().await;
+        let own = std::sync::Arc::new(own);
+        let service = tl.requests().serve(Serve::channel("work").concurrency(8), move |r: Request| {
+            let own = own.clone();
+            async move {
+                own.run(&format!("insert into done values ({}, 'p{n}')", r.id)).await;
+                Ok::<_, Failure>(r.payload)
+            }
+        });
+        service.ready().await;
+        serving.push(service);
+        processes.push(tl);
+    }
+    let requests = caller.requests();
+    let calls = (0..ALL).map(|n| {
+        let call = requests.call("work", n.to_string()).timeout(secs(20));
+        async move { (n.to_string(), call.await) }
+    });
+    for (asked, reply) in futures_util::future::join_all(calls).await {
+        assert_eq!(reply.unwrap().payload.text().unwrap(), asked);
+    }
+    assert_eq!(raw.one("select count(*), count(distinct request) from done").await, format!("{ALL}|{ALL}"));
+    assert_eq!(raw.one("select count(distinct by) > 1 from done").await, "t");
+}
+
+#[tokio::test]
+async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
+    let db = Db::new().await;
+    let caller = db.client("caller").await;
+    let (one, two) = (db.client("one").await, db.client("two").await);
+    let _a = named(&one, "work".into(), "a").await;
+    let _b = named(&one, "work".into(), "b").await;
+    let _c = named(&two, "work".into(), "c").await;
+    let requests = caller.requests();
+    let mut counted = BTreeMap::new();
+    for outcome in requests.gather("work", "x", 9, secs(3)).await.unwrap() {
+        let name = String::from_utf8_lossy(outcome.unwrap().payload.bytes()).into_owned();
+        *counted.entry(name).or_insert(0) += 1;
+    }
+    assert_eq!(counted, BTreeMap::from(["a", "b", "c"].map(|n| (n.to_owned(), 1))));
+    assert_eq!(requests.gather("work", "x", 2, secs(3)).await.unwrap().len(), 2);
+    assert_eq!(requests.gather("nobody", "x", 2, secs(3)).await.unwrap_err().kind(), ErrorKind::NoResponder);
+    let _slow = two.requests().inbox("work");
+    within(5_000, "the inbox", _slow.ready()).await;
+    let since = Instant::now();
+    let outcomes = requests.gather("work", "x", 9, millis(700)).await.unwrap();
+    assert!(since.elapsed() < millis(1_000), "{:?}", since.elapsed());
+    let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();
+    assert_eq!((outcomes.len(), late), (4, 1));
+}

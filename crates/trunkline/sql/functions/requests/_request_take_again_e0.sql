@@ -3,7 +3,8 @@
 -- Ordinary rows with ordinary locks: few requests ever get here. Locks: the rows taken, skipping others' takes.
 create or replace function trunkline._request_take_again_e0(session int, lane int, types text[], max int)
 returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
-               deadline timestamptz, left_ms int, kind text, payload bytea, headers text, turn bigint, lo pg_snapshot)
+               deadline timestamptz, left_ms int, kind text, payload bytea, headers text,
+               turn bigint, lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -54,6 +55,6 @@ begin
     return query
     select 0, true, v_take, v_token, r.id, (v_again ->> r.id::text)::int, r.caller, r.flags,
            r.expires_at, (extract(epoch from r.expires_at - v_now) * 1000)::int, r.type, r.payload, r.headers,
-           null::bigint, null::pg_snapshot
+           null::bigint, null::pg_snapshot, null::pg_snapshot, null::xid8, null::bigint
       from trunkline.request_e0 r where r.id = any (v_ids) order by r.id;
 end $$;

@@ -9,7 +9,8 @@
 -- Plans want enable_seqscan and enable_bitmapscan off. The usual case has a short way: sql/direct/take.sql.
 create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean)
 returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
-               deadline timestamptz, left_ms int, kind text, payload bytea, headers text, turn bigint, lo pg_snapshot)
+               deadline timestamptz, left_ms int, kind text, payload bytea, headers text,
+               turn bigint, lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -77,14 +78,14 @@ begin
          cross join lateral (select s.n = $3 or span.only is not null as more) m
          where s.n > 0 or span.only is not null or span.hi is not null
             on conflict do nothing
-        returning id, token, turn, lo, hi is not null as more, ids = '{}' as empty
+        returning id, token, turn, lo, hi, pos_xid, pos_id, ids = '{}' as empty
     )
-    select case when t.id is null then 1 else 0 end, t.more, t.id, t.token, s.id, 1, s.caller, s.flags, s.expires_at,
+    select case when t.id is null then 1 else 0 end, t.hi is not null, t.id, t.token, s.id, 1, s.caller, s.flags, s.expires_at,
            (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers,
-           t.turn, case when not t.more then t.lo end
+           t.turn, t.lo, t.hi, t.pos_xid, t.pos_id
       from slice s left join taken t on true
     union all
-    select 1, true, null, null, null, null, null, null, null, null, null, null, null, null, null from taken t where t.empty
+    select 1, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null from taken t where t.empty
     union all
-    select a.state, true, null, null, null, null, null, null, null, null, null, null, null, null, null from at a where a.state <> 0;
+    select a.state, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null from at a where a.state <> 0;
 end $$;

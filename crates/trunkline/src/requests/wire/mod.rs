@@ -30,7 +30,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 pub(crate) use self::{
     reply::{Ended, Ending, REPLY_ON, fetch, reply},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Xid},
     take::{Claim, Cursor, Taken, take},
     write::{Outgoing, WRITE_ON, Written, write},
 };

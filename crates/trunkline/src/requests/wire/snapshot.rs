@@ -27,7 +27,7 @@ impl Snapshot {
 }
 
 /// A transaction id, `xid8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Xid(u64);
 
 impl ToSql for Xid {
@@ -38,6 +38,14 @@ impl ToSql for Xid {
 
     accepts!(XID8);
     to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Xid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        Ok(Self(u64::from_be_bytes(raw.try_into()?)))
+    }
+
+    accepts!(XID8);
 }
 
 impl ToSql for Snapshot {

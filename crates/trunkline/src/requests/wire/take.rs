@@ -7,7 +7,7 @@ use std::{
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Direct, Segment, Snapshot, direct};
+use super::{Direct, Segment, Snapshot, Xid, direct};
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
@@ -45,24 +45,48 @@ pub(crate) struct Taken {
 /// Where a lane stands in a segment, as far as its last take from here left it; see `direct/take.sql`.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    /// The turn of our last take, what it had read up to, and when; none where that is not the whole truth.
-    at: Option<(i64, Snapshot, Instant)>,
+    /// None where we do not know, or are not alone here.
+    at: Option<Position>,
     last: i64,
+}
+
+/// The cursor that a take row holds, and when it was read.
+#[derive(Debug)]
+struct Position {
+    turn: i64,
+    lo: Snapshot,
+    hi: Option<Snapshot>,
+    /// The xid and id after which to look.
+    after: (Xid, i64),
+    asked: Instant,
 }
 
 /// A segment is emptied a minute after its last deadline at the earliest, and then its turns begin anew.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
 impl Cursor {
-    /// Ours was the take after our last one: nobody else takes here, for now.
-    fn moved(&mut self, turn: i64, lo: Option<Snapshot>, asked: Instant) {
+    /// Learns the cursor from a take's row, whose columns from `first` on are turn, lo, hi, pos_xid, pos_id. Only when ours
+    /// was the take after our last one, so that nobody else takes here, for now.
+    fn learn(&mut self, row: &Row, first: usize, asked: Instant) -> Result<()> {
+        self.at = None;
+        let Some(turn) = row.try_get::<_, Option<i64>>(first)? else { return Ok(()) };
         let alone = turn == self.last + 1 || self.last == 0;
         self.last = turn;
-        self.at = lo.filter(|lo| alone && lo.is_near()).map(|lo| (turn, lo, asked));
+        let lo: Snapshot = row.try_get(first + 1)?;
+        if alone && lo.is_near() {
+            let read: Option<Xid> = row.try_get(first + 3)?;
+            let id: Option<i64> = row.try_get(first + 4)?;
+            let after = match (read, id) {
+                (Some(xid), Some(id)) if xid >= lo.xmin() => (xid, id),
+                _ => (lo.xmin(), 0),
+            };
+            self.at = Some(Position { turn, lo, hi: row.try_get(first + 2)?, after, asked });
+        }
+        Ok(())
     }
 
-    fn known(&self) -> Option<(&i64, &Snapshot)> {
-        self.at.as_ref().filter(|at| at.2.elapsed() < REMEMBERED).map(|at| (&at.0, &at.1))
+    fn known(&self) -> Option<&Position> {
+        self.at.as_ref().filter(|at| at.asked.elapsed() < REMEMBERED)
     }
 }
 
@@ -88,7 +112,7 @@ pub(crate) async fn take(
         match rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? {
             0 => {
                 if let Some(row) = rows.first() {
-                    cursor.moved(row.try_get(13)?, row.try_get(14)?, asked);
+                    cursor.learn(row, 13, asked)?;
                 }
                 (more, taken) = slice(&rows)?;
                 break;
@@ -149,37 +173,37 @@ async fn take_direct(
     cursor: &mut Cursor,
 ) -> Result<(bool, Vec<Taken>)> {
     let asked = Instant::now();
-    let (Some(_), Some((turn, lo))) = (&link.direct, cursor.known()) else {
+    let (Some(_), Some(at)) = (&link.direct, cursor.known()) else {
         return Ok((false, Vec::new()));
     };
     let args: &Args<'_> = &[
         (&link.session, Type::INT4),
         (&lane, Type::INT4),
         (&max, Type::INT4),
-        (turn, Type::INT8),
-        (lo, Type::PG_SNAPSHOT),
-        (&lo.xmin(), Type::XID8),
+        (&at.turn, Type::INT8),
+        (&at.lo, Type::PG_SNAPSHOT),
+        (&at.hi, Type::PG_SNAPSHOT),
+        (&at.after.0, Type::XID8),
+        (&at.after.1, Type::INT8),
     ];
     let rows = link.query(&DIRECT_TAKE[segment.index()], args).await?;
     let Some(first) = rows.first() else { return Ok((false, Vec::new())) };
-    let (Some(turn), lo) = (first.try_get::<_, Option<i64>>(2)?, first.try_get::<_, Option<Snapshot>>(3)?)
-    else {
-        cursor.at = None;
+    cursor.learn(first, 0, asked)?;
+    if first.try_get::<_, Option<i64>>(5)?.is_none() {
         return Ok((false, Vec::new()));
-    };
-    let more = lo.is_none();
-    cursor.moved(turn, lo, asked);
+    }
+    let more = first.try_get::<_, Option<Snapshot>>(2)?.is_some();
     let taken = rows.iter().zip(1..).map(|(row, slot)| {
         Ok(Taken {
-            claim: Claim { take: row.try_get(0)?, token: row.try_get(1)?, slot },
-            id: row.try_get(4)?,
+            claim: Claim { take: row.try_get(5)?, token: row.try_get(6)?, slot },
+            id: row.try_get(7)?,
             attempt: 1,
-            caller: row.try_get(5)?,
-            flags: row.try_get(6)?,
-            left_ms: row.try_get(7)?,
-            kind: row.try_get(8)?,
-            payload: row.try_get(9)?,
-            headers: row.try_get(10)?,
+            caller: row.try_get(8)?,
+            flags: row.try_get(9)?,
+            left_ms: row.try_get(10)?,
+            kind: row.try_get(11)?,
+            payload: row.try_get(12)?,
+            headers: row.try_get(13)?,
         })
     });
     Ok((more, taken.collect::<Result<_>>()?))

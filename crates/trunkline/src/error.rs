@@ -158,14 +158,11 @@ impl From<tokio_postgres::Error> for Error {
 pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
     match code {
         "TL001" | "TL002" => ErrorKind::Stale,
-        "TL003" => ErrorKind::Full,
         "TL004" => ErrorKind::Invalid,
         "TL007" => ErrorKind::NotFound,
         "TL008" => ErrorKind::Epoch,
         "TL009" | "TL011" => ErrorKind::Invalid,
-        "TL010" => ErrorKind::Unsupported,
         "TL012" => ErrorKind::NoResponder,
-        "TL013" => ErrorKind::TimedOut,
         "TL014" => ErrorKind::Schema,
         "42501" | "28000" | "28P01" => ErrorKind::Denied,
         "42704" => ErrorKind::NotFound,

@@ -122,13 +122,6 @@ fn codes(texts: impl Iterator<Item = String>) -> BTreeSet<String> {
     texts.flat_map(|t| found(&t)).collect()
 }
 
-/// Codes that `error.rs` knows and nothing raises yet: what for.
-const ANNOUNCED: [(&str, &str); 3] = [
-    ("TL003", "a limit on stored messages, which requests do not have"),
-    ("TL010", "no session behind a transaction pooler, which the library tells without asking the database"),
-    ("TL013", "a deadline passed, which requests tell by their outcome"),
-];
-
 /// SQL speaks by SQLSTATE; `error.rs` says what each means, and knows none that nobody raises.
 fn sqlstates(sources: &[Source]) -> Vec<String> {
     let errors = |s: &&Source| s.path.ends_with("trunkline/src/error.rs");
@@ -141,14 +134,8 @@ fn sqlstates(sources: &[Source]) -> Vec<String> {
             .map(|s| if s.is("sql") { lexer::sql(&s.text).strings } else { lexer::rust(&s.text).strings }),
     );
     let unknown = raised.difference(&known).map(|c| format!("{c} is raised, and unknown to error.rs"));
-    let announced = |code: &str| ANNOUNCED.iter().any(|(c, _)| *c == code);
-    let unused = known
-        .difference(&raised)
-        .filter(|c| !announced(c))
-        .map(|c| format!("{c} is in error.rs, and nothing raises it"));
-    let arrived =
-        raised.iter().filter(|c| announced(c)).map(|c| format!("{c} is raised, and still announced"));
-    unknown.chain(unused).chain(arrived).collect()
+    let unused = known.difference(&raised).map(|c| format!("{c} is in error.rs, and nothing raises it"));
+    unknown.chain(unused).collect()
 }
 
 #[test]
@@ -157,11 +144,11 @@ fn error_rs_knows_the_sqlstates_that_are_raised() {
     finds(
         sqlstates,
         &[
-            ("trunkline/src/error.rs", r#"match code { "TL001" | "TL007" | "TL010" | "TL013" => Stale }"#),
+            ("trunkline/src/error.rs", r#"match code { "TL001" | "TL007" | "TL013" => Stale }"#),
             ("x/sql/functions/a/b.sql", "raise exception 'x' using errcode = 'TL001'; -- 'TL005'"),
             ("x/sql/functions/a/c.sql", "raise exception 'x' using errcode = 'TL002';"),
             ("x/src/d.rs", r#"e.with_code("TL013")"#),
         ],
-        &["TL002 is raised", "TL007 is in error.rs", "TL013 is raised, and still announced"],
+        &["TL002 is raised", "TL007 is in error.rs"],
     );
 }

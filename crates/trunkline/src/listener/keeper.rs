@@ -43,7 +43,7 @@ const RENEW: Duration = Duration::from_millis(1500);
 const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '10s'";
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
-const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then trunkline._role() end";
+const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
 const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3))";
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";

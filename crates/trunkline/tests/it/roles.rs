@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use trunkline::{
+    Trunkline,
+    conninfo::{ConnInfo, Env},
+    requests::{Failure, Request, Serve},
+};
+
 use crate::support::{Db, Raw, shared, until};
 
 /// Roles of the cluster that every test of this file shares.
@@ -12,6 +18,7 @@ async fn roles(raw: &Raw) {
         ("it_writer", "trunkline_writer"),
         ("it_writer2", "trunkline_writer"),
         ("it_admin", "trunkline_admin"),
+        ("it_engine", ""),
     ] {
         let grant = if of.is_empty() { "null;".into() } else { format!("execute 'grant {of} to {name}';") };
         let sql = format!(
@@ -304,4 +311,45 @@ async fn no_payload_shows_in_what_others_can_see() {
     let reader = db.raw_as("it_reader").await;
     let rows = reader.rows("select * from trunkline.request_list()").await;
     assert!(!rows.is_empty() && !format!("{rows:?}").contains("S3cret"));
+}
+
+#[tokio::test]
+async fn a_writers_engine_calls_functions_and_one_with_more_rights_runs_statements_with_the_same_result() {
+    let (db, raw) = with_roles().await;
+    raw.run("select trunkline.grant_to('it_engine', 'engine'), pg_stat_reset()").await;
+    let as_role = async |role: &str| {
+        let url = db.url.replace("user=postgres", &format!("user={role}"));
+        let info = ConnInfo::from_str_with(&format!("{url}&application_name={role}"), &Env::empty()).unwrap();
+        Trunkline::with(info).await.unwrap()
+    };
+    let (writer, engine) = (as_role("it_writer").await, as_role("it_engine").await);
+    for (caller, responder) in
+        [(&writer, &engine), (&engine, &writer), (&engine, &engine), (&writer, &writer)]
+    {
+        let serve = Serve::channel("work").types(["t"]);
+        let serving = responder.requests().serve(serve, |r: Request| async move {
+            if r.payload.bytes() == b"fail" { Err(Failure::new("no", "text")) } else { Ok(r.payload) }
+        });
+        serving.ready().await;
+        let call = |text: &'static str, kind: &'static str| caller.requests().call("work", text).kind(kind);
+        for _ in 0..5 {
+            assert_eq!(call("x", "t").await.unwrap().payload.bytes(), b"x");
+        }
+        assert_eq!(call("fail", "t").await.unwrap_err().code(), Some("no"));
+        assert_eq!(call("x", "other").await.unwrap_err().code(), Some("unsupported"));
+        let sent = caller.requests().send("work", "x").kind("t").confirm();
+        sent.await.unwrap();
+        serving.stop().await;
+        assert_eq!(call("x", "t").await.unwrap_err().code(), Some("TL012"));
+    }
+    let senders = "select string_agg(distinct role, ' ') from trunkline.request_e0";
+    assert_eq!(raw.one(senders).await, "it_engine it_writer", "each request carries its role");
+    let spoof = db.raw_as("it_engine").await;
+    for sql in [
+        "update trunkline.take_e0 set turn = 0",
+        "delete from trunkline.request_e0",
+        "truncate trunkline.ending_e0",
+    ] {
+        assert_eq!(spoof.code(sql).await, "42501", "{sql}");
+    }
 }

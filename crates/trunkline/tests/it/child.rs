@@ -33,6 +33,8 @@ async fn part() {
             let verdict = incoming.reply("late").await;
             say(&format!("answered {:?}", verdict.map_err(|e| e.kind())));
         }
+        // Does what it is asked to, until it is killed.
+        "worker" => crate::storm::worker(&me, &db).await,
         // Asks and waits.
         "asker" => {
             say("ready");

@@ -26,4 +26,5 @@ mod restore;
 mod roles;
 mod schema;
 mod serving;
+mod storm;
 mod support;

@@ -40,7 +40,7 @@ use crate::{
 const RENEW: Duration = Duration::from_millis(1500);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '10s'";
+const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '5s'; set default_transaction_isolation = 'read committed'";
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
 const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
@@ -110,6 +110,7 @@ impl Keeper {
             resumed: false,
             segments: AtomicI32::new(0),
             direct: None,
+            pooled,
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };

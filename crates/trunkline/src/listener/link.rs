@@ -27,6 +27,8 @@ pub(crate) struct Link {
     pub(crate) segments: AtomicI32,
     /// The role, where it has rights on the tables: such an engine runs the statements of `sql/direct` by itself.
     pub(crate) direct: Option<String>,
+    /// Behind a transaction pooler: no lock outlives a statement.
+    pub(crate) pooled: bool,
     pub(super) may_prepare: bool,
     pub(super) statements: Mutex<HashMap<&'static str, Statement>>,
 }

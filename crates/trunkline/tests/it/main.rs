@@ -13,6 +13,7 @@
 )]
 
 mod child;
+mod cursors;
 mod doorbell;
 mod input;
 mod kills;

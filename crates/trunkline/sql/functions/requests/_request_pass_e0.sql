@@ -13,6 +13,10 @@ declare
 begin
     select * into v_take from trunkline.take_e0 t
      where t.id = _request_pass_e0.take and t.token = _request_pass_e0.token for update;
+    perform pg_advisory_xact_lock_shared(1953656431, v_take.session);
+    if not exists (select from trunkline.session s where s.id = v_take.session) then
+        return;                                    -- its burial has handed on or ended them all
+    end if;
     v_ids := v_take.ids;
     foreach v_slot in array slots loop
         select r.type into v_type from trunkline.request_e0 r where r.id = v_ids[v_slot];

@@ -1,20 +1,17 @@
 -- Registers a session as responder of a channel for some types (null: all). The channel's lane, and the responder's own,
 -- where `gather` asks it; given `own`, it is that registration again, after a reconnect or with other types.
 -- Errors: TL001 when the session is not present, 22023 for more than 100 types or a bad type name.
--- Locks: the lane's key, shared, for the connection: see _request_served.
 create or replace function trunkline._request_serve(session int, channel text, types text[], inout own int,
                                                     out lane int, out durable boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
-declare
-    v_me trunkline.session;
 begin
     if cardinality(types) > 100 then
         raise exception 'a responder serves at most 100 types, got %', cardinality(types) using errcode = '22023';
     end if;
     perform trunkline._request_check_type(t) from unnest(types) t;
     select l.lane, l.durable into lane, durable from trunkline._request_lane(channel) l;
-    select * into v_me from trunkline.session s
+    perform from trunkline.session s
      where s.id = session and (s.pid = pg_backend_pid() or s.role = trunkline._role()) for key share;
     if not found then
         raise exception 'session % is no longer present', session using errcode = 'TL001';
@@ -24,8 +21,5 @@ begin
     if not found then
         insert into trunkline.responder (channel, session, types) values (lane, session, types)
             returning responder.lane into own;
-    end if;
-    if v_me.watched and v_me.pid = pg_backend_pid() and not trunkline._request_serving(lane) then
-        perform pg_try_advisory_lock_shared(1953656432, lane);
     end if;
 end $$;

@@ -1,5 +1,5 @@
--- Is somebody here who serves this lane? Every responder's connection holds the lane's key shared, so the usual answer is
--- one failed try for it. Testers take turns by a key of their own, so that none takes another for a responder; where
+-- Is somebody here who serves this lane? Every engine that serves it holds the lane's key shared, so the usual answer is one
+-- failed try for it. Testers take turns by a key of their own, so that none takes another for a responder; where
 -- they meet, or nobody holds the key, the registry is asked. No pinned search_path, and every name qualified: so the planner
 -- reads it into its callers. Locks: both keys, for microseconds.
 create or replace function trunkline._request_served(lane int) returns boolean

@@ -1,8 +1,9 @@
 -- Takes requests that are to be handed out once more, as _request_take_e0 does: no rows when there are none for these
 -- types. The lane's cursor stays where it is.
 -- Ordinary rows with ordinary locks: few requests ever get here. Locks: the rows taken, skipping others' takes.
-create or replace function trunkline._request_take_again_e0(session int, lane int, types text[], max int)
-returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
+create or replace function trunkline._request_take_again_e0(session int, lane int, types text[], max int,
+    token bigint)
+returns table (state int, more boolean, take bigint, claim bigint, id bigint, attempt int, caller int, flags int,
                deadline timestamptz, left_ms int, kind text, payload bytea, headers text,
                turn bigint, lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set enable_seqscan = off as $$
@@ -13,10 +14,10 @@ declare
     v_again jsonb;
     v_ids   bigint[];
     v_take  bigint;
-    v_token bigint := uuid_hash_extended(gen_random_uuid(), 0);
 begin
+    perform pg_advisory_xact_lock_shared(1953656431, session);
     perform from trunkline.session s
-      where s.id = session and (s.pid = pg_backend_pid() or s.role = trunkline._role()) for key share;
+      where s.id = session and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role());
     if not found then
         raise exception 'session % is no longer present', session using errcode = 'TL001';
     end if;
@@ -40,7 +41,7 @@ begin
         insert into trunkline.take_e0 (id, lane, turn, session, token, taken_at, expires_at, lo, hi, pos_xid, pos_id,
                                        ids, attempts, callers, corrs, deadlines)
         select nextval('trunkline.log_id_e') * 4 + v_bits, _request_take_again_e0.lane, coalesce(t.turn, 0) + 1,
-               session, v_token, v_now, q.until, coalesce(t.lo, '1:1:'), t.hi, t.pos_xid, t.pos_id,
+               session, _request_take_again_e0.token, v_now, q.until, coalesce(t.lo, '1:1:'), t.hi, t.pos_xid, t.pos_id,
                v_ids, q.attempts, q.callers, q.corrs, q.deadlines
           from (select max(r.expires_at) as until, array_agg((v_again ->> r.id::text)::int order by r.id) as attempts,
                        array_agg(r.caller order by r.id) as callers, array_agg(r.corr order by r.id) as corrs,
@@ -53,7 +54,7 @@ begin
         returning id into v_take;
     end loop;
     return query
-    select 0, true, v_take, v_token, r.id, (v_again ->> r.id::text)::int, r.caller, r.flags,
+    select 0, true, v_take, _request_take_again_e0.token, r.id, (v_again ->> r.id::text)::int, r.caller, r.flags,
            r.expires_at, (extract(epoch from r.expires_at - v_now) * 1000)::int, r.type, r.payload, r.headers,
            null::bigint, null::pg_snapshot, null::pg_snapshot, null::xid8, null::bigint
       from trunkline.request_e0 r where r.id = any (v_ids) order by r.id;

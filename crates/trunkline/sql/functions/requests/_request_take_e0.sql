@@ -2,13 +2,13 @@
 -- The newest take row of the segment's lane is its cursor (lo, hi, pos), and the lease on its slice. (lane, turn) is unique,
 -- so a cursor is followed once, whoever tries and at whatever isolation level; the advisory keys only save the trying, and
 -- with `polite` false, for when a stranger keeps one, all is as safe and only slower.
+-- `token`: drawn by the taker, so that he can give back what a lost answer kept from him (_request_return_e).
 -- Passed over: expired, ended before anybody took them, written by this transaction, and those whose caller is gone.
 -- `state`: 0 taken; 1 look again at once; 2 call _request_take_again_e0 first (then with `again` false); 3 somebody else is
 -- taking: look again soon; 4 xids went backwards (a restore): TL008. A row's number, from 1, is its slot. No rows: nothing.
--- Locks, to the commit: the lane's key, and the session's, which its burial waits for.
--- Plans want enable_seqscan and enable_bitmapscan off. The usual case has a short way: sql/direct/take.sql.
-create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean)
-returns table (state int, more boolean, take bigint, token bigint, id bigint, attempt int, caller int, flags int,
+-- Locks, to the commit: the lane's key, and the session's, for which its burial waits. Plans want enable_seqscan and enable_bitmapscan off. The short way: sql/direct/take.sql.
+create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean, token bigint)
+returns table (state int, more boolean, take bigint, claim bigint, id bigint, attempt int, caller int, flags int,
                deadline timestamptz, left_ms int, kind text, payload bytea, headers text,
                turn bigint, lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -32,7 +32,8 @@ begin
               select t.turn, t.lo, t.hi, t.pos_xid, t.pos_id from trunkline.take_e0 t
                where t.lane = $2 order by t.turn desc limit 1) t on true
          where s.id = $1
-           and (s.pid = pg_backend_pid() or s.role = coalesce(nullif(current_setting('role', true), 'none'), session_user))
+           and (s.pid = pg_backend_pid()
+                or not s.watched and s.role = coalesce(nullif(current_setting('role', true), 'none'), session_user))
     ), late as materialized (
         -- What was in progress in lo is read over with what follows when near, and taken one by one when not: an old
         -- transaction costs what it wrote.
@@ -64,7 +65,7 @@ begin
                                        ids, callers, corrs, deadlines)
         select nextval('trunkline.log_id_e') * 4 + case right('request_e0', 2)
                    when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end,
-               $2, span.turn + 1, $1, uuid_hash_extended(gen_random_uuid(), 0), clock_timestamp(),
+               $2, span.turn + 1, $1, $6, clock_timestamp(),
                coalesce(s.until, clock_timestamp()),
                case when m.more then span.lo else span.past end, case when m.more then span.past end,
                case when m.more then coalesce(s.xid, span.only) end,
@@ -78,9 +79,9 @@ begin
          cross join lateral (select s.n = $3 or span.only is not null as more) m
          where s.n > 0 or span.only is not null or span.hi is not null
             on conflict do nothing
-        returning id, token, turn, lo, hi, pos_xid, pos_id, ids = '{}' as empty
+        returning id, turn, lo, hi, pos_xid, pos_id, ids = '{}' as empty, (select span.hi is not null from span) as older
     )
-    select case when t.id is null then 1 else 0 end, t.hi is not null, t.id, t.token, s.id, 1, s.caller, s.flags, s.expires_at,
+    select case when t.id is null then 1 else 0 end, t.hi is not null or t.older, t.id, $6, s.id, 1, s.caller, s.flags, s.expires_at,
            (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers,
            t.turn, t.lo, t.hi, t.pos_xid, t.pos_id
       from slice s left join taken t on true

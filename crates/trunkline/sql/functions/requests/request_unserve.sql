@@ -11,6 +11,6 @@ begin
     if v_own is null then
         return false;
     end if;
-    perform trunkline._request_unserve(v_me, v_own);
+    perform trunkline._request_unserve(v_me, v_own, false);
     return true;
 end $$;

@@ -39,7 +39,7 @@ use self::{
 use super::{
     caller::Counters,
     payload::{Content, Payload, decode_headers},
-    wire::{self, Ring, Taken},
+    wire::{self, Debts, Ring, Taken, Wanted},
 };
 use crate::{
     Result,
@@ -65,6 +65,15 @@ pub(super) struct Service {
     pub(super) concurrency: usize,
 }
 
+/// Where a service stands: its lanes, on which connection it is registered and holds its lane's key, and what it owes.
+#[derive(Default)]
+struct Place {
+    lanes: Vec<Lane>,
+    registered: Option<u64>,
+    held: Option<u64>,
+    debts: Debts,
+}
+
 impl Responder {
     pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
         let (answers, queue) = mpsc::channel(4096);
@@ -83,9 +92,8 @@ impl Responder {
         all
     }
 
-    /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true.
-    ///
-    /// `ready` turns true when it is registered. Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
+    /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true; `ready` turns true
+    /// when it is registered.
     pub(super) async fn pump(
         &self,
         service: Service,
@@ -94,32 +102,25 @@ impl Responder {
         mut stop: watch::Receiver<bool>,
     ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
-        let mut lanes: Vec<Lane> = Vec::new();
-        let mut registered: Option<u64> = None;
+        let mut at = Place::default();
         while !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
                 link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
                 () = turned(&mut stop) => break,
             };
-            if registered != Some(link.generation) {
-                let own = lanes.get(1).map(|l| l.number);
-                match self.register(&link, &service, own).await {
-                    Ok(found) => {
-                        lanes = found;
-                        registered = Some(link.generation);
-                        ready.send_replace(true);
-                    }
-                    Err(e) => {
-                        warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
-                        let _ = timeout(POLL, turned(&mut stop)).await;
-                        continue;
-                    }
+            if at.registered != Some(link.generation) {
+                if let Err(e) = self.register(&link, &service, &mut at).await {
+                    warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
+                    let _ = timeout(POLL, turned(&mut stop)).await;
+                    continue;
                 }
+                ready.send_replace(true);
             }
-            let Some(lane) = lanes.iter_mut().rev().find(|l| l.look.is_some()) else {
+            at.debts.pay(&link, service.types.as_deref()).await;
+            let Some(lane) = at.lanes.iter_mut().rev().find(|l| l.look.is_some()) else {
                 tokio::select! {
-                    () = any_rung(&mut lanes) => {}
-                    () = sleep(POLL) => lanes.iter_mut().for_each(|l| l.look = Some(Look::Current)),
+                    () = any_rung(&mut at.lanes) => {}
+                    () = sleep(POLL) => at.lanes.iter_mut().for_each(|l| l.look = Some(Look::Current)),
                     () = turned(&mut stop) => {}
                     () = out.closed() => {}
                 }
@@ -131,10 +132,11 @@ impl Responder {
                 () = out.closed() => break,
                 slot = slots.clone().acquire_owned() => match slot { Ok(s) => s, Err(_) => return },
             };
-            let free = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
+            let most = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
+            lane.begin();
             let segment = lane.segment(&link);
-            let cursor = &mut lane.cursors[segment.index()];
-            match wire::take(&link, segment, lane.number, service.types.as_deref(), free, cursor).await {
+            let wanted = Wanted { segment, lane: lane.number, types: service.types.as_deref(), most };
+            match wire::take(&link, wanted, &mut lane.cursors[segment.index()], &mut at.debts).await {
                 Ok((more, taken)) => {
                     lane.looked(more, taken.is_empty());
                     let ring = lane.ring;
@@ -145,13 +147,15 @@ impl Responder {
                 }
                 Err(e) => {
                     debug!(error = %e, "cannot take");
-                    registered = None;
+                    at.registered = None;
                     let _ = timeout(Duration::from_millis(100), turned(&mut stop)).await;
                 }
             }
         }
-        if let (Some(own), Some(link)) = (lanes.get(1), self.listener.current()) {
-            let _ = timeout(POLL, wire::unserve(&link, own.number)).await;
+        if let (Some(own), Some(link)) = (at.lanes.get(1), self.listener.current()) {
+            at.debts.pay(&link, service.types.as_deref()).await;
+            let held = at.held == Some(link.generation);
+            let _ = timeout(POLL, wire::unserve(&link, own.number, held)).await;
         }
     }
 
@@ -163,22 +167,22 @@ impl Responder {
         }
     }
 
-    async fn register(&self, link: &Link, service: &Service, own: Option<i32>) -> Result<Vec<Lane>> {
-        let lane = |number: i32, ring| Lane {
-            number,
-            ring,
-            look: Some(Look::Current),
-            looks: 0,
-            cursors: Default::default(),
-            bell: self.listener.door(number & 63),
-        };
-        match &service.channel {
+    /// Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
+    async fn register(&self, link: &Link, service: &Service, at: &mut Place) -> Result<()> {
+        let lane = |number: i32, ring| Lane::new(number, ring, self.listener.door(number & 63));
+        at.lanes = match &service.channel {
             Some(channel) => {
+                let own = at.lanes.get(1).map(|l| l.number);
                 let (number, ring, own) = wire::serve(link, channel, service.types.as_deref(), own).await?;
-                Ok(vec![lane(number, ring), lane(own, Ring::Ephemeral)])
+                if !link.pooled && at.held != Some(link.generation) && wire::hold(link, number).await? {
+                    at.held = Some(link.generation);
+                }
+                vec![lane(number, ring), lane(own, Ring::Ephemeral)]
             }
-            None => Ok(vec![lane(-link.session, Ring::Ephemeral)]),
-        }
+            None => vec![lane(-link.session, Ring::Ephemeral)],
+        };
+        at.registered = Some(link.generation);
+        Ok(())
     }
 
     async fn hand_out(

@@ -31,7 +31,7 @@ use tokio_postgres::types::{ToSql, Type};
 pub(crate) use self::{
     reply::{Ended, Ending, REPLY_ON, fetch, reply},
     snapshot::{Snapshot, Xid},
-    take::{Claim, Cursor, Taken, take},
+    take::{Claim, Cursor, Debts, Taken, Wanted, take},
     write::{Outgoing, WRITE_ON, Written, write},
 };
 use crate::{
@@ -75,6 +75,10 @@ impl Segment {
         Self(usize::try_from(id & 3).unwrap_or(0))
     }
 
+    pub(crate) fn ring(self) -> Ring {
+        Ring::durable(self.0 & 2 != 0)
+    }
+
     pub(crate) fn index(self) -> usize {
         self.0
     }
@@ -88,7 +92,8 @@ impl Segment {
 const LANE: &str = "select lane, durable, max_bytes from trunkline._request_lane($1)";
 const SERVE: &str = "select lane, durable, own from trunkline._request_serve($1, $2, $3, $4)";
 const CROWD: &str = "select trunkline._request_crowd($1, $2)";
-const UNSERVE: &str = "select trunkline._request_unserve($1, $2)::text";
+const UNSERVE: &str = "select trunkline._request_unserve($1, $2, $3)::text";
+const KEEP: &str = "select trunkline._request_hold($1)";
 const SNAPSHOT: &str = "select pg_current_snapshot()";
 const FINISH: [&str; 2] = each_ring!("select trunkline._request_finish_", "($1, $2, false)");
 const OUTCOME: [&str; 2] =
@@ -198,8 +203,14 @@ fn nothing() -> Error {
     Error::new(ErrorKind::Other, "a function of the schema returned no row")
 }
 
-pub(crate) async fn unserve(link: &Link, own: i32) -> Result<()> {
-    link.query(UNSERVE, &[(&link.session, Type::INT4), (&own, Type::INT4)]).await.map(drop)
+/// Holds the key of a lane that was just registered for: false where there is no connection of our own, or a stranger.
+pub(crate) async fn hold(link: &Link, lane: i32) -> Result<bool> {
+    link.value(KEEP, &[(&lane, Type::INT4)]).await
+}
+
+pub(crate) async fn unserve(link: &Link, own: i32, held: bool) -> Result<()> {
+    let args: &Args<'_> = &[(&link.session, Type::INT4), (&own, Type::INT4), (&held, Type::BOOL)];
+    link.query(UNSERVE, args).await.map(drop)
 }
 
 /// Buries sessions whose process is gone.

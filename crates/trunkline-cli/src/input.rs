@@ -109,6 +109,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; examples: 500ms, 15s, 2m"))
 }
 
+/// A time between looks: long enough to do something else meanwhile.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    let long_enough = found >= Duration::from_millis(100);
+    long_enough.then_some(found).ok_or_else(|| format!("must be at least 100ms, got {found:?}"))
+}
+
 /// `name=value`.
 pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -4,7 +4,7 @@
 //! else the private PostgreSQL, started or adopted. Which one was taken is said on stderr, without its password.
 //! The private server has the schema installed without asking; another database only by `schema install`.
 
-use std::sync::Arc;
+use std::{env::VarError, sync::Arc};
 
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -48,10 +48,9 @@ impl Drop for Plain {
 
 /// Chooses the database and says which one; starts the private server if it is that one.
 pub(crate) async fn choose(global: &Global) -> Result<Database> {
-    let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let given = global.database_url.clone().filter(|u| !u.is_empty());
-    let from_env = given.is_some() && set("TRUNKLINE_DATABASE_URL") == given;
-    let (text, whence) = match (given, set("DATABASE_URL")) {
+    let from_env = given.is_some() && set("TRUNKLINE_DATABASE_URL")? == given;
+    let (text, whence) = match (given, set("DATABASE_URL")?) {
         (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
         (Some(url), _) => {
             if has_password(&url) {
@@ -62,8 +61,8 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
             (url, "")
         }
         (None, Some(url)) => (url, "DATABASE_URL"),
-        (None, None) if set("PGHOST").is_some() => (String::new(), "PGHOST"),
-        (None, None) if set("PGSERVICE").is_some() => (String::new(), "PGSERVICE"),
+        (None, None) if set("PGHOST")?.is_some() => (String::new(), "PGHOST"),
+        (None, None) if set("PGSERVICE")?.is_some() => (String::new(), "PGSERVICE"),
         (None, None) => {
             let (server, mut database) = start_private(global).await?;
             database.started = (!server.adopted()).then(|| Arc::new(server));
@@ -77,6 +76,15 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
     }
     tell(global, &database, whence);
     Ok(database)
+}
+
+/// A variable that says something; one that is not text does not mean that another database will do.
+fn set(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|v| !v.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::Usage(format!("{name}: its value is not UTF-8"))),
+    }
 }
 
 /// What `--data-dir`, `--no-fetch` and `--pg-mirror` mean for the private server.
@@ -128,8 +136,12 @@ fn tell(global: &Global, database: &Database, whence: &str) {
     }
 }
 
-/// A password in a URL's user part, in its query, or among key=value settings.
+/// A password in a URL's user part, in its query, or among key=value settings; also in a text that is refused.
 fn has_password(text: &str) -> bool {
+    let alone = Env::empty().with_user("nobody");
+    if ConnInfo::from_str_with(text, &alone).is_ok_and(|info| info.hosts().any(|(_, _, known)| known)) {
+        return true;
+    }
     let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
     let user = authority.and_then(|a| a.rsplit_once('@')).map(|(user, _)| user);
     user.is_some_and(|u| u.contains(':')) || text.contains("password=") || text.contains("password =")
@@ -188,6 +200,9 @@ mod tests {
         assert!(has_password("postgresql://u:p@h/db"));
         assert!(has_password("host=h password=p"));
         assert!(has_password("postgresql://h/db?password=p"));
+        assert!(has_password("postgresql://h/db?pass%77ord=p"));
+        assert!(has_password("host=h password \t = p"));
+        assert!(has_password("host=h port=x password=p"));
         assert!(!has_password("postgresql://u@h:5432/db"));
         assert!(!has_password("host=h user=u"));
     }

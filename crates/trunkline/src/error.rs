@@ -138,11 +138,16 @@ impl StdError for Error {
 }
 
 impl From<tokio_postgres::Error> for Error {
-    /// SQLSTATEs decide the kind; the server's own message is kept, its DETAIL (which can hold row values) is not.
+    /// SQLSTATEs decide the kind; the server's own message is kept, its DETAIL (which can hold row values) is not, and
+    /// of its HINTs ours.
     fn from(e: tokio_postgres::Error) -> Self {
         if let Some(db) = e.as_db_error() {
             let code = db.code().code().to_owned();
-            return Self::new(kind_of_sqlstate(&code), db.message().to_owned()).with_code(code);
+            let mut message = bounded(db.message());
+            if let Some(hint) = db.hint().filter(|_| code.starts_with("TL")) {
+                message.extend(["; ", hint]);
+            }
+            return Self::new(kind_of_sqlstate(&code), message).with_code(code);
         }
         let kind = if e.is_closed() || e.source().is_some_and(|s| s.is::<std::io::Error>()) {
             ErrorKind::Unreachable
@@ -150,6 +155,15 @@ impl From<tokio_postgres::Error> for Error {
             ErrorKind::Other
         };
         Self::new(kind, "the database connection failed").with_source(e)
+    }
+}
+
+/// A server's message, not longer than a page or two, whatever it quotes.
+fn bounded(text: &str) -> String {
+    const MOST: usize = 4096;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} … ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
 }
 

@@ -120,8 +120,14 @@ pub fn print() -> String {
 /// Removes the schema and everything in it: messages, channels, leases. The roles stay.
 ///
 /// # Errors
-/// [`ErrorKind::Denied`] when the role does not own it.
+/// [`ErrorKind::Denied`] when the role does not own it, [`ErrorKind::Conflict`] when the schema of this name is not ours.
 pub async fn uninstall(client: &Client) -> Result<()> {
+    const FOREIGN: &str =
+        "select to_regnamespace('trunkline') is not null and to_regclass('trunkline.schema_info') is null";
+    let rows = client.query_typed(FOREIGN, &[]).await?;
+    if rows.first().is_some_and(|r| r.get(0)) {
+        return Err(foreign());
+    }
     Ok(client.batch_execute("drop schema if exists trunkline cascade").await?)
 }
 
@@ -216,12 +222,16 @@ async fn installed(tx: &Transaction<'_>) -> Result<i32> {
         .await?;
     match (found.get(0), found.get(1)) {
         (false, _) => Ok(0),
-        (true, false) => Err(Error::new(
-            ErrorKind::Conflict,
-            "there is a schema \"trunkline\" that is not ours; rename or drop it first",
-        )),
+        (true, false) => Err(foreign()),
         (true, true) => Ok(tx.query_one("select version from trunkline.schema_info", &[]).await?.get(0)),
     }
+}
+
+fn foreign() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "there is a schema \"trunkline\" that is not ours; rename or drop it first",
+    )
 }
 
 fn newer(found: i32) -> Error {

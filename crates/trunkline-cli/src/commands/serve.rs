@@ -27,7 +27,7 @@ pub(crate) struct ServeArgs {
     all_databases: bool,
 
     /// How often new databases are looked for
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = input::duration, requires = "all_databases")]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = input::pause, requires = "all_databases")]
     look: Duration,
 
     /// Do one round, print what was done as JSON, and end

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod bad_input;
 mod daemon;
 mod requests;
 mod schema;

@@ -16,8 +16,8 @@ use tokio_postgres::{Client, Config, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Role and database defaults must not end our sessions, and a dead peer must be noticed by the server in seconds.
-/// `trunkline.session` shows that the whole line arrived.
-const SETTINGS: &str = "-c trunkline.session=on -c tcp_user_timeout=10s -c tcp_keepalives_idle=5 \
+/// `trunkline.settings` shows that the whole line arrived.
+const SETTINGS: &str = "-c trunkline.settings=on -c tcp_user_timeout=10s -c tcp_keepalives_idle=5 \
     -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c idle_in_transaction_session_timeout=30s \
     -c statement_timeout=0 -c default_transaction_isolation=read\\ committed -c idle_session_timeout=0 -c plan_cache_mode=force_generic_plan -c jit=off";
 

@@ -17,7 +17,7 @@ const CHECK: &str = "select current_setting('server_version_num'), \
     case when pg_catalog.pg_is_in_recovery() then null \
          else substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) end, \
     pg_catalog.pg_backend_pid(), \
-    current_setting('trunkline.session', true)";
+    current_setting('trunkline.settings', true)";
 
 /// The oldest server that is served.
 const OLDEST: u32 = 150_000;

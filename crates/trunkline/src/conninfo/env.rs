@@ -92,10 +92,11 @@ impl Env {
         if !self.real {
             return Read::Missing;
         }
-        match (mode_of(path), fs::read_to_string(path)) {
-            (Ok(mode), Ok(text)) => Read::Text { mode, text },
-            (Err(e), _) | (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => Read::Missing,
-            (Err(e), _) | (_, Err(e)) => Read::Unreadable(e),
+        // What is no plain file is not even opened: a device may be endless, a pipe may wait for its writer.
+        match mode_of(path).and_then(|mode| Ok((mode, fs::read_to_string(path)?))) {
+            Ok((mode, text)) => Read::Text { mode, text },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Read::Missing,
+            Err(e) => Read::Unreadable(e),
         }
     }
 }

@@ -16,12 +16,13 @@ use tracing::Instrument as _;
 use super::{
     Engine,
     caller::{self, Caller, Summary},
-    payload::{Destination, Headers, LONGEST, Part, Payload, Reply, encode_headers},
+    payload::{Destination, Headers, Part, Payload, Reply, check_size, check_timeout, encode_headers},
     wire::{self, Outgoing},
 };
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
+    listener::closed,
 };
 
 /// A request being made: await it for the reply.
@@ -156,12 +157,7 @@ impl Call {
     }
 
     async fn prepare(self) -> Result<(Outgoing, Arc<Engine>, Pending)> {
-        if self.timeout < Duration::from_millis(1) || self.timeout > LONGEST {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("request timeout must be between 1 ms and 7 days, got {:?}", self.timeout),
-            ));
-        }
+        check_timeout(self.timeout)?;
         if self.kind.len() > 100 || self.kind.contains(char::is_control) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -170,6 +166,9 @@ impl Call {
                     self.kind.len()
                 ),
             ));
+        }
+        if *self.engine.listener.closing().borrow() {
+            return Err(closed());
         }
         let deadline = Instant::now() + self.timeout;
         let headers = encode_headers(&self.headers)?;
@@ -180,17 +179,7 @@ impl Call {
                 .await
                 .map_err(|_| caller::timed_out())??,
         };
-        if self.payload.bytes().len() > lane.most {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!(
-                    "payload for \"{destination}\" must be at most {} bytes, got {}",
-                    lane.most,
-                    self.payload.bytes().len()
-                ),
-            )
-            .with_code("TL004"));
-        }
+        check_size(&destination, self.payload.bytes(), lane.most)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let summary =
             Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };

@@ -31,7 +31,7 @@ pub use serve::{Event, Inbox, Serve, Serving};
 
 use self::{
     caller::{Caller, Counters},
-    responder::{Responder, Service},
+use crate::{Error, ErrorKind, Result, listener::Listener};
 };
 use crate::{Result, listener::Listener};
 
@@ -100,7 +100,7 @@ impl Requests {
     /// Asks every responder of a channel that is present now; the first `most` outcomes within `within`.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NoResponder`] when nobody is present.
+    /// [`ErrorKind::NoResponder`] when nobody is present; [`ErrorKind::Invalid`] for an argument out of its limits.
     pub async fn gather(
         &self,
         channel: &str,
@@ -109,7 +109,12 @@ impl Requests {
         within: Duration,
     ) -> Result<Vec<Result<Reply>>> {
         let payload = payload.into();
+        check_timeout(within)?;
+        if most == 0 {
+            return Err(Error::new(ErrorKind::Invalid, "gather needs at least 1 outcome to wait for, got 0"));
+        }
         let most_bytes = self.engine.caller.lane(channel).await?.most;
+        check_size(channel, payload.bytes(), most_bytes)?;
         let lanes = wire::crowd(&*self.engine.listener.link().await?, channel, "").await?;
         if lanes.is_empty() {
             return Err(caller::no_responder(channel));

@@ -214,7 +214,25 @@ impl From<Uuid> for Destination {
 }
 
 /// The longest time that a request may wait for its reply.
-pub(crate) const LONGEST: Duration = Duration::from_secs(604_800);
+const LONGEST: Duration = Duration::from_secs(604_800);
+
+/// Checks how long a request may wait.
+pub(crate) fn check_timeout(timeout: Duration) -> Result<()> {
+    if timeout >= Duration::from_millis(1) && timeout <= LONGEST {
+        return Ok(());
+    }
+    let text = format!("request timeout must be between 1 ms and 7 days, got {timeout:?}");
+    Err(Error::new(ErrorKind::Invalid, text))
+}
+
+/// Checks a payload against its channel's limit.
+pub(crate) fn check_size(destination: &str, payload: &[u8], most: usize) -> Result<()> {
+    if payload.len() <= most {
+        return Ok(());
+    }
+    let text = format!("payload for \"{destination}\" must be at most {most} bytes, got {}", payload.len());
+    Err(Error::new(ErrorKind::Invalid, text).with_code("TL004"))
+}
 
 /// Checks headers and writes them as the JSON object that is stored.
 pub(crate) fn encode_headers(headers: &Headers) -> Result<Option<String>> {
@@ -229,6 +247,7 @@ pub(crate) fn encode_headers(headers: &Headers) -> Result<Option<String>> {
     }
     let breaks = |s: &str| s.contains(['\r', '\n', '\0']);
     if let Some((name, _)) = headers.iter().find(|(k, v)| breaks(k) || breaks(v)) {
+        let name: String = name.chars().take(100).collect();
         return Err(Error::new(ErrorKind::Invalid, format!("header {name:?} must not contain line breaks")));
     }
     let text = serde_json::to_string(headers)

@@ -293,8 +293,8 @@ async fn what_a_buried_responder_passes_on_late_is_not_handed_out_beside_its_nex
     c.run("select trunkline.request_serve('work', array['b'])").await;
     admin.run(&send(", type => 'b', idempotent => true")).await;
     let row = a
-        .one("select t.take, t.token from trunkline.session s cross join trunkline.request_channel c
-              cross join lateral trunkline._request_take_e0(s.id, c.id, 9, true, true) t where s.application = 'a'")
+        .one("select t.take, t.claim from trunkline.session s cross join trunkline.request_channel c
+              cross join lateral trunkline._request_take_e0(s.id, c.id, 9, true, true, 42) t where s.application = 'a'")
         .await;
     let (take, token) = row.split_once('|').unwrap();
     bury(&admin, "a").await;

@@ -25,6 +25,8 @@ mod requests;
 mod requests_sql;
 mod restore;
 mod roles;
+mod rust_faults;
+mod rust_input;
 mod schema;
 mod serving;
 mod storm;

@@ -24,8 +24,9 @@ pub(crate) struct GatherArgs {
     payload: Option<String>,
 
     /// End after this many outcomes
-    #[arg(long, value_name = "N", default_value_t = 10_000, hide_default_value = true)]
-    most: usize,
+    #[arg(long, value_name = "N", default_value_t = 10_000, hide_default_value = true,
+          value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    most: u16,
 
     /// How long to wait for them
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = input::duration)]
@@ -46,7 +47,8 @@ pub(crate) async fn run(global: &Global, args: GatherArgs) -> Result<u8> {
     let (argument, json) = (args.payload.clone(), args.json_payload);
     let payload = source::blocking(move || input::payload(argument.as_deref(), json)).await?;
     let trunkline = source::choose(global).await?.trunkline().await?;
-    let gathered = trunkline.requests().gather(&args.channel, payload, args.most, args.within).await;
+    let gathered =
+        trunkline.requests().gather(&args.channel, payload, usize::from(args.most), args.within).await;
     trunkline.close().await;
     let (mut code, mut replies) = (OK, 0_u32);
     for outcome in gathered? {

@@ -1,14 +1,12 @@
 //! `--lines`: one request for each input line, many under way at once, replies in the order of the lines.
 //!
 //! Guarantees: as many lines out as in, in the same order; never more than `--in-flight` under way; a reply is written
-//! as soon as it is its turn. A failed line does not stop the others.
+//! as soon as it is its turn. A failed line does not stop the others, whether it was refused here or there; one that
+//! cannot be read or is too large does.
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio::io::AsyncBufRead;
-use trunkline::{
-    Error,
-    requests::{Payload, Reply},
-};
+use trunkline::{Error, ErrorKind, requests::Reply};
 
 use super::{call::CallArgs, outcome::Shown};
 use crate::{
@@ -30,13 +28,14 @@ pub(super) async fn run(global: &Global, args: CallArgs, out: Out) -> Result<u8>
     let (asking, json) = (&args.asking, args.asking.json_payload);
     let outcomes = numbered(from)
         .map(|line| {
-            let call = line.and_then(|(n, bytes)| Ok((n, typed(n, bytes, json)?)));
-            let call = call.map(|(n, payload)| (n, asking.call(&trunkline, payload)));
+            let call = line.map(|(n, bytes)| {
+                (n, input::typed(bytes, json).map(|payload| asking.call(&trunkline, payload)))
+            });
             async move {
-                match call {
-                    Ok((n, call)) => Ok((n, call.await)),
-                    Err(e) => Err(e),
-                }
+                Ok(match call? {
+                    (n, Ok(call)) => (n, call.await),
+                    (n, Err(e)) => (n, Err(Error::new(ErrorKind::Invalid, e.to_string()))),
+                })
             }
         })
         .buffered(usize::from(args.in_flight));
@@ -58,10 +57,6 @@ fn numbered(from: Input) -> impl Stream<Item = Result<(u64, Vec<u8>)>> {
             Err(e) => Some((Err(e), None)),
         }
     })
-}
-
-fn typed(number: u64, bytes: Vec<u8>, json: bool) -> Result<Payload> {
-    input::typed(bytes, json).map_err(|e| Failure::Usage(format!("line {number}: {e}")))
 }
 
 async fn write(

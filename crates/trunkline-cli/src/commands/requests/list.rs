@@ -23,7 +23,8 @@ pub(crate) struct LsArgs {
     channel: Option<String>,
 
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(1..))]
     limit: i32,
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 use trunkline::{
-    Trunkline,
+    Error, ErrorKind, Trunkline,
     connect::Purpose,
     requests::{Failure, Payload, Request, Serve, Serving},
 };
@@ -78,6 +78,7 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(exec::kill_all)?;
     let begin = async {
         let database = source::choose(global).await?;
+        may_serve(&database, &args).await?;
         let trunkline = database.trunkline().await?;
         Ok((database, trunkline))
     };
@@ -133,6 +134,20 @@ impl Answering {
             self.enough.send_replace(true);
         }
         answer
+    }
+}
+
+/// Asks the database for what can never be, which the library would try forever. Session 0 is nobody: the one thing
+/// that may be wrong is that it is not present.
+async fn may_serve(database: &Database, args: &ServeArgs) -> Result<()> {
+    const ASK: &str = "select from trunkline._request_serve(0, $1, $2, null)";
+    let plain = database.checked().await?;
+    let types = (!args.types.is_empty()).then_some(&args.types);
+    let (text, texts) = (tokio_postgres::types::Type::TEXT, tokio_postgres::types::Type::TEXT_ARRAY);
+    let asked = plain.client.query_typed(ASK, &[(&args.channel, text), (&types, texts)]).await;
+    match asked.map_err(Error::from) {
+        Err(e) if e.kind() != ErrorKind::Stale => Err(e.into()),
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ begin
     return query
     with absent as materialized (
         select n.lane from unnest($3) n(lane)
-         where not trunkline._request_served(n.lane)
+         where not trunkline._request_present(n.lane)
     ), written as (
         insert into trunkline.request_e0
             (id, lane, caller, corr, flags, sent_at, expires_at, role, type, payload, headers)

@@ -118,8 +118,9 @@ impl Call {
     /// # Errors
     /// [`ErrorKind::Invalid`] for an argument out of its limits; what the database reports about the channel.
     pub async fn start(self) -> Result<Pending> {
-        let (request, engine, pending) = self.prepare().await?;
+        let (request, engine, mut pending) = self.prepare().await?;
         engine.caller.enqueue(request).await?;
+        pending.sent = true;
         Ok(pending)
     }
 
@@ -131,7 +132,7 @@ impl Call {
     /// As [`Call::start`]; [`ErrorKind::NoResponder`] at once.
     pub async fn start_on(self, executor: &mut impl Executor) -> Result<Pending> {
         let to = self.to.name();
-        let (request, engine, pending) = self.prepare().await?;
+        let (request, engine, mut pending) = self.prepare().await?;
         let session = engine.listener.link().await?.session;
         let id = executor
             .scalar(
@@ -153,6 +154,7 @@ impl Call {
         }
         let answered = request.flags & 8 == 0 || request.flags & 16 != 0;
         engine.caller.written_elsewhere(request.corr, id, session, answered);
+        pending.sent = true;
         Ok(pending)
     }
 
@@ -194,7 +196,8 @@ impl Call {
             payload: self.payload.into_bytes(),
             headers,
         };
-        let pending = Pending { caller: self.engine.caller.clone(), corr, deadline, done: Some(done) };
+        let pending =
+            Pending { caller: self.engine.caller.clone(), corr, deadline, done: Some(done), sent: false };
         Ok((request, self.engine, pending))
     }
 }
@@ -222,6 +225,8 @@ pub struct Pending {
     corr: i64,
     deadline: Instant,
     done: Option<oneshot::Receiver<Result<Reply>>>,
+    /// Queued, or written in a transaction of the application's.
+    sent: bool,
 }
 
 impl Pending {
@@ -252,8 +257,10 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.done.is_some() {
-            self.caller.end(self.corr, 3);
+        match (&self.done, self.sent) {
+            (Some(_), true) => self.caller.end(self.corr, 3),
+            (Some(_), false) => self.caller.forget(self.corr),
+            (None, _) => {}
         }
     }
 }

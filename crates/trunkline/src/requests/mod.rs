@@ -31,9 +31,10 @@ pub use serve::{Event, Inbox, Serve, Serving};
 
 use self::{
     caller::{Caller, Counters},
-use crate::{Error, ErrorKind, Result, listener::Listener};
+    payload::{check_size, check_timeout},
+    responder::{Responder, Service},
 };
-use crate::{Result, listener::Listener};
+use crate::{Error, ErrorKind, Result, listener::Listener};
 
 /// The engine behind all handles of one process.
 #[derive(Debug)]

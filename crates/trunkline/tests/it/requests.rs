@@ -445,3 +445,17 @@ async fn foreign_notifications_pass_through() {
     }
     assert_eq!((note.channel.as_str(), note.payload, note.pid), ("Odd \"name\"", garbage, raw.pid));
 }
+
+#[tokio::test]
+async fn what_could_not_be_sent_in_ones_own_transaction_is_not_awaited_for_ever() {
+    let (db, caller, _responder) = pair().await;
+    let mut raw = db.raw().await;
+    let tx = raw.client.build_transaction().read_only(true).start().await.unwrap();
+    let call = || caller.requests().call("work", "x").wait_for_responder().timeout(secs(60));
+    call().start_on(&mut &tx).await.unwrap_err();
+    drop(tx);
+    let none = caller.requests().call("nobody", "x");
+    let tx = raw.client.transaction().await.unwrap();
+    assert_eq!(none.start_on(&mut &tx).await.unwrap_err().kind(), ErrorKind::NoResponder);
+    assert_eq!(caller.requests().awaiting(), []);
+}

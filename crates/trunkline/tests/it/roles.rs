@@ -157,15 +157,15 @@ async fn a_session_is_its_roles_own() {
     assert_eq!(b.code(leak).await, "00000", "nothing of theirs comes past the view's barrier");
     raw.run("select trunkline.request_send('work', 'S3cret')").await;
     let taken =
-        b.rows(&format!("select * from trunkline._request_take_e0({session}, 1, 9, true, true)")).await;
+        b.rows(&format!("select * from trunkline._request_take_e0({session}, 1, 9, true, true, 1)")).await;
     assert_eq!(taken.len(), 0, "another role's requests");
     let again =
-        b.code(&format!("select * from trunkline._request_take_again_e0({session}, 1, null, 9)")).await;
+        b.code(&format!("select * from trunkline._request_take_again_e0({session}, 1, null, 9, 1)")).await;
     assert_eq!(again, "TL001", "another role's requests");
     b.run(&format!("select trunkline._session_close({session})")).await;
-    b.run(&format!("select trunkline._request_unserve({session}, (-1))")).await;
+    b.run(&format!("select trunkline._request_unserve({session}, (-1), false)")).await;
     for own in 1..20 {
-        b.run(&format!("select trunkline._request_unserve({session}, -{own})")).await;
+        b.run(&format!("select trunkline._request_unserve({session}, -{own}, true)")).await;
     }
     assert_eq!(raw.one("select count(*) from trunkline.request_responders()").await, "1");
     assert_eq!(b.one(&format!("select trunkline._session_renew({session}, '-1 day')")).await, "");

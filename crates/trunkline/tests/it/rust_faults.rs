@@ -142,7 +142,11 @@ async fn row_76_notifications_that_are_not_utf_8_do_not_stop_the_service() {
     let cluster = shared().await;
     let admin = Raw::open(&cluster.server.url()).await;
     admin.run("create database row_76_ascii encoding 'SQL_ASCII' locale 'C' template template0").await;
-    let db = Db { name: "row_76_ascii".to_owned(), url: cluster.server.url_for("row_76_ascii") };
+    let db = Db {
+        name: "row_76_ascii".to_owned(),
+        url: cluster.server.url_for("row_76_ascii"),
+        postmaster: cluster.server.pid(),
+    };
     let mut raw = db.raw().await;
     trunkline::schema::install(&mut raw.client).await.unwrap();
     let tl = db.client("it").await;

@@ -58,7 +58,7 @@ async fn ask(
 /// Kills, freezes or cuts off one of the workers, and sees that there are three.
 async fn disturb(
     step: u64,
-    workers: &mut Vec<Process>,
+    workers: &mut [Process],
     frozen: &mut Vec<(Process, Instant)>,
     db: &Db,
     raw: &Raw,

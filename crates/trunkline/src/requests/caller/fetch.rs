@@ -76,7 +76,7 @@ impl Pumps {
     }
 
     /// The end of everything: what is in flight learns it now, and not at its deadline.
-    fn abort(&self) {
+    pub(super) fn abort(&self) {
         for (_, f) in lock(&self.flights).drain() {
             let known = f.id.is_some();
             let _ = f.done.send(Err(if known { lost() } else { closed() }));

@@ -216,6 +216,11 @@ impl Caller {
         }
     }
 
+    /// Drops a flight that was never sent.
+    pub(super) fn forget(&self, corr: i64) {
+        lock(&self.flights).remove(&corr);
+    }
+
     /// Ends a flight as its caller: 3 cancelled, 4 timed out.
     pub(super) fn end(&self, corr: i64, status: i32) {
         let _ = self.ending.send((corr, status));

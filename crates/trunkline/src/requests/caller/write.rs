@@ -18,13 +18,15 @@ use crate::{
 /// The most requests in one statement, and the most bytes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
+/// How long to wait before writing once more what a broken connection left in doubt.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Pumps {
     /// One write in flight: whatever queued up meanwhile goes into the next.
     pub(super) async fn write(self, mut queue: mpsc::Receiver<Outgoing>) {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut batch, BATCH).await > 0 {
-            let Ok(link) = self.listener.link().await else { return };
+            let Ok(link) = self.listener.link().await else { return self.abort() };
             for ring in Ring::BOTH {
                 let mut group: Vec<Outgoing> = Vec::new();
                 let mut bytes = 0;
@@ -64,6 +66,14 @@ impl Pumps {
                         Box::pin(self.write_group(link, ring, vec![request])).await;
                     }
                     return;
+                }
+                // Perhaps written, and the answer lost: what may run twice is written again.
+                Err(e) if e.kind() == ErrorKind::Unreachable && group.iter().any(|r| r.flags & 4 != 0) => {
+                    let twice: Vec<Outgoing> = group.extract_if(.., |r| r.flags & 4 != 0).collect();
+                    self.failed(link, &group, e);
+                    tokio::time::sleep(AGAIN).await;
+                    let Ok(next) = self.listener.link().await else { return self.abort() };
+                    return Box::pin(self.write_group(&next, ring, twice)).await;
                 }
                 Err(e) => return self.failed(link, &group, e),
             }

@@ -26,6 +26,7 @@ const BATCH: usize = 512;
 /// An answer on its way: what to write, and whom to tell whether it was accepted.
 #[derive(Debug)]
 pub(super) struct Answer {
+    pub(super) id: i64,
     pub(super) caller: i32,
     pub(super) ending: Ending,
     pub(super) accepted: oneshot::Sender<Result<()>>,
@@ -95,8 +96,7 @@ async fn answer_group(
         Ok(refused) => {
             counters.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
             for (answer, position) in group.into_iter().zip(1..) {
-                let verdict =
-                    if refused.contains(&position) { Err(stale(answer.ending.claim.take)) } else { Ok(()) };
+                let verdict = if refused.contains(&position) { Err(stale(answer.id)) } else { Ok(()) };
                 let _ = answer.accepted.send(verdict);
             }
         }

@@ -187,7 +187,10 @@ impl Incoming {
         let content = payload.content().code();
         let ending =
             Ending { claim: self.claim, part, status, content, code, payload: payload.into_bytes(), headers };
-        answers.send(Answer { caller: self.caller, ending, accepted }).await.map_err(|_| gone())?;
+        answers
+            .send(Answer { id: self.id, caller: self.caller, ending, accepted })
+            .await
+            .map_err(|_| gone())?;
         rx.await.map_err(|_| gone())?
     }
 
@@ -211,7 +214,12 @@ impl Drop for Incoming {
             payload: b"the handler gave no answer".to_vec(),
             headers: None,
         };
-        let _ = answers.try_send(Answer { caller: self.caller, ending, accepted: oneshot::channel().0 });
+        let _ = answers.try_send(Answer {
+            id: self.id,
+            caller: self.caller,
+            ending,
+            accepted: oneshot::channel().0,
+        });
     }
 }
 

@@ -32,6 +32,32 @@ fn a_command_answers_each_line_in_order() {
     assert_eq!(serving.end().0, 0);
 }
 
+#[test]
+fn parts_of_a_reply_are_printed_as_they_come() {
+    let url = database();
+    let responder = "do $$ declare c text; begin
+        perform trunkline.request_serve('work'); commit;
+        for n in 1 .. 2 loop
+            loop
+                c := (select claim from trunkline.request_take('work')); commit;
+                exit when c is not null;
+                perform pg_sleep(0.02);
+            end loop;
+            perform trunkline.request_part(c, 1, 'a third'); commit;
+            perform trunkline.request_part(c, 2, 'two thirds'); commit;
+            perform trunkline.request_reply(c, 'all'); commit;
+        end loop;
+    end $$";
+    let served = url.clone();
+    let serving = std::thread::spawn(move || sql(&served, responder));
+    assert_eq!(ok(&url, &["requests", "call", "work", "x", "--wait", "--parts"]), "a third\ntwo thirds\nall");
+    let json = ok(&url, &["--json", "requests", "call", "work", "x", "--wait", "--parts"]);
+    let lines: Vec<serde_json::Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines[1], serde_json::json!({ "part": 2, "text": "two thirds" }));
+    assert_eq!((lines.len(), &lines[2]["reply"]), (3, &serde_json::json!("all")));
+    serving.join().unwrap();
+}
+
 /// What md5sum says of each text, from one shell.
 fn md5(texts: &[String]) -> Vec<String> {
     let script = texts.iter().map(|t| format!("printf '%s' '{t}' | md5sum\n")).collect::<String>();

@@ -1,11 +1,12 @@
 //! `trunkline requests call`: ask, and print the reply.
 
-use std::time::Duration;
+use std::{future::IntoFuture, time::Duration};
 
 use clap::Args;
+use tokio::sync::mpsc;
 use trunkline::{
     Trunkline,
-    requests::{Call, Payload},
+    requests::{Call, Part, Payload, Reply},
 };
 
 use super::{lines, outcome::Shown};
@@ -13,7 +14,7 @@ use crate::{
     args::Global,
     exit::{self, Failure, OK, Result},
     input,
-    out::Out,
+    out::{Out, escaped},
     source,
 };
 
@@ -99,6 +100,10 @@ pub(crate) struct CallArgs {
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) in_flight: u16,
 
+    /// Print the parts of the reply, and its progress, as they come, each on a line of its own before the reply
+    #[arg(long, conflicts_with = "lines")]
+    parts: bool,
+
     /// Print the reply as it is, also on a terminal
     #[arg(long)]
     raw: bool,
@@ -111,8 +116,13 @@ pub(crate) async fn run(global: &Global, args: CallArgs) -> Result<u8> {
     }
     let payload = args.asking.read().await?;
     let trunkline = source::choose(global).await?.trunkline().await?;
+    let (parts, come) = mpsc::channel(1024);
+    let mut call = args.asking.call(&trunkline, payload);
+    if args.parts {
+        call = call.parts(parts);
+    }
     let asked = tokio::select! {
-        outcome = args.asking.call(&trunkline, payload) => Some(outcome),
+        outcome = with_parts(call, come, out) => Some(outcome?),
         // The call is dropped, and so cancelled.
         _ = tokio::signal::ctrl_c() => None,
     };
@@ -124,4 +134,32 @@ pub(crate) async fn run(global: &Global, args: CallArgs) -> Result<u8> {
     }
     out.payload(asked?.payload.bytes())?;
     Ok(OK)
+}
+
+/// The outcome, after the parts that came before it were printed.
+async fn with_parts(
+    call: Call,
+    mut come: mpsc::Receiver<Part>,
+    out: Out,
+) -> Result<trunkline::Result<Reply>> {
+    let mut call = call.into_future();
+    loop {
+        tokio::select! {
+            biased;
+            Some(part) = come.recv() => print(&part, out)?,
+            outcome = &mut call => {
+                while let Ok(part) = come.try_recv() {
+                    print(&part, out)?;
+                }
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+fn print(part: &Part, out: Out) -> Result<()> {
+    if out.json {
+        return out.line(&Shown::part(part));
+    }
+    out.line(&escaped(&String::from_utf8_lossy(part.payload.bytes()), true))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use trunkline::{
     Error, ErrorKind,
-    requests::{Content, Headers, Payload, Reply},
+    requests::{Content, Headers, Part, Payload, Reply},
 };
 
 /// One outcome, as the object that `--json` prints.
@@ -53,6 +53,18 @@ impl<'a> Shown<'a> {
                 error: Some(e.to_string()),
             },
         }
+    }
+
+    /// A part of a reply, on one line: its number, and what it says.
+    pub(super) fn part(part: &Part) -> String {
+        let text = payload(&part.payload);
+        let base64 = text.is_none().then(|| BASE64_STANDARD.encode(part.payload.bytes()));
+        let mut shown = serde_json::json!({ "part": part.number });
+        match text {
+            Some(text) => shown["text"] = serde_json::from_str(text.get()).unwrap_or_default(),
+            None => shown["base64"] = base64.into(),
+        }
+        shown.to_string()
     }
 
     /// On one line, without its end.

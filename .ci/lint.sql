@@ -31,7 +31,7 @@ with function as (
     select 'unlogged, and not one of those that may be lost in a crash', name
       from relation
      where relpersistence = 'u' and relkind = 'r'
-       and name !~ '^trunkline\.(session|responder|(request|take|ending)_e[01]|again_e)$'
+       and name !~ '^trunkline\.(session|responder|buried|(request|take|ending)_e[01]|again_e)$'
     union all
     select 'PUBLIC has rights on the schema', nspname
       from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'trunkline' and a.grantee = 0

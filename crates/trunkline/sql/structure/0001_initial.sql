@@ -44,6 +44,15 @@ create unlogged table trunkline.session (
     opened_at   timestamptz not null default now()
 ) with (fillfactor = 50);
 
+-- Sessions that ended within the last ten seconds, and the ids given out until then: a take that was under way, and saw the
+-- session alive, carries a later one.
+create unlogged table trunkline.buried (
+    session   int primary key,
+    id_e      bigint not null,
+    id_d      bigint not null,
+    buried_at timestamptz not null default clock_timestamp()
+);
+
 create table trunkline.request_channel (
     id        int generated always as identity primary key,
     name      text not null unique,

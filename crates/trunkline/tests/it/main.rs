@@ -31,3 +31,4 @@ mod schema;
 mod serving;
 mod storm;
 mod support;
+mod takes;

@@ -14,6 +14,10 @@ begin
     perform pg_advisory_xact_lock(1953656431, _session_bury.session);
     delete from trunkline.responder r where r.session = _session_bury.session;
     delete from trunkline.session s where s.id = _session_bury.session;
-    v_ended := trunkline._request_abandon_e(session) + trunkline._request_abandon_d(session);
+    insert into trunkline.buried (session, id_e, id_d)
+    values (_session_bury.session, (select last_value from trunkline.log_id_e), (select last_value from trunkline.log_id_d))
+        on conflict do nothing;
+    v_ended := trunkline._request_abandon_e0(session) + trunkline._request_abandon_e1(session)
+             + trunkline._request_abandon_d0(session) + trunkline._request_abandon_d1(session);
     return v_ended;
 end $$;

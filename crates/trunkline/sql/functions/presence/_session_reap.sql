@@ -10,6 +10,7 @@ declare
     v_id    int;
     v_dead  int := 0;
     v_since timestamptz;
+    v_old   trunkline.buried;
 begin
     perform trunkline._check_read_committed('maintain');
     for v_id in select s.id from trunkline.session s loop
@@ -22,6 +23,23 @@ begin
             end;
         end if;
     end loop;
+    for v_old in select * from trunkline.buried loop
+        begin
+            if exists (select from trunkline.take_e0 t where t.session = v_old.session and t.id > v_old.id_e * 4 + 3)
+               or exists (select from trunkline.take_e1 t where t.session = v_old.session and t.id > v_old.id_e * 4 + 3)
+               or exists (select from trunkline.take_d0 t where t.session = v_old.session and t.id > v_old.id_d * 4 + 3)
+               or exists (select from trunkline.take_d1 t where t.session = v_old.session and t.id > v_old.id_d * 4 + 3)
+            then
+                v_dead := v_dead + trunkline._request_abandon_e0(v_old.session)
+                                 + trunkline._request_abandon_e1(v_old.session)
+                                 + trunkline._request_abandon_d0(v_old.session)
+                                 + trunkline._request_abandon_d1(v_old.session);
+            end if;
+        exception when lock_not_available then
+            null;
+        end;
+    end loop;
+    delete from trunkline.buried b where b.buried_at < clock_timestamp() - interval '10 seconds';
     select min(s.opened_at) into v_since from trunkline.session s;
     if clock_timestamp() - v_since between interval '5 seconds' and interval '1 minute' then
         begin

@@ -1,4 +1,4 @@
--- Ends what sessions were handling that no longer exist at all, after a database crash: see _request_abandon_e. The number
+-- Ends what sessions were handling that no longer exist at all, after a database crash: see _request_abandon_e0. The number
 -- ended. Reads all takes of the ring.
 create or replace function trunkline._request_orphans_e() returns int
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -13,7 +13,7 @@ begin
          where t.expires_at > clock_timestamp()
            and not exists (select from trunkline.session s where s.id = t.session)
     loop
-        v_sum := v_sum + trunkline._request_abandon_e(v_session);
+        v_sum := v_sum + trunkline._request_abandon_e0(v_session) + trunkline._request_abandon_e1(v_session);
     end loop;
     return v_sum;
 end $$;

@@ -8,7 +8,7 @@
 //!                                cancelled: the handler sees it, its answer will be refused
 //! ```
 //! Guarantees: no more is taken than there are free slots; no transaction is open while a handler runs; a panic is
-//! an error reply; a stale answer changes nothing. What if it dies here: see `_request_abandon_e`.
+//! an error reply; a stale answer changes nothing. What if it dies here: see `_request_abandon_e0`.
 
 mod answers;
 mod incoming;

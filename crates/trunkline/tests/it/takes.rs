@@ -1,0 +1,311 @@
+//! Takes beside what goes wrong: burials, registrations that were none, what cannot be passed on, answers that are lost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::task::JoinSet;
+use trunkline::{
+    Trunkline,
+    conninfo::{ConnInfo, Env},
+    requests::Serve,
+};
+
+use crate::{
+    cursors::{bury, send},
+    requests::served,
+    support::{Db, Process, Raw, millis, secs, within},
+};
+
+#[tokio::test]
+async fn a_registration_that_was_rolled_back_is_no_responder() {
+    let db = Db::new().await;
+    let (a, b) = (db.raw().await, db.raw().await);
+    a.run("select trunkline.request_open('work')").await;
+    assert_eq!(b.code("select trunkline.request_send('work', 'x')").await, "TL012");
+    a.run("begin; select trunkline.request_serve('work'); rollback").await;
+    assert_eq!(b.code("select trunkline.request_send('work', 'x')").await, "TL012");
+}
+
+#[tokio::test]
+async fn a_stranger_on_the_key_of_responders_is_no_responder() {
+    let db = Db::new().await;
+    let (a, b) = (db.raw().await, db.raw().await);
+    let lane = a.one("select trunkline.request_open('work')").await;
+    a.run(&format!("select pg_advisory_lock_shared(1953656432, {lane})")).await;
+    assert_eq!(b.code("select trunkline.request_send('work', 'x')").await, "TL012");
+}
+
+#[tokio::test]
+async fn a_responder_buried_while_its_connection_lives_is_no_responder() {
+    let db = Db::new().await;
+    let (a, b) = (db.raw().await, db.raw().await);
+    a.run("set application_name = 'gone'; select trunkline.request_serve('work')").await;
+    bury(&b, "gone").await;
+    assert_eq!(b.code("select trunkline.request_send('work', 'x')").await, "TL012");
+}
+
+#[tokio::test]
+async fn many_testers_at_once_agree_on_whether_somebody_serves() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    admin.run("select trunkline.request_open('work')").await;
+    for serving in [false, true, false] {
+        let responder = db.client("responder").await;
+        let inbox = serving.then(|| responder.requests().inbox("work"));
+        if serving {
+            served(&db, "work", 1).await;
+        }
+        let mut testers = JoinSet::new();
+        for _ in 0..8 {
+            let raw = db.raw().await;
+            testers.spawn(async move {
+                let mut codes = Vec::new();
+                for _ in 0..60 {
+                    codes.push(raw.code("select trunkline.request_send('work', 'x', one_way => true)").await);
+                }
+                codes
+            });
+        }
+        let wanted = if serving { "00000" } else { "TL012" };
+        let codes = testers.join_all().await;
+        let wrong = codes.iter().flatten().filter(|c| *c != wanted).count();
+        assert_eq!(wrong, 0, "with a responder: {serving}");
+        if serving {
+            // Its own process asks as well.
+            responder.requests().send("work", "own").await.unwrap();
+        }
+        drop(inbox);
+        drop(responder);
+        admin
+            .until(
+                "nobody",
+                "select not exists (select from trunkline.session where application = 'responder')",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_passed_on_just_now_takes_no_other_with_it() {
+    let db = Db::new().await;
+    let (admin, open) = (db.raw().await, db.raw().await);
+    let ours = admin.one(&send(", type => 'a'")).await;
+    let other = admin.one(&send(", type => 'b'")).await;
+    open.run(&format!("begin; select trunkline.request_cancel({other})")).await;
+    let engine = db.client("engine").await;
+    let mut inbox = engine.requests().inbox(Serve::channel("work").types(["a"]).concurrency(8));
+    admin.until("the take", "select exists (select from trunkline.take_e0)").await;
+    tokio::time::sleep(millis(700)).await;
+    open.run("rollback").await;
+    let got = within(4_000, "what is ours", inbox.next()).await.unwrap();
+    assert_eq!(got.id.to_string(), ours);
+    let ended = format!("select exists (select from trunkline.ending_e0 where id = {other} and status = 2)");
+    admin.until("the other one's end, once it can be passed on", &ended).await;
+}
+
+/// A trigger that holds up the insert of a take row, as a stopped backend does.
+async fn slow_takes(admin: &Raw, seconds: f64) {
+    admin
+        .run(&format!(
+            "create function public.slow() returns trigger language plpgsql as $$
+             begin perform pg_sleep({seconds}); return new; end $$;
+             create trigger slow before insert on trunkline.take_e0 for each row execute function public.slow()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_burial_waits_for_a_take_in_flight_or_the_take_takes_nothing() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    let mut holder = Process::start("holder", &db).await;
+    for _ in 0..2 {
+        admin.run(&send(", idempotent => true")).await;
+        holder.line("took").await;
+    }
+    slow_takes(&admin, 1.5).await;
+    admin.run(&send(", idempotent => true")).await;
+    admin
+        .until(
+            "the take in flight",
+            "select exists (select from pg_stat_activity where wait_event = 'PgSleep')",
+        )
+        .await;
+    bury(&admin, "child-holder").await;
+    admin
+        .until("its end", "select not exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+        .await;
+    holder.child.kill().await.unwrap();
+    admin.run("drop trigger slow on trunkline.take_e0").await;
+    let other = db.raw().await;
+    other.run("select trunkline.request_serve('work')").await;
+    let mut got = Vec::new();
+    let end = Instant::now() + secs(5);
+    while got.len() < 3 && Instant::now() < end {
+        admin.run("select trunkline._session_reap()").await;
+        got.extend(other.rows("select id from trunkline.request_take('work', 9)").await);
+        tokio::time::sleep(millis(50)).await;
+    }
+    assert_eq!(got.len(), 3, "those that the dead one held");
+}
+
+#[tokio::test]
+async fn a_burial_that_began_first_lets_no_short_take_through() {
+    let db = Db::new().await;
+    let (admin, grave) = (db.raw().await, db.raw().await);
+    let mut holder = Process::start("holder", &db).await;
+    for _ in 0..2 {
+        admin.run(&send(", idempotent => true")).await;
+        holder.line("took").await;
+    }
+    admin
+        .until(
+            "a renewal, so that the next is a while off",
+            "select expires_at > clock_timestamp() + interval '4.9 s' from trunkline.session where application = 'child-holder'",
+        )
+        .await;
+    grave.run("begin; select trunkline._session_bury(id) from trunkline.session where application = 'child-holder'").await;
+    let third = admin.one(&send(", idempotent => true")).await;
+    tokio::time::sleep(millis(300)).await;
+    grave.run("commit").await;
+    holder.child.kill().await.unwrap();
+    let other = db.raw().await;
+    other.run("select trunkline.request_serve('work')").await;
+    let mut got = Vec::new();
+    let end = Instant::now() + secs(6);
+    while got.len() < 3 && Instant::now() < end {
+        admin.run("select trunkline._session_reap()").await;
+        got.extend(other.rows("select id from trunkline.request_take('work', 9)").await);
+        tokio::time::sleep(millis(50)).await;
+    }
+    assert!(got.contains(&third) && got.len() == 3, "{got:?} without {third}");
+}
+
+#[tokio::test]
+async fn what_a_buried_responder_passes_on_late_is_not_handed_out_beside_its_next_attempt() {
+    let db = Db::new().await;
+    let (admin, a, b, c) = (db.raw().await, db.raw().await, db.raw().await, db.raw().await);
+    a.run("set application_name = 'a'; select trunkline.request_serve('work', array['a'])").await;
+    b.run("select trunkline.request_serve('work', array['b'])").await;
+    c.run("select trunkline.request_serve('work', array['b'])").await;
+    admin.run(&send(", type => 'b', idempotent => true")).await;
+    let row = a
+        .one("select t.take, t.claim from trunkline.session s cross join trunkline.request_channel c
+              cross join lateral trunkline._request_take_e0(s.id, c.id, 9, true, true, 42) t where s.application = 'a'")
+        .await;
+    let (take, token) = row.split_once('|').unwrap();
+    bury(&admin, "a").await;
+    assert_eq!(b.one("select attempt from trunkline.request_take('work')").await, "2");
+    a.run(&format!("select trunkline._request_pass_e0({take}, {token}, array[1], array['a'])")).await;
+    assert_eq!(c.rows("select id, attempt from trunkline.request_take('work')").await, Vec::<String>::new());
+}
+
+/// Between a process and the server: hands everything through, until told to swallow what the server says, and to hang up.
+struct Wire {
+    url: String,
+    swallow: Arc<AtomicBool>,
+    cut: tokio::sync::watch::Sender<u32>,
+}
+
+impl Wire {
+    fn new(db: &Db) -> Self {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let part = |name: &str| {
+            let at = db.url.find(&format!("{name}=")).unwrap() + name.len() + 1;
+            db.url[at..].split('&').next().unwrap().to_owned()
+        };
+        let (host, port) = (part("host"), part("port"));
+        let real = host.replace("%2F", "/").replace("%2f", "/");
+        let dir = std::env::temp_dir().join(format!("tl-wire-{}-{}", std::process::id(), db.name));
+        std::fs::create_dir_all(&dir).unwrap();
+        let socket = format!(".s.PGSQL.{port}");
+        let _ = std::fs::remove_file(dir.join(&socket));
+        let listener = tokio::net::UnixListener::bind(dir.join(&socket)).unwrap();
+        let swallow = Arc::new(AtomicBool::new(false));
+        let (cut, cuts) = tokio::sync::watch::channel(0_u32);
+        let (quiet, real) = (swallow.clone(), format!("{real}/{socket}"));
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (quiet, real, mut cuts) = (quiet.clone(), real.clone(), cuts.clone());
+                cuts.borrow_and_update();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::UnixStream::connect(&real).await.unwrap();
+                    let (mut a, mut b) = (vec![0; 65536], vec![0; 65536]);
+                    loop {
+                        tokio::select! {
+                            n = near.read(&mut a) => match n {
+                                Ok(n) if n > 0 => far.write_all(&a[..n]).await.unwrap(),
+                                _ => return,
+                            },
+                            n = far.read(&mut b) => match n {
+                                Ok(n) if n > 0 => if !quiet.load(Ordering::Relaxed) {
+                                    let _ = near.write_all(&b[..n]).await;
+                                },
+                                _ => return,
+                            },
+                            _ = cuts.changed() => return,
+                        }
+                    }
+                });
+            }
+        });
+        let url = db.url.replace(
+            &format!("host={host}"),
+            &format!("host={}", dir.display().to_string().replace('/', "%2F")),
+        );
+        Self { url, swallow, cut }
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_in_a_statement_whose_answer_was_lost_is_not_lost() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    let wire = Wire::new(&db);
+    let text = format!("{}&application_name=engine", wire.url);
+    let engine = Trunkline::with(ConnInfo::from_str_with(&text, &Env::empty()).unwrap()).await.unwrap();
+    let mut inbox = engine.requests().inbox(Serve::channel("work").concurrency(8));
+    served(&db, "work", 1).await;
+    for _ in 0..4 {
+        admin.run(&send("")).await;
+        within(3_000, "the first", inbox.next()).await.unwrap().reply("").await.unwrap();
+    }
+    // Its next take commits, and it never learns what it took.
+    slow_takes(&admin, 0.7).await;
+    let id = admin.one(&send(", idempotent => true, timeout => '30 s'")).await;
+    admin
+        .until(
+            "the take in flight",
+            "select exists (select from pg_stat_activity where wait_event = 'PgSleep')",
+        )
+        .await;
+    wire.swallow.store(true, Ordering::Relaxed);
+    admin
+        .until("the take", &format!("select exists (select from trunkline.take_e0 where {id} = any (ids))"))
+        .await;
+    admin.run("drop trigger slow on trunkline.take_e0").await;
+    wire.cut.send_modify(|n| *n += 1);
+    wire.swallow.store(false, Ordering::Relaxed);
+    let got = within(9_000, "it to come to somebody", inbox.next()).await.unwrap();
+    assert_eq!(got.id.to_string(), id);
+}
+
+#[tokio::test]
+async fn an_idempotent_request_outlives_every_responder_that_dies_with_it() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    admin.run(&send(", idempotent => true")).await;
+    for attempt in 1..=4 {
+        let next = db.raw().await;
+        next.run(&format!("set application_name = 'r{attempt}'; select trunkline.request_serve('work')"))
+            .await;
+        let taken = next.one("select attempt from trunkline.request_take('work')").await;
+        assert_eq!(taken, attempt.to_string());
+        bury(&admin, &format!("r{attempt}")).await;
+    }
+}

@@ -49,68 +49,48 @@ fn distinct(lanes: impl Iterator<Item = i32>) -> Vec<i32> {
 /// Writes requests: all, or none when nobody serves a lane whose request asked to fail then.
 pub(crate) async fn write(link: &Link, segment: Segment, batch: &[Outgoing]) -> Result<Written> {
     let doors = distinct(batch.iter().map(|o| o.lane));
-    if let ([lane], Some(role)) = (doors.as_slice(), &link.direct) {
-        return write_direct(link, segment, *lane, role, batch).await;
-    }
     let needed = distinct(batch.iter().filter(|o| o.flags & 32 != 0).map(|o| o.lane));
     let corrs: Vec<i64> = batch.iter().map(|o| o.corr).collect();
-    let lanes: Vec<i32> = batch.iter().map(|o| o.lane).collect();
     let kinds: Vec<&str> = batch.iter().map(|o| o.kind.as_str()).collect();
     let timeouts: Vec<i32> = batch.iter().map(|o| o.timeout_ms).collect();
     let flags: Vec<i32> = batch.iter().map(|o| o.flags).collect();
     let payloads: Vec<&[u8]> = batch.iter().map(|o| o.payload.as_slice()).collect();
     let headers: Vec<Option<&str>> = batch.iter().map(|o| o.headers.as_deref()).collect();
-    let args: &Args<'_> = &[
-        (&link.session, Type::INT4),
-        (&doors, Type::INT4_ARRAY),
-        (&needed, Type::INT4_ARRAY),
-        (&corrs, Type::INT8_ARRAY),
-        (&lanes, Type::INT4_ARRAY),
+    let said: &Args<'_> = &[
         (&kinds, Type::TEXT_ARRAY),
         (&timeouts, Type::INT4_ARRAY),
         (&flags, Type::INT4_ARRAY),
         (&payloads, Type::BYTEA_ARRAY),
         (&headers, Type::TEXT_ARRAY),
     ];
-    let rows = link.query(WRITE[segment.index()], args).await?;
+    if let ([lane], Some(role)) = (doors.as_slice(), &link.direct) {
+        let must = !needed.is_empty();
+        let to: &Args<'_> = &[
+            (&link.session, Type::INT4),
+            (lane, Type::INT4),
+            (&must, Type::BOOL),
+            (role, Type::TEXT),
+            (&corrs, Type::INT8_ARRAY),
+        ];
+        let rows = link.query(&DIRECT_WRITE[segment.index()], &[to, said].concat()).await?;
+        let ids = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<i64>>>()?;
+        let absent = if ids.is_empty() { doors } else { Vec::new() };
+        return Ok(Written { ids, absent });
+    }
+    let lanes: Vec<i32> = batch.iter().map(|o| o.lane).collect();
+    let to: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&doors, Type::INT4_ARRAY),
+        (&needed, Type::INT4_ARRAY),
+        (&corrs, Type::INT8_ARRAY),
+        (&lanes, Type::INT4_ARRAY),
+    ];
     let mut written = Written::default();
-    for row in &rows {
+    for row in &link.query(WRITE[segment.index()], &[to, said].concat()).await? {
         match row.try_get::<_, Option<i64>>(0)? {
             Some(id) => written.ids.push(id),
             None => written.absent.push(row.try_get(1)?),
         }
     }
     Ok(written)
-}
-
-async fn write_direct(
-    link: &Link,
-    segment: Segment,
-    lane: i32,
-    role: &str,
-    batch: &[Outgoing],
-) -> Result<Written> {
-    let needed = batch.iter().any(|o| o.flags & 32 != 0);
-    let corrs: Vec<i64> = batch.iter().map(|o| o.corr).collect();
-    let kinds: Vec<&str> = batch.iter().map(|o| o.kind.as_str()).collect();
-    let timeouts: Vec<i32> = batch.iter().map(|o| o.timeout_ms).collect();
-    let flags: Vec<i32> = batch.iter().map(|o| o.flags).collect();
-    let payloads: Vec<&[u8]> = batch.iter().map(|o| o.payload.as_slice()).collect();
-    let headers: Vec<Option<&str>> = batch.iter().map(|o| o.headers.as_deref()).collect();
-    let args: &Args<'_> = &[
-        (&link.session, Type::INT4),
-        (&lane, Type::INT4),
-        (&needed, Type::BOOL),
-        (&role, Type::TEXT),
-        (&corrs, Type::INT8_ARRAY),
-        (&kinds, Type::TEXT_ARRAY),
-        (&timeouts, Type::INT4_ARRAY),
-        (&flags, Type::INT4_ARRAY),
-        (&payloads, Type::BYTEA_ARRAY),
-        (&headers, Type::TEXT_ARRAY),
-    ];
-    let rows = link.query(&DIRECT_WRITE[segment.index()], args).await?;
-    let ids = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<i64>>>()?;
-    let absent = if ids.is_empty() { vec![lane] } else { Vec::new() };
-    Ok(Written { ids, absent })
 }

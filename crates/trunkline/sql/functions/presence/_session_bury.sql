@@ -1,6 +1,7 @@
 -- Ends a session: hands on or ends the requests that it was handling, then removes it and its responders.
 -- Every step is a compare-and-set on the request's ending, so burying twice, or a process that is not dead after all,
--- changes nothing that was answered. Waits for a take that it is in the middle of. Zero when another transaction is burying it. Locks: the session row.
+-- changes nothing that was answered. Waits for a take that it is in the middle of; the reaper looks for a later one.
+-- Zero when another transaction is burying it. Locks: the session row, and its key.
 create or replace function trunkline._session_bury(session int) returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column

@@ -6,7 +6,8 @@
 -- Passed over: expired, ended before anybody took them, written by this transaction, and those whose caller is gone.
 -- `state`: 0 taken; 1 look again at once; 2 call _request_take_again_e0 first (then with `again` false); 3 somebody else is
 -- taking: look again soon; 4 xids went backwards (a restore): TL008. A row's number, from 1, is its slot. No rows: nothing.
--- Locks, to the commit: the lane's key, and the session's, for which its burial waits. Plans want enable_seqscan and enable_bitmapscan off. The short way: sql/direct/take.sql.
+-- Locks, to the commit: the lane's key, and the session's, for which its burial waits. Short way: sql/direct/take.sql.
+-- Plans want enable_seqscan and enable_bitmapscan off.
 create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean, token bigint)
 returns table (state int, more boolean, take bigint, claim bigint, id bigint, attempt int, caller int, flags int,
                deadline timestamptz, left_ms int, kind text, payload bytea, headers text,

@@ -77,8 +77,10 @@ impl Trunkline {
         crate::maintenance::round(&*self.inner.listener.link().await?).await
     }
 
-    /// Leaves: stops serving, closes the session and the connection.
+    /// Leaves: what was cancelled or has timed out is ended in the database first (for a second at most), then the
+    /// session and the connection are closed, and with them all that is served.
     pub async fn close(self) {
+        self.inner.requests.finished().await;
         self.inner.listener.close().await;
     }
 }

@@ -42,17 +42,20 @@ pub struct Installed {
 /// Needs the right to create a schema in the database; superuser rights are not needed. One transaction.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] when the schema is newer than this library, [`ErrorKind::Conflict`] when a schema of this name
-/// is there that is not ours, [`ErrorKind::Denied`] when the role may not create it.
+/// [`ErrorKind::Schema`] when the schema is newer than this library, or of a state that was never released;
+/// [`ErrorKind::Conflict`] when a schema of this name is there that is not ours, [`ErrorKind::Denied`] when the role may not create it.
 pub async fn install(client: &mut Client) -> Result<Installed> {
     let tx = client.build_transaction().start().await?;
     tx.batch_execute("set local search_path = pg_catalog, pg_temp; set local client_min_messages = warning; set local lock_timeout = 0")
         .await?;
     tx.batch_execute("select pg_advisory_xact_lock(1953656429, 0)").await?;
-    let from = installed(&tx).await?;
+    let (from, structure_of) = installed(&tx).await?;
     let to = version();
     if from > to {
         return Err(newer(from));
+    }
+    if from > 0 && structure_of.as_deref() != Some(&fingerprint(from)) {
+        return Err(unreleased());
     }
     if from == 0 {
         tx.batch_execute("create schema trunkline").await?;
@@ -137,6 +140,15 @@ fn structure() -> Vec<&'static File<'static>> {
     files
 }
 
+/// Tells the structure of the first so many steps from any other (FNV-1a, 64 bits): steps never change after a release.
+fn fingerprint(steps: i32) -> String {
+    let steps = usize::try_from(steps).unwrap_or(0);
+    let bytes = structure().into_iter().take(steps).flat_map(|f| text(f).bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
 /// Every function with the file it comes from, the twins included.
 pub(crate) fn functions() -> Vec<(&'static File<'static>, String)> {
     let mut files: Vec<_> = function_files().collect();
@@ -202,18 +214,23 @@ fn twin(sql: &str, stems: &HashSet<&str>, tail: &str) -> String {
 
 fn finish(version: i32) -> String {
     format!(
-        "insert into trunkline.schema_info (version, oldest_library) values ({version}, '{OLDEST_LIBRARY}')\n\
-         on conflict (only_row) do update set version = excluded.version, oldest_library = excluded.oldest_library;\n\
+        "insert into trunkline.schema_info (version, structure, oldest_library)\n\
+         values ({version}, '{}', '{OLDEST_LIBRARY}')\n\
+         on conflict (only_row) do update set version = excluded.version, structure = excluded.structure,\n\
+         oldest_library = excluded.oldest_library;\n\
          insert into trunkline.epoch (epoch, system_identifier, timeline)\n\
          select 1, system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from pg_control_system()\n\
          where not exists (select from trunkline.epoch);\n\
          revoke all on all functions in schema trunkline from public;\n\
          revoke all on all procedures in schema trunkline from public;\n{}",
+        fingerprint(version),
         SQL.get_file("grants.sql").map_or("", |f| text(f))
     )
 }
 
-async fn installed(tx: &Transaction<'_>) -> Result<i32> {
+/// The version that is there, 0 for none, and the fingerprint of its structure.
+async fn installed(tx: &Transaction<'_>) -> Result<(i32, Option<String>)> {
+    const FOUND: &str = "select version, to_jsonb(i) ->> 'structure' from trunkline.schema_info i";
     let found = tx
         .query_one(
             "select to_regnamespace('trunkline') is not null, to_regclass('trunkline.schema_info') is not null",
@@ -221,9 +238,12 @@ async fn installed(tx: &Transaction<'_>) -> Result<i32> {
         )
         .await?;
     match (found.get(0), found.get(1)) {
-        (false, _) => Ok(0),
+        (false, _) => Ok((0, None)),
         (true, false) => Err(foreign()),
-        (true, true) => Ok(tx.query_one("select version from trunkline.schema_info", &[]).await?.get(0)),
+        (true, true) => {
+            let row = tx.query_one(FOUND, &[]).await?;
+            Ok((row.get(0), row.get(1)))
+        }
     }
 }
 
@@ -231,6 +251,13 @@ fn foreign() -> Error {
     Error::new(
         ErrorKind::Conflict,
         "there is a schema \"trunkline\" that is not ours; rename or drop it first",
+    )
+}
+
+fn unreleased() -> Error {
+    Error::new(
+        ErrorKind::Schema,
+        "the schema was installed by a state of this library that was never released; run: trunkline schema uninstall, then trunkline schema install",
     )
 }
 

@@ -1,10 +1,11 @@
 -- Structure, step 1: the catalogue, presence, leases, and the two request rings.
 -- Versioned and append-only: never changes after a release, calls none of our functions.
 
--- One row: which structure is installed, and the oldest library it still serves.
+-- One row: which structure is installed, its fingerprint, and the oldest library it still serves.
 create table trunkline.schema_info (
     only_row       boolean primary key default true check (only_row),
     version        int not null,
+    structure      text not null,              -- a fingerprint of the structure's steps
     oldest_library text not null,
     installed_at   timestamptz not null default now()
 );

@@ -52,6 +52,11 @@ impl Engine {
         let responder = Responder::start(listener.clone(), counters.clone());
         Arc::new(Self { caller, responder, counters, listener })
     }
+
+    /// Until the database knows what callers here have ended.
+    pub(crate) async fn finished(&self) {
+        self.caller.finished().await;
+    }
 }
 
 /// The handle for requests; clones share one connection.

@@ -112,6 +112,9 @@ async fn a_killed_callers_running_request_is_cancelled_at_the_responder() {
     asker.child.kill().await.unwrap();
     within(3_000, "the handler to be told", held.cancelled()).await;
     assert!(held.left() > secs(50));
+    drop(held);
+    let cancelled = "select state = 'cancelled' from trunkline.request_list()";
+    db.raw().await.until("the request to be cancelled", cancelled).await;
 }
 
 #[tokio::test]

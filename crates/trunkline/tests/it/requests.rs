@@ -201,6 +201,22 @@ async fn a_dropped_call_cancels_its_handler_within_a_second() {
     within(1_000, "the handler to be dropped", dropped.recv()).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_was_cancelled_before_a_close_is_cancelled_after_it() {
+    let db = Db::new().await;
+    let responder = db.client("responder").await;
+    let mut inbox = responder.requests().inbox("work");
+    for _ in 0..10 {
+        let caller = db.client("caller").await;
+        let pending = caller.requests().call("work", "x").wait_for_responder().start().await.unwrap();
+        let _held = within(3_000, "the request", inbox.next()).await.unwrap();
+        drop(pending);
+        caller.close().await;
+        let states = "select string_agg(distinct state, ' ') from trunkline.request_list()";
+        assert_eq!(db.raw().await.one(states).await, "cancelled");
+    }
+}
+
 struct Told(mpsc::UnboundedSender<()>);
 
 impl Drop for Told {

@@ -54,6 +54,20 @@ async fn a_newer_schema_an_older_one_and_none_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_structure_that_was_never_released_is_told() {
+    let db = Db::new().await;
+    let mut raw = db.raw().await;
+    for other in [
+        "update trunkline.schema_info set structure = 'x'",
+        "alter table trunkline.schema_info drop structure",
+    ] {
+        raw.run(other).await;
+        let e = schema::install(&mut raw.client).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Schema && e.to_string().contains("never released"), "{e}");
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_schema_of_the_same_name_is_left_alone() {
     let db = Db::empty().await;
     let mut raw = db.raw().await;

@@ -29,7 +29,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -223,7 +223,20 @@ impl Caller {
 
     /// Ends a flight as its caller: 3 cancelled, 4 timed out.
     pub(super) fn end(&self, corr: i64, status: i32) {
+        if let Some(f) = lock(&self.flights).get_mut(&corr) {
+            f.ended = Some(status);
+        }
         let _ = self.ending.send((corr, status));
+    }
+
+    /// Until what its caller ended has ended in the database, so that nothing goes on for nobody; for a second at most.
+    pub(super) async fn finished(&self) {
+        let done = async {
+            while lock(&self.flights).values().any(|f| f.ended.is_some()) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), done).await;
     }
 
     pub(super) fn awaiting(&self) -> Vec<Summary> {

@@ -204,7 +204,12 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         lock(&self.held).remove(&self.id);
         let Some(answers) = self.answers.take() else { return };
-        let (status, code) = if self.one_way { (8, None) } else { (1, Some("dropped".to_owned())) };
+        // Ended, and perhaps nobody wrote that down: a caller that is gone cancels.
+        let (status, code) = match (*self.ended.borrow(), self.one_way) {
+            (true, _) => (3, None),
+            (false, true) => (8, None),
+            (false, false) => (1, Some("dropped".to_owned())),
+        };
         let ending = Ending {
             claim: self.claim,
             part: 0,

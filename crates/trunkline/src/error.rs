@@ -177,6 +177,7 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "TL008" => ErrorKind::Epoch,
         "TL009" | "TL011" => ErrorKind::Invalid,
         "TL012" => ErrorKind::NoResponder,
+        "TL015" | "TL016" => ErrorKind::Conflict,
         "TL014" => ErrorKind::Schema,
         "42501" | "28000" | "28P01" => ErrorKind::Denied,
         "42704" => ErrorKind::NotFound,

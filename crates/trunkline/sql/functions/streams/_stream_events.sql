@@ -1,0 +1,28 @@
+-- The events of a batch in hand as they are stored: see stream_events.
+create or replace function trunkline._stream_events(batch text, after bigint, max int)
+returns table (id bigint, at timestamptz, type text, key text, content smallint, payload bytea, headers text, attempt int)
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v    trunkline.stream_take := trunkline._stream_held(batch, false);
+    v_of int := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
+    v_in record;
+begin
+    select * into v_in from trunkline._stream_span(v_of, v.lo, v.hi);
+    if v.again = '{}' then
+        return query
+        select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
+          from trunkline._stream_window(v_of, v_in.segments, v_in.lo, v_in.hi, greatest(v.after, _stream_events.after),
+                                        v.upto, _stream_events.max) w;
+        return;
+    end if;
+    return query
+    select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
+      from trunkline._stream_window(v_of, v_in.segments, v_in.lo, v_in.hi, greatest(v.after, _stream_events.after),
+                                    v.upto, _stream_events.max) w
+    union all
+    select a.id, a.at, a.type, a.key, a.content, a.payload, a.headers, a.tries
+      from trunkline.stream_again a
+     where a.consumer = v.consumer and a.id = any (v.again) and a.id > coalesce(_stream_events.after, 0)
+     order by 1 limit _stream_events.max;
+end $$;

@@ -1,0 +1,12 @@
+-- Deletes all that is kept of a consumer.
+create or replace function trunkline._stream_forget(consumer int) returns void
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+begin
+    delete from trunkline.stream_take t where t.consumer = _stream_forget.consumer;
+    delete from trunkline.stream_take_end t where t.consumer = _stream_forget.consumer;
+    delete from trunkline.stream_tag t where t.consumer = _stream_forget.consumer;
+    delete from trunkline.stream_again t where t.consumer = _stream_forget.consumer;
+    delete from trunkline.stream_dead t where t.consumer = _stream_forget.consumer;
+    delete from trunkline.stream_consumer c where c.id = _stream_forget.consumer;
+end $$;

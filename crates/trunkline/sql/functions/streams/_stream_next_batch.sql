@@ -1,0 +1,27 @@
+-- The next batch of a consumer for a session of this connection: see stream_next_batch.
+create or replace function trunkline._stream_next_batch(session int, consumer int, mode text, member text)
+returns table (batch text, first_tick bigint, last_tick bigint, attempt int)
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    v record;
+begin
+    if mode is null or mode not in ('fail', 'share', 'take') then
+        raise exception 'mode must be fail, share or take, got "%"', coalesce(mode, 'null') using errcode = '22023';
+    elsif member is null or octet_length(member) > 100 then
+        raise exception 'member must be at most 100 bytes, and not null' using errcode = '22023';
+    elsif not exists (select from trunkline.session s where s.id = _stream_next_batch.session
+                         and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role()))
+       or not exists (select from trunkline.stream_consumer c
+                       where c.id = _stream_next_batch.consumer and pg_has_role(trunkline._role(), c.role, 'member')) then
+        raise exception 'the session or the consumer is not, or is no longer, yours' using errcode = 'TL001';
+    end if;
+    loop
+        select * into v from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member);
+        exit when v.state is distinct from 1;
+    end loop;
+    if v.state = 0 then
+        return query select v.batch, v.first_tick, v.last_tick, v.attempt;
+    end if;
+end $$;

@@ -1,0 +1,30 @@
+-- Finishes a batch: what was tagged with stream_retry comes again, all else is done. In the transaction of your own writes
+-- it is exactly once. A second time by the same token it does nothing. Errors: TL001 when the batch was handed to another:
+-- roll back, your writes belong to nobody. Locks: none beyond the insert; waits for who takes it over just now.
+create or replace function trunkline.stream_finish(batch text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    v trunkline.stream_take := trunkline._stream_held(batch, true);
+begin
+    insert into trunkline.stream_take_end (consumer, turn, attempt, finished)
+    values (v.consumer, v.turn, v.attempt, true) on conflict do nothing;
+    if not found then
+        perform trunkline._stream_held(batch, true);
+        return;
+    end if;
+    if v.again <> '{}' then
+        delete from trunkline.stream_again a where a.consumer = v.consumer and a.id = any (v.again);
+    end if;
+    insert into trunkline.stream_again (consumer, id, tries, due_at, cause, at, type, key, content, payload, headers)
+    select t.consumer, t.id, t.tries, t.due_at, t.cause, t.at, t.type, t.key, t.content, t.payload, t.headers
+      from trunkline.stream_tag t
+     where t.consumer = v.consumer and t.turn = v.turn and t.attempt = v.attempt and not t.dead
+        on conflict do nothing;
+    insert into trunkline.stream_dead (consumer, id, tries, due_at, cause, at, type, key, content, payload, headers)
+    select t.consumer, t.id, t.tries, t.due_at, t.cause, t.at, t.type, t.key, t.content, t.payload, t.headers
+      from trunkline.stream_tag t
+     where t.consumer = v.consumer and t.turn = v.turn and t.attempt = v.attempt and t.dead
+        on conflict do nothing;
+end $$;

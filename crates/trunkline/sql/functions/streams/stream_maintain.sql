@@ -1,0 +1,30 @@
+-- One round of the duties of all streams: ticks that are due, rings, books. What was done, as JSON. Each stream by itself:
+-- one that is broken or held stops no other; its error is among what was done. Any number at once is harmless.
+-- Errors: 25001 outside READ COMMITTED.
+create or replace function trunkline.stream_maintain() returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v        record;
+    v_ticks  int := 0;
+    v_turned int := 0;
+    v_errors jsonb := '{}'::jsonb;
+    v_did    text;
+begin
+    perform trunkline._check_read_committed('stream_maintain');
+    for v in select s.id, s.name from trunkline.stream s order by s.id loop
+        begin
+            if trunkline._stream_tick(v.id, false, false) is not null then
+                v_ticks := v_ticks + 1;
+            end if;
+            v_did := trunkline._stream_turn(v.id);
+            v_turned := v_turned + case when v_did in ('turned', 'emptied') then 1 else 0 end;
+            if v_did = 'emptied' then
+                perform trunkline._stream_tidy(v.id);
+            end if;
+        exception when others then
+            v_errors := v_errors || jsonb_build_object(v.name, sqlerrm);
+        end;
+    end loop;
+    return jsonb_build_object('ticks', v_ticks, 'segments', v_turned, 'errors', v_errors);
+end $$;

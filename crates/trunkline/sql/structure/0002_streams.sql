@@ -1,0 +1,136 @@
+-- Structure, step 2: streams. Each has a ring of three segments, partitions of stream_event; all the rest is shared.
+-- Versioned and append-only: never changes after a release, calls none of our functions.
+
+create table trunkline.stream (
+    id         int generated always as identity primary key check (id < 500000000),
+    name       text not null unique,
+    segment    int not null unique,                        -- the one that writers fill: id * 4, + 1 or + 2
+    turned_at  timestamptz not null default now(),
+    free_since timestamptz[] not null default '{null,null,null}',   -- since when nobody needs what is in a segment
+    first_tick bigint not null default 0,                  -- what came before it is no longer kept
+    closed     boolean not null default false,             -- refuses what is appended
+    max_bytes  int not null default 1048576,               -- the largest payload
+    tick_mode  text not null default 'auto',               -- auto, paused, or external
+    tick_count int not null default 500,
+    tick_lag   interval not null default '1 second',
+    turn_bytes bigint not null default 67108864,           -- when the ring turns: size and age of the segment in use
+    turn_after interval not null default '2 hours',
+    free_after interval not null default '1 minute',       -- how long a segment is kept that nobody needs: see _stream_turn
+    keep_for   interval not null default '0',              -- retention beyond what consumers need
+    keep_bytes bigint not null default 0,
+    slow_after interval not null default '1 day',          -- a consumer that is further behind is slow: warn of it, drop it,
+    slow_rule  text not null default 'warn',               -- or limit the stream, which refuses what is appended
+    made_at    timestamptz not null default now()
+);
+
+-- Ids of events, of all streams, cache 1: they rise in the order of the calls.
+create sequence trunkline.stream_event_id;
+
+-- Events: inserted, never changed; a partition is emptied as a whole. content: 0 bytes, 1 text, 2 JSON.
+create table trunkline.stream_event (
+    segment int not null,
+    id      bigint not null default nextval('trunkline.stream_event_id'),
+    xid     xid8 not null default pg_current_xact_id(),
+    at      timestamptz not null default clock_timestamp(),
+    type    text not null default '',
+    key     text,
+    content smallint not null default 1,
+    payload bytea not null,
+    headers text
+) partition by list (segment);
+
+-- A tick: a snapshot; what it sees and the tick before does not is a window. events and bytes: of that window; segments:
+-- where its events are, as bits. marks: of a large window, the ids at which each so many events end (see _stream_part).
+create table trunkline.stream_tick (
+    stream   int not null,
+    id       bigint not null,
+    at       timestamptz not null default clock_timestamp(),
+    seen     pg_snapshot not null,
+    events   bigint not null,
+    bytes    bigint not null,
+    segments int not null,
+    primary key (stream, id)
+);
+
+create table trunkline.stream_consumer (
+    id           int generated always as identity primary key,
+    stream       int not null references trunkline.stream,
+    name         text not null,
+    role         text not null,
+    max_events   int not null default 1000,                -- in hand, at most
+    max_bytes    int not null default 16777216,
+    min_events   int not null default 0,                   -- a batch waits for so many, but not longer than min_interval
+    min_interval interval not null default '0',
+    min_lag      interval not null default '0',            -- and nothing younger than this is handed out
+    max_attempts int not null default 20,
+    made_at      timestamptz not null default now(),
+    unique (stream, name)
+);
+
+-- Batches, handed out: the events with ids in (after, upto] of the window between two ticks, and some that come again.
+-- The newest turn is the consumer's cursor. open: the turns before that were not finished when it was handed out.
+create table trunkline.stream_take (
+    consumer int not null,
+    turn     bigint not null,
+    attempt  int not null,
+    lo       bigint not null,
+    hi       bigint not null,
+    after    bigint not null,
+    upto     bigint,                                       -- null: to the window's end
+    again    bigint[] not null,
+    open     bigint[] not null,
+    token    bigint not null,
+    session  int not null,
+    member   text not null,
+    taken_at timestamptz not null default clock_timestamp(),
+    primary key (consumer, turn, attempt)
+);
+-- How an attempt at a batch ended: finished, or handed out once more. One row at most, whoever writes it.
+create table trunkline.stream_take_end (
+    consumer int not null,
+    turn     bigint not null,
+    attempt  int not null,
+    finished boolean not null,
+    ended_at timestamptz not null default clock_timestamp(),
+    primary key (consumer, turn, attempt)
+);
+
+-- Events that come again, to one consumer; and, until their batch is finished, those that shall (stream_tag).
+create table trunkline.stream_again (
+    consumer int not null,
+    id       bigint not null,
+    tries    int not null,
+    due_at   timestamptz not null,
+    cause    text,
+    at       timestamptz not null,
+    type     text not null,
+    key      text,
+    content  smallint not null,
+    payload  bytea not null,
+    headers  text,
+    primary key (consumer, id)
+);
+create index stream_again_due on trunkline.stream_again (consumer, due_at);
+create table trunkline.stream_tag (
+    turn     bigint not null,
+    attempt  int not null,
+    dead     boolean not null,
+    like trunkline.stream_again,
+    primary key (consumer, turn, attempt, id)
+);
+create table trunkline.stream_dead (
+    died_at  timestamptz not null default clock_timestamp(),
+    like trunkline.stream_again,
+    primary key (consumer, id)
+);
+
+-- Who moved a consumer, from where to where.
+create table trunkline.stream_move (
+    id       bigint generated always as identity primary key,
+    consumer text not null,
+    stream   text not null,
+    role     text not null,
+    from_tick bigint not null,
+    to_tick  bigint not null,
+    moved_at timestamptz not null default now()
+);

@@ -9,7 +9,8 @@ use crate::{
     Result,
     conninfo::{ConnInfo, Env},
     listener::{Listener, Notification},
-    requests::{Engine, Requests},
+    requests::{self, Requests},
+    streams::{self, Streams},
 };
 
 /// A connected process: hand clones of it to every task.
@@ -24,7 +25,8 @@ pub struct Trunkline {
 #[derive(Debug)]
 struct Inner {
     listener: Arc<Listener>,
-    requests: Arc<Engine>,
+    requests: Arc<requests::Engine>,
+    streams: Arc<streams::Engine>,
 }
 
 impl Trunkline {
@@ -45,14 +47,21 @@ impl Trunkline {
     pub async fn with(info: ConnInfo) -> Result<Self> {
         let application = info.application_name().to_owned();
         let listener = Listener::start(info, application).await?;
-        let requests = Engine::start(listener.clone());
-        Ok(Self { inner: Arc::new(Inner { listener, requests }) })
+        let requests = requests::Engine::start(listener.clone());
+        let streams = streams::Engine::start(listener.clone());
+        Ok(Self { inner: Arc::new(Inner { listener, requests, streams }) })
     }
 
     /// Requests and replies.
     #[must_use]
     pub fn requests(&self) -> Requests {
         Requests::new(self.inner.requests.clone())
+    }
+
+    /// Streams of events.
+    #[must_use]
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.inner.streams.clone())
     }
 
     /// The address that peers can send to; none while the connection is down. A new one follows when the session was

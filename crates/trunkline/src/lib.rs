@@ -1,7 +1,7 @@
 //! Messaging on plain PostgreSQL: one library, one schema, no broker and no extension.
 //!
 //! [`Trunkline`] is the handle of a process: one connection, however many tasks. [`Trunkline::requests`] asks services
-//! and serves them. The truth is in the database, in the functions of the schema `trunkline` ([`schema`]); this library
+//! and serves them, [`Trunkline::streams`] appends events and consumes them. The truth is in the database, in the functions of the schema `trunkline` ([`schema`]); this library
 //! calls them and names no table.
 
 mod client;
@@ -13,6 +13,7 @@ mod listener;
 mod maintenance;
 pub mod requests;
 pub mod schema;
+pub mod streams;
 
 pub use client::Trunkline;
 pub use error::{Error, ErrorKind, Result};

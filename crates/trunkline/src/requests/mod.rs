@@ -26,6 +26,7 @@ pub use call::{Call, Pending};
 pub use caller::Summary;
 pub use mailbox::{Mailbox, Outcome};
 pub use payload::{Content, Destination, Headers, Part, Payload, Reply};
+pub(crate) use payload::{decode_headers, encode_headers};
 pub use responder::{Failure, Incoming, Request};
 pub use serve::{Event, Inbox, Serve, Serving};
 

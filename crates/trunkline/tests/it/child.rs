@@ -35,6 +35,13 @@ async fn part() {
         }
         // Does what it is asked to, until it is killed.
         "worker" => crate::storm::worker(&me, &db).await,
+        // Takes a batch and never finishes it.
+        "consumer" => {
+            say("ready");
+            let batch = me.streams().consumer("orders", "c").next().await.unwrap();
+            say(&format!("took {}", batch.token()));
+            std::future::pending::<()>().await;
+        }
         // Asks and waits.
         "asker" => {
             say("ready");

@@ -118,15 +118,15 @@ fn may_name_tables(path: &str) -> bool {
     path.ends_with("trunkline/src/schema.rs") || !path.contains("/src/")
 }
 
-/// Rust calls functions and names no table. A setting `trunkline.session` is none.
+/// Rust calls functions and names no table. A setting `trunkline.session` is none, and what is called neither.
 fn named_tables(sources: &[Source]) -> Vec<String> {
     let tables = sql::tables(sources);
     let mut out = Vec::new();
     for source in sources.iter().filter(|s| s.is("rs") && !may_name_tables(&s.path)) {
         for (at, line) in lexer::rust(&source.text).strings.lines().enumerate() {
             for (name, after) in ours(line) {
-                let setting = after.starts_with('=') || after.starts_with('\'');
-                if tables.contains(&name) && !setting {
+                let no_table = after.starts_with(['=', '\'', '(']);
+                if tables.contains(&name) && !no_table {
                     out.push(format!("{}:{}: names the table trunkline.{name}", source.path, at + 1));
                 }
             }

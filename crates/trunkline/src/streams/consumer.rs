@@ -1,0 +1,243 @@
+//! A member of a consumer: takes its batches, one at a time.
+//!
+//! ```text
+//!   next ──▶ [in hand] ── finish ──▶ done
+//!                │ dropped, or its session ended: the same batch comes again, with a new token
+//!                ▼
+//!            another member has it: finish fails with TL001, and changes nothing
+//! ```
+//! What if it dies here: after a take, the batch is its session's until that ends (its connection's key, or five seconds
+//! without a sign of life); whoever asks next gets it. A take whose answer was lost is found again by the same member.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{Content, Event, Payload};
+use crate::{
+    Error, ErrorKind, Result,
+    executor::{Executor, Param},
+    listener::{Args, Bell, Link, Listener, POLL},
+    requests::decode_headers,
+};
+
+const ASK: &str = "select number, door from trunkline._stream_ask($1, $2)";
+const NEXT: &str =
+    "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4)";
+const EVENTS: &str = "select id, at, type, key, content, payload, headers, attempt from trunkline._stream_events($1, null, null)";
+const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
+const FINISH: &str = "select trunkline.stream_finish($1)::text";
+const FINISH_ON: &str = "select coalesce(length(trunkline.stream_finish($1)::text), 0)::bigint";
+
+/// What to do while another member holds the consumer's batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Wait until it is finished, or its holder is gone: of many members one works, the others stand by.
+    #[default]
+    Wait,
+    /// Fail at once with [`ErrorKind::Conflict`].
+    Fail,
+    /// Take the next batch beside it: the members share the work. Order is kept within a batch only.
+    Share,
+    /// Take it over: whoever held it can no longer finish.
+    Take,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Wait | Self::Fail => "fail",
+            Self::Share => "share",
+            Self::Take => "take",
+        }
+    }
+}
+
+/// A member of a consumer. Dropping it, or ending its process, hands what it holds to the next who asks.
+#[derive(Debug)]
+pub struct Consumer {
+    listener: Arc<Listener>,
+    stream: String,
+    name: String,
+    mode: Mode,
+    member: String,
+    /// The consumer's number, and the bell of its stream.
+    known: Option<(i32, Bell)>,
+}
+
+impl Consumer {
+    pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
+        let member = Uuid::new_v4().simple().to_string();
+        Self { listener, stream, name, mode: Mode::default(), member, known: None }
+    }
+
+    /// What to do while another member holds the batch.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The next batch; waits for one. Cancel-safe: a batch that was taken meanwhile comes with the next call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a stream or consumer that is not there; [`ErrorKind::Conflict`] while another member
+    /// holds it ([`Mode::Fail`]); [`ErrorKind::Epoch`] after a restore. While the connection is down it waits.
+    pub async fn next(&mut self) -> Result<Batch> {
+        loop {
+            match self.try_next().await {
+                Ok(Some(batch)) => return Ok(batch),
+                Ok(None) => {}
+                Err(e) if e.kind() == ErrorKind::Conflict && self.mode == Mode::Wait => {}
+                // A busy moment, or a connection that ended: the next look tells.
+                Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            let Some((_, bell)) = &mut self.known else { continue };
+            let _ = timeout(POLL, bell.rung()).await;
+        }
+    }
+
+    /// The next batch if there is one now. Cancel-safe, as [`Consumer::next`].
+    ///
+    /// # Errors
+    /// As [`Consumer::next`], and [`ErrorKind::Unreachable`].
+    pub async fn try_next(&mut self) -> Result<Option<Batch>> {
+        let link = self.listener.link().await?;
+        let number = match &self.known {
+            Some((number, _)) => *number,
+            None => {
+                let args: &Args<'_> = &[(&self.stream, Type::TEXT), (&self.name, Type::TEXT)];
+                let rows = link.query(ASK, args).await?;
+                let row =
+                    rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no consumer came back"))?;
+                let number = row.try_get(0)?;
+                self.known = Some((number, self.listener.door(row.try_get(1)?)));
+                number
+            }
+        };
+        let args: &Args<'_> = &[
+            (&link.session, Type::INT4),
+            (&number, Type::INT4),
+            (&self.mode.word(), Type::TEXT),
+            (&self.member, Type::TEXT),
+        ];
+        let rows = link.query(NEXT, args).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let token: String = row.try_get(0)?;
+        let events = events(&link, &token).await?;
+        Ok(Some(Batch {
+            listener: self.listener.clone(),
+            token,
+            first_tick: row.try_get(1)?,
+            last_tick: row.try_get(2)?,
+            attempt: row.try_get(3)?,
+            events,
+        }))
+    }
+}
+
+async fn events(link: &Link, token: &str) -> Result<Vec<Event>> {
+    let rows = link.query(EVENTS, &[(&token, Type::TEXT)]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Event {
+                id: row.try_get(0)?,
+                at: row.try_get(1)?,
+                kind: row.try_get(2)?,
+                key: row.try_get(3)?,
+                payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(4)?)), row.try_get(5)?),
+                headers: decode_headers(row.try_get(6)?),
+                attempt: row.try_get(7)?,
+            })
+        })
+        .collect()
+}
+
+/// A batch in hand. Until it is finished it comes again; dropping it leaves it to its member's next call.
+#[derive(Debug)]
+pub struct Batch {
+    listener: Arc<Listener>,
+    token: String,
+    first_tick: i64,
+    last_tick: i64,
+    attempt: i32,
+    events: Vec<Event>,
+}
+
+impl Batch {
+    /// The events, by id; those that come again have an attempt above 1.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The events, taken out.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The ticks between which its events lie: after the first, up to the last.
+    #[must_use]
+    pub fn ticks(&self) -> (i64, i64) {
+        (self.first_tick, self.last_tick)
+    }
+
+    /// 1, or more when the batch was handed out before and not finished.
+    #[must_use]
+    pub fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// The text that names it in SQL: `trunkline.stream_finish(token)`. Whoever knows it may finish the batch.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Tags events to come again after a delay, once the batch is finished; beyond the consumer's `max_attempts` they become
+    /// dead letters. The number tagged.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when the batch was handed to another.
+    pub async fn retry(&self, ids: &[i64], delay: Duration, cause: Option<&str>) -> Result<i32> {
+        let seconds = delay.as_secs_f64();
+        let args: &Args<'_> = &[
+            (&self.token, Type::TEXT),
+            (&ids, Type::INT8_ARRAY),
+            (&seconds, Type::FLOAT8),
+            (&cause, Type::TEXT),
+        ];
+        self.listener.link().await?.value(RETRY, args).await
+    }
+
+    /// Finishes it. A second time does nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when it was handed to another meanwhile: nothing was changed.
+    pub async fn finish(&self) -> Result<()> {
+        loop {
+            let link = self.listener.link().await?;
+            match link.query(FINISH, &[(&self.token, Type::TEXT)]).await {
+                Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
+                    tokio::time::sleep(Duration::from_millis(20)).await; // finishing twice is fine
+                }
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// Finishes it in your own transaction, together with your writes: exactly once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when it was handed to another meanwhile: roll back, your writes belong to nobody.
+    pub async fn finish_on(&self, executor: &mut impl Executor) -> Result<()> {
+        executor.scalar(FINISH_ON, &[Param::Text(Some(&self.token))]).await.map(drop)
+    }
+}

@@ -1,0 +1,311 @@
+//! Streams from Rust: append, batches, handlers, deaths.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use trunkline::{
+    ErrorKind, Trunkline,
+    requests::{Failure, Payload},
+    streams::{Consume, Event, Mode, NewEvent, OnFailure, Position},
+};
+
+use crate::support::{Db, Process, Raw, millis, secs, within};
+
+/// A database with a stream "orders" and a consumer "c", and a client of it.
+async fn orders() -> (Db, Trunkline) {
+    let db = Db::new().await;
+    let tl = db.client("client").await;
+    tl.streams().open("orders").await.unwrap();
+    assert!(tl.streams().register("orders", "c", Position::End).await.unwrap());
+    (db, tl)
+}
+
+fn texts(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|e| e.payload.text().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_appended_comes_once_to_each_consumer_as_it_was() {
+    let (_db, tl) = orders().await;
+    let streams = tl.streams();
+    assert!(!streams.register("orders", "c", Position::Beginning).await.unwrap(), "it is there");
+    streams.register("orders", "d", Position::Like("c".into())).await.unwrap();
+    let first = NewEvent::new("text é").kind("made").key("k1").header("traceparent", "00-1");
+    let json = Payload::json(&serde_json::json!({"n": 1})).unwrap();
+    let ids = streams
+        .append_all("orders", [first.clone(), NewEvent::new(json.clone()), NewEvent::new(vec![0_u8, 255])])
+        .await
+        .unwrap();
+    assert!(ids.is_sorted() && ids.len() == 3);
+    for name in ["c", "d"] {
+        let mut consumer = streams.consumer("orders", name);
+        let batch = within(5_000, "a batch", consumer.next()).await.unwrap();
+        let events = batch.events();
+        assert_eq!(events.iter().map(|e| e.id).collect::<Vec<_>>(), ids);
+        assert_eq!((events[0].kind.as_str(), events[0].key.as_deref()), ("made", Some("k1")));
+        assert_eq!(events[0].headers["traceparent"], "00-1");
+        assert_eq!(events[1].payload, json);
+        assert_eq!(events[2].payload.bytes(), [0, 255]);
+        assert!(events.iter().all(|e| e.attempt == 1) && batch.attempt() == 1);
+        batch.finish().await.unwrap();
+        batch.finish().await.unwrap();
+        assert!(consumer.try_next().await.unwrap().is_none(), "it came once");
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_consumer_is_woken_within_moments_and_nobody_polls() {
+    let (db, tl) = orders().await;
+    let producer = db.client("producer").await;
+    let mut consumer = tl.streams().consumer("orders", "c");
+    assert!(consumer.try_next().await.unwrap().is_none());
+    let mut latencies = Vec::new();
+    for n in 0..20 {
+        let text = n.to_string();
+        let (batch, sent) =
+            tokio::join!(async { within(5_000, "the event", consumer.next()).await.unwrap() }, async {
+                tokio::time::sleep(millis(20)).await; // until it sleeps; were it awake, it would be faster still
+                let sent = Instant::now();
+                producer.streams().append("orders", text.as_str()).await.unwrap();
+                sent
+            });
+        latencies.push(sent.elapsed());
+        assert_eq!(texts(batch.events()), [text]);
+        batch.finish().await.unwrap();
+    }
+    latencies.sort_unstable();
+    assert!(latencies[10] < millis(200), "{latencies:?}");
+}
+
+#[tokio::test]
+async fn a_batch_and_ones_own_writes_are_finished_together_or_not_at_all() {
+    let (db, tl) = orders().await;
+    let mut raw = db.raw().await;
+    raw.run("create table public.done (id bigint)").await;
+    tl.streams().append("orders", "once").await.unwrap();
+    let mut consumer = tl.streams().consumer("orders", "c");
+    for commit in [false, true] {
+        let batch = within(5_000, "the batch", consumer.next()).await.unwrap();
+        let tx = raw.client.transaction().await.unwrap();
+        tx.execute("insert into public.done values ($1)", &[&batch.events()[0].id]).await.unwrap();
+        batch.finish_on(&mut &tx).await.unwrap();
+        if commit {
+            tx.commit().await.unwrap();
+        }
+    }
+    assert!(consumer.try_next().await.unwrap().is_none());
+    assert_eq!(raw.one("select count(*)::text from public.done").await, "1");
+}
+
+#[tokio::test]
+async fn an_append_in_ones_own_transaction_goes_out_with_the_commit() {
+    let (db, tl) = orders().await;
+    let mut raw = db.raw().await;
+    let mut consumer = tl.streams().consumer("orders", "c");
+    for (text, commit) in [("rolled back", false), ("committed", true)] {
+        let tx = raw.client.transaction().await.unwrap();
+        tl.streams().append_on(&mut &tx, "orders", NewEvent::new(text).key("k")).await.unwrap();
+        assert!(consumer.try_next().await.unwrap().is_none());
+        if commit {
+            tx.commit().await.unwrap();
+        } else {
+            tx.rollback().await.unwrap();
+        }
+    }
+    let batch = within(5_000, "the batch", consumer.next()).await.unwrap();
+    assert_eq!(texts(batch.events()), ["committed"]);
+}
+
+#[tokio::test]
+async fn what_fails_comes_again_and_becomes_a_dead_letter_in_the_end() {
+    let (db, tl) = orders().await;
+    let raw = db.raw().await;
+    raw.run("update trunkline.stream_consumer set max_attempts = 2").await;
+    let (tx, mut seen) = mpsc::unbounded_channel();
+    let consuming = tl.streams().consume(Consume::new("orders", "c"), move |event: Event| {
+        let text = event.payload.text().unwrap().to_owned();
+        tx.send((text.clone(), event.attempt)).unwrap();
+        async move {
+            match text.as_str() {
+                "bad" => Err(Failure::new("poison", "cannot")),
+                "panic" => panic!("as the test wants it"),
+                _ => Ok(()),
+            }
+        }
+    });
+    tl.streams().append_all("orders", ["good", "bad", "panic", "last"]).await.unwrap();
+    let mut all = Vec::new();
+    while all.len() < 6 {
+        all.push(within(10_000, "the events", seen.recv()).await.unwrap());
+    }
+    let text = |(t, n): &(String, i32)| format!("{t}{n}");
+    assert_eq!(all[..4].iter().map(text).collect::<Vec<_>>(), ["good1", "bad1", "panic1", "last1"]);
+    assert_eq!(all[4..].iter().map(text).collect::<Vec<_>>(), ["bad2", "panic2"]);
+    raw.until("both to be dead letters", "select count(*) = 2 from trunkline.stream_dead").await;
+    let causes = raw.rows("select cause from trunkline.stream_dead order by id").await;
+    assert_eq!(causes, ["poison: cannot", "panic: the handler panicked"]);
+    consuming.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_held_batch_comes_again_as_a_whole_until_it_succeeds() {
+    let (_db, tl) = orders().await;
+    let (tx, mut seen) = mpsc::unbounded_channel();
+    let options = Consume::new("orders", "c").on_failure(OnFailure::Hold);
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let _consuming = tl.streams().consume(options, move |event: Event| {
+        let text = event.payload.text().unwrap().to_owned();
+        let fail = text == "b" && !failed.swap(true, std::sync::atomic::Ordering::Relaxed);
+        tx.send(text).unwrap();
+        async move { if fail { Err(Failure::new("not", "yet")) } else { Ok(()) } }
+    });
+    tl.streams().append_all("orders", ["a", "b", "c"]).await.unwrap();
+    let mut all = Vec::new();
+    while all.len() < 5 {
+        all.push(within(10_000, "the events", seen.recv()).await.unwrap());
+    }
+    assert_eq!(all, ["a", "b", "a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn of_two_members_one_works_and_the_other_takes_over_when_it_goes() {
+    let (db, tl) = orders().await;
+    let other = db.client("other").await;
+    tl.streams().append("orders", "x").await.unwrap();
+    let mut first = tl.streams().consumer("orders", "c");
+    let held = within(5_000, "the batch", first.next()).await.unwrap();
+    let mut failing = other.streams().consumer("orders", "c").mode(Mode::Fail);
+    assert_eq!(failing.try_next().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let mut waiting = other.streams().consumer("orders", "c");
+    let (taken, ()) = tokio::join!(within(10_000, "the batch", waiting.next()), async {
+        tokio::time::sleep(millis(100)).await;
+        tl.close().await;
+    });
+    let taken = taken.unwrap();
+    assert_eq!((texts(taken.events()), taken.attempt()), (vec!["x"], 2));
+    let raw = db.raw().await;
+    assert_eq!(raw.code(&format!("select trunkline.stream_finish('{}')", held.token())).await, "TL001");
+    taken.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn members_that_share_get_different_batches_and_finish_in_any_order() {
+    let (db, tl) = orders().await;
+    db.raw().await.run("update trunkline.stream_consumer set max_events = 2").await;
+    tl.streams().append_all("orders", ["1", "2", "3", "4", "5"]).await.unwrap();
+    let mut batches = Vec::new();
+    for _ in 0..3 {
+        let mut member = tl.streams().consumer("orders", "c").mode(Mode::Share);
+        batches.push(within(5_000, "a batch", member.next()).await.unwrap());
+    }
+    let all: Vec<_> = batches.iter().map(|b| texts(b.events())).collect();
+    assert_eq!(all, [vec!["1", "2"], vec!["3", "4"], vec!["5"]]);
+    batches[2].finish().await.unwrap();
+    batches[0].finish().await.unwrap();
+    let mut late = tl.streams().consumer("orders", "c").mode(Mode::Share);
+    assert!(late.try_next().await.unwrap().is_none(), "the second is in hand");
+    batches[1].finish().await.unwrap();
+    assert!(late.try_next().await.unwrap().is_none(), "all are done");
+}
+
+#[tokio::test]
+async fn a_killed_consumers_batch_comes_to_the_next_within_three_seconds() {
+    let (db, tl) = orders().await;
+    tl.streams().append("orders", "x").await.unwrap();
+    let mut child = Process::start("consumer", &db).await;
+    child.line("took").await;
+    let mut next = tl.streams().consumer("orders", "c");
+    child.child.kill().await.unwrap();
+    let killed = Instant::now();
+    let batch = within(5_000, "the batch", next.next()).await.unwrap();
+    assert_eq!((batch.attempt(), texts(batch.events())), (2, vec!["x"]));
+    assert!(killed.elapsed() < secs(3), "{:?}", killed.elapsed());
+}
+
+#[tokio::test]
+async fn a_large_transaction_comes_in_parts_of_the_consumers_size_in_order() {
+    let (db, tl) = orders().await;
+    let raw = db.raw().await;
+    raw.run("update trunkline.stream_consumer set max_events = 300, max_bytes = 5000").await;
+    raw.run("begin; select trunkline.stream_append('orders', repeat('x', 10) || i) from generate_series(1, 1000) i; select trunkline.stream_append('orders', repeat('y', 9000)); commit").await;
+    tl.streams().append("orders", "after").await.unwrap();
+    let mut consumer = tl.streams().consumer("orders", "c");
+    let (mut ids, mut batches) = (Vec::new(), 0);
+    while ids.len() < 1002 {
+        let batch = within(5_000, "a part", consumer.next()).await.unwrap();
+        let bytes: usize = batch.events().iter().map(|e| e.payload.bytes().len()).sum();
+        assert!(batch.events().len() <= 300 && (bytes <= 5000 || batch.events().len() == 1));
+        ids.extend(batch.events().iter().map(|e| e.id));
+        batch.finish().await.unwrap();
+        batches += 1;
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b) && batches >= 5, "{batches}");
+    assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn ten_thousand_appends_of_many_tasks_come_once_each() {
+    let (_db, tl) = orders().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..50 {
+        let streams = tl.streams();
+        tasks.spawn(async move {
+            let mut ids = Vec::new();
+            for n in 0..200 {
+                ids.push(streams.append("orders", format!("{task}-{n}")).await.unwrap());
+            }
+            ids
+        });
+    }
+    let mut consumer = tl.streams().consumer("orders", "c");
+    let mut got = Vec::new();
+    while got.len() < 10_000 {
+        let batch = within(10_000, "a batch", consumer.next()).await.unwrap();
+        got.extend(batch.events().iter().map(|e| e.id));
+        batch.finish().await.unwrap();
+    }
+    let mut sent: Vec<i64> = tasks.join_all().await.concat();
+    sent.sort_unstable();
+    got.sort_unstable();
+    assert_eq!(got, sent);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_and_nothing_is_written() {
+    let (db, tl) = orders().await;
+    let streams = tl.streams();
+    let raw: Raw = db.raw().await;
+    raw.run("update trunkline.stream set max_bytes = 10").await;
+    let cases: [(&str, NewEvent, ErrorKind, &str); 5] = [
+        ("none", "x".into(), ErrorKind::NotFound, "there is no stream \"none\""),
+        ("orders", "12345678901".into(), ErrorKind::Invalid, "at most 10 bytes, got 11"),
+        (
+            "orders",
+            NewEvent::new("x").kind("t".repeat(101)),
+            ErrorKind::Invalid,
+            "type must be at most 100 bytes, got 101",
+        ),
+        (
+            "orders",
+            NewEvent::new("x").key("k".repeat(1001)),
+            ErrorKind::Invalid,
+            "key must be at most 1000 bytes, got 1001",
+        ),
+        ("orders", NewEvent::new("x").header("a", "b\nc"), ErrorKind::Invalid, "line breaks"),
+    ];
+    for (stream, event, kind, words) in cases {
+        let e = streams.append_all(stream, [NewEvent::new("ok"), event]).await.unwrap_err();
+        assert!(e.kind() == kind && e.to_string().contains(words), "{words}: {e}");
+    }
+    for at in [Position::Tick(99), Position::Like("nobody".into())] {
+        assert_eq!(streams.register("orders", "late", at).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let e = streams.register("orders", "late", Position::Time("nonsense".into())).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Invalid && e.to_string().contains("position"), "{e}");
+    let e = streams.consumer("orders", "nobody").next().await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotFound);
+    let mut ended = streams.consume(Consume::new("orders", "nobody"), |_| async { Ok(()) });
+    let e = within(5_000, "the end", ended.ended()).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotFound);
+    assert_eq!(raw.one("select count(*)::text from trunkline.stream_event").await, "0");
+}

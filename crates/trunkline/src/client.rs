@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
+    connect::{Pool, PoolOptions},
     conninfo::{ConnInfo, Env},
     listener::{Listener, Notification},
     requests::{self, Requests},
@@ -15,8 +16,8 @@ use crate::{
 
 /// A connected process: hand clones of it to every task.
 ///
-/// It uses **one** connection, for everything: listening, sending, taking and answering. When the last clone is
-/// dropped the session ends; [`Trunkline::close`] does it in order.
+/// It uses **one** connection, for everything: listening, sending, taking and answering; bulk loads use up to two more for
+/// as long as they last, and a minute. When the last clone is dropped the session ends; [`Trunkline::close`] does it in order.
 #[derive(Debug, Clone)]
 pub struct Trunkline {
     inner: Arc<Inner>,
@@ -46,9 +47,10 @@ impl Trunkline {
     /// As [`Trunkline::connect`].
     pub async fn with(info: ConnInfo) -> Result<Self> {
         let application = info.application_name().to_owned();
+        let pool = Pool::new(info.clone(), PoolOptions::default())?;
         let listener = Listener::start(info, application).await?;
         let requests = requests::Engine::start(listener.clone());
-        let streams = streams::Engine::start(listener.clone());
+        let streams = streams::Engine::start(listener.clone(), pool);
         Ok(Self { inner: Arc::new(Inner { listener, requests, streams }) })
     }
 

@@ -26,13 +26,13 @@ pub use call::{Call, Pending};
 pub use caller::Summary;
 pub use mailbox::{Mailbox, Outcome};
 pub use payload::{Content, Destination, Headers, Part, Payload, Reply};
-pub(crate) use payload::{decode_headers, encode_headers};
+pub(crate) use payload::{check_size, decode_headers, encode_headers};
 pub use responder::{Failure, Incoming, Request};
 pub use serve::{Event, Inbox, Serve, Serving};
 
 use self::{
     caller::{Caller, Counters},
-    payload::{check_size, check_timeout},
+    payload::check_timeout,
     responder::{Responder, Service},
 };
 use crate::{Error, ErrorKind, Result, listener::Listener};

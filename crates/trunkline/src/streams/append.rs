@@ -6,15 +6,25 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{Content, NewEvent};
 use crate::{
     Error, ErrorKind, Result,
-    listener::{Args, Link, Listener},
+    listener::{Link, Listener},
+    requests::encode_headers,
 };
 
-const WRITE: &str = "select id, door from trunkline._stream_write($1, $2, $3, $4, $5, $6, $7)";
+pub(super) const WRITE: &str = "select id, door from trunkline._stream_write($1, $2, $3, $4, $5, $6, $7)";
+pub(super) const TYPES: [Type; 7] = [
+    Type::TEXT,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT2_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::TEXT_ARRAY,
+];
 /// Waiting appends taken together, and the bytes of payload in one statement; a single append may be larger.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -24,7 +34,6 @@ const BATCH_BYTES: usize = 4 << 20;
 struct Waiting {
     stream: String,
     events: Vec<NewEvent>,
-    headers: Vec<Option<String>>,
     written: oneshot::Sender<Result<Vec<i64>>>,
 }
 
@@ -50,9 +59,9 @@ impl Appender {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let headers = events.iter().map(NewEvent::headers).collect::<Result<Vec<_>>>()?;
+        events.iter().try_for_each(NewEvent::check)?;
         let (written, ids) = oneshot::channel();
-        let waiting = Waiting { stream: stream.to_owned(), events, headers, written };
+        let waiting = Waiting { stream: stream.to_owned(), events, written };
         self.queue.send(waiting).await.map_err(|_| crate::listener::closed())?;
         ids.await.map_err(|_| crate::listener::closed())?
     }
@@ -109,27 +118,40 @@ async fn write(listener: &Listener, link: &Link, stream: &str, group: Vec<Waitin
 
 /// One statement: the ids in order, and the stream's door.
 async fn write_all(link: &Link, stream: &str, group: &[Waiting]) -> Result<(Vec<i64>, i32)> {
-    let events = || group.iter().flat_map(|w| &w.events);
-    let kinds: Vec<&str> = events().map(|e| e.kind.as_str()).collect();
-    let keys: Vec<Option<&str>> = events().map(|e| e.key.as_deref()).collect();
-    let contents: Vec<i16> = events().map(|e| e.payload.content().code()).collect();
-    let is_bytes = |e: &NewEvent| e.payload.content() == Content::Bytes;
-    let texts: Vec<Option<&str>> = events()
-        .map(|e| if is_bytes(e) { Ok(None) } else { e.payload.text().map(Some) })
-        .collect::<Result<_>>()?;
-    let bytes: Vec<Option<&[u8]>> = events().map(|e| is_bytes(e).then(|| e.payload.bytes())).collect();
-    let headers: Vec<Option<&str>> = group.iter().flat_map(|w| &w.headers).map(Option::as_deref).collect();
-    let args: &Args<'_> = &[
-        (&stream, Type::TEXT),
-        (&kinds, Type::TEXT_ARRAY),
-        (&keys, Type::TEXT_ARRAY),
-        (&contents, Type::INT2_ARRAY),
-        (&texts, Type::TEXT_ARRAY),
-        (&bytes, Type::BYTEA_ARRAY),
-        (&headers, Type::TEXT_ARRAY),
-    ];
-    let rows = link.query(WRITE, args).await?;
+    let columns = Columns::of(group.iter().flat_map(|w| &w.events))?;
+    let values = columns.args(&stream);
+    let args: Vec<_> = values.into_iter().zip(TYPES).collect();
+    let rows = link.query(WRITE, &args).await?;
     let door = rows.first().map_or(Ok(0), |r| r.try_get(1))?;
     let ids = rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?;
     Ok((ids, door))
+}
+
+/// Events as [`WRITE`] takes them, column by column.
+pub(super) struct Columns<'a> {
+    kinds: Vec<&'a str>,
+    keys: Vec<Option<&'a str>>,
+    contents: Vec<i16>,
+    texts: Vec<Option<&'a str>>,
+    bytes: Vec<Option<&'a [u8]>>,
+    headers: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(events: impl Iterator<Item = &'a NewEvent> + Clone) -> Result<Self> {
+        let is_bytes = |e: &NewEvent| e.payload.content() == Content::Bytes;
+        let text = |e: &'a NewEvent| if is_bytes(e) { Ok(None) } else { e.payload.text().map(Some) };
+        Ok(Self {
+            kinds: events.clone().map(|e| e.kind.as_str()).collect(),
+            keys: events.clone().map(|e| e.key.as_deref()).collect(),
+            contents: events.clone().map(|e| e.payload.content().code()).collect(),
+            texts: events.clone().map(text).collect::<Result<_>>()?,
+            bytes: events.clone().map(|e| is_bytes(e).then(|| e.payload.bytes())).collect(),
+            headers: events.map(|e| encode_headers(&e.headers)).collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn args<'b>(&'b self, stream: &'b &'b str) -> [&'b (dyn ToSql + Sync); 7] {
+        [stream, &self.kinds, &self.keys, &self.contents, &self.texts, &self.bytes, &self.headers]
+    }
 }

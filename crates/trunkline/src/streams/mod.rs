@@ -12,12 +12,14 @@
 mod append;
 mod consume;
 mod consumer;
+mod load;
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::Stream;
 use tokio_postgres::types::Type;
 
 use self::append::Appender;
@@ -27,6 +29,7 @@ pub use self::{
 };
 use crate::{
     Error, ErrorKind, Result,
+    connect::Pool,
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Content, Failure, Headers, Payload, encode_headers},
@@ -47,12 +50,14 @@ const APPEND_ON: [&str; 3] = [
 pub(crate) struct Engine {
     listener: Arc<Listener>,
     appender: Appender,
+    /// For what would hold up the one connection.
+    pool: Pool,
 }
 
 impl Engine {
-    pub(crate) fn start(listener: Arc<Listener>) -> Arc<Self> {
+    pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
         let appender = Appender::start(listener.clone());
-        Arc::new(Self { listener, appender })
+        Arc::new(Self { listener, appender, pool })
     }
 }
 
@@ -98,8 +103,21 @@ impl NewEvent {
         self
     }
 
-    fn headers(&self) -> Result<Option<String>> {
-        encode_headers(&self.headers)
+    /// Refuses what no stream takes; sizes of payloads are the stream's affair.
+    fn check(&self) -> Result<()> {
+        let most = |what, most: usize, got: usize| {
+            if got <= most {
+                return Ok(());
+            }
+            let text = format!("event {what} must be at most {most} bytes, got {got}");
+            Err(Error::new(ErrorKind::Invalid, text))
+        };
+        most("type", 100, self.kind.len())?;
+        most("key", 1000, self.key.as_ref().map_or(0, String::len))?;
+        if self.kind.contains('\0') || self.key.as_ref().is_some_and(|k| k.contains('\0')) {
+            return Err(Error::new(ErrorKind::Invalid, "event type and key must not contain NUL"));
+        }
+        encode_headers(&self.headers).map(drop)
     }
 }
 
@@ -194,6 +212,18 @@ impl Streams {
         self.engine.appender.append(stream, events.into_iter().map(Into::into).collect()).await
     }
 
+    /// Appends events in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they
+    /// are in memory a chunk at a time, however many there are.
+    ///
+    /// # Errors
+    /// As [`Streams::append`]. Dropping the future rolls back.
+    pub async fn load<S>(&self, stream: &str, events: S) -> Result<u64>
+    where
+        S: Stream<Item = NewEvent> + Send,
+    {
+        load::load(&self.engine.pool, stream, events).await
+    }
+
     /// Appends an event in your own transaction: it goes out with the commit, and is gone with a rollback.
     ///
     /// # Errors
@@ -205,7 +235,8 @@ impl Streams {
         event: impl Into<NewEvent>,
     ) -> Result<i64> {
         let event = event.into();
-        let headers = event.headers()?;
+        event.check()?;
+        let headers = encode_headers(&event.headers)?;
         let sql = APPEND_ON[usize::from(event.payload.content().code().unsigned_abs())];
         let params = [
             Param::Text(Some(stream)),

@@ -271,6 +271,40 @@ async fn ten_thousand_appends_of_many_tasks_come_once_each() {
 }
 
 #[tokio::test]
+async fn a_load_comes_whole_or_not_at_all_with_copy_and_without() {
+    let db = Db::new().await;
+    let by_function = format!("{}&application_name=slow&options=-c%20trunkline.direct%3Doff", db.url);
+    let by_function = Trunkline::connect(&by_function).await.unwrap();
+    for (stream, tl) in [("copied", db.client("fast").await), ("written", by_function)] {
+        let streams = tl.streams();
+        streams.open(stream).await.unwrap();
+        streams.register(stream, "c", Position::End).await.unwrap();
+        let event = |n: u32| NewEvent::new(n.to_string()).kind("t").key(format!("k{n}")).header("h", "v");
+        let loaded = streams.load(stream, futures_util::stream::iter((0..5000).map(event))).await.unwrap();
+        assert_eq!(loaded, 5000);
+        let spoilt = (0..5000).map(|n| if n == 4999 { event(n).kind("t".repeat(101)) } else { event(n) });
+        let e = streams.load(stream, futures_util::stream::iter(spoilt)).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Invalid && e.to_string().contains("got 101"), "{e}");
+        let large = [NewEvent::new("x".repeat(1_048_577))];
+        let e = streams.load(stream, futures_util::stream::iter(large)).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Invalid && e.to_string().contains("1048577"), "{e}");
+        let mut consumer = streams.consumer(stream, "c");
+        let mut all = Vec::new();
+        while all.len() < 5000 {
+            let mut batch = within(5_000, "a batch", consumer.next()).await.unwrap();
+            batch.finish().await.unwrap();
+            all.append(&mut batch.take_events());
+        }
+        assert!(consumer.try_next().await.unwrap().is_none(), "{stream}");
+        assert!(all.iter().enumerate().all(|(n, e)| e.payload.text().unwrap() == n.to_string()));
+        assert_eq!(
+            (all[7].kind.as_str(), all[7].key.as_deref(), all[7].headers["h"].as_str()),
+            ("t", Some("k7"), "v")
+        );
+    }
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_nothing_is_written() {
     let (db, tl) = orders().await;
     let streams = tl.streams();

@@ -35,6 +35,9 @@ async fn part() {
         }
         // Does what it is asked to, until it is killed.
         "worker" => crate::storm::worker(&me, &db).await,
+        // Do what they are told, line by line.
+        "caller" => crate::steps::caller(&me).await,
+        "responder" => crate::steps::responder(&me).await,
         // Asks and waits.
         "asker" => {
             say("ready");

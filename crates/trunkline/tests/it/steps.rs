@@ -34,5 +34,6 @@
 
 mod processes;
 mod scene;
+mod server;
 
 pub use processes::{caller, responder};

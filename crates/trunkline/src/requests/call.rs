@@ -253,7 +253,11 @@ impl Pending {
     pub async fn cancel(mut self) -> Result<Reply> {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         self.caller.end(self.corr, 3);
-        let outcome = tokio::time::timeout(CANCEL, done).await;
+        // Once more after it: one that was frozen meanwhile has yet to read what came.
+        let outcome = match tokio::time::timeout(CANCEL, &mut *done).await {
+            Err(_) => tokio::time::timeout(caller::GRACE, done).await,
+            answered => answered,
+        };
         self.done = None;
         match outcome {
             Ok(answer) => answer.unwrap_or_else(|_| Err(caller::lost())),

@@ -332,18 +332,24 @@ async fn responder_frozen(step: Step, when: &str, kind: Kind) {
         lost_or_handed_on(&scene, asked, &mut other).await;
         scene.open().await;
         signal(process.pid(), "-CONT");
-        if step == Step::Take {
-            process.line("took").await;
-        }
-        if step != Step::Reply {
+        if step == Step::Handler {
             process.tell("answer").await;
         }
-        assert_eq!(process.line("answered").await, "Err(Stale)", "{scene}");
+        if step != Step::Take {
+            assert_eq!(process.line("answered").await, "Err(Stale)", "{scene}");
+        }
     }
     other.stop().await;
     let after = ask(&caller, false, secs(8), false);
-    process.line("took").await;
-    process.tell("answer").await;
+    // Of a take whose answer it found when it went on, it may have a request that is long another's.
+    loop {
+        process.line("took").await;
+        process.tell("answer").await;
+        match process.line("answered").await.as_str() {
+            "Ok(())" => break,
+            refused => assert_eq!((refused, step), ("Err(Stale)", Step::Take), "{scene}"),
+        }
+    }
     let after = outcome(&scene, after.ended).await;
     assert_eq!((after.word.as_str(), after.by.as_str()), ("ok", "child 1"), "{scene}: it serves again");
     scene.once().await;

@@ -107,7 +107,7 @@ pub async fn shared() -> &'static Cluster {
     static WATCHDOG: std::sync::Once = std::sync::Once::new();
     WATCHDOG.call_once(|| {
         std::thread::spawn(|| {
-            std::thread::sleep(secs(240));
+            std::thread::sleep(secs(600));
             eprintln!("the tests hang");
             std::process::exit(101);
         });

@@ -13,6 +13,9 @@ use crate::support::{Cluster, Db, Raw, millis, secs, signal, until, within};
 const STEPS: [Step; 7] =
     [Step::Write, Step::Waiting, Step::Take, Step::Handler, Step::Reply, Step::Fetch, Step::Cancel];
 
+/// The kinds between which the others are.
+const TWO: [Kind; 2] = [Kind::ALL[0], Kind::ALL[3]];
+
 /// A request at its step, both of whose ends are here: only the server is hit.
 struct Cell {
     scene: Scene,
@@ -141,7 +144,7 @@ async fn crashed(mut cell: Cell) {
 }
 
 async fn crash(how: impl FnOnce(&mut Cluster) + Send + 'static) {
-    let (mut cluster, cells) = cells(&Kind::ALL, 20_000).await;
+    let (mut cluster, cells) = cells(&TWO, 20_000).await;
     let cluster = tokio::task::spawn_blocking(move || {
         how(&mut cluster);
         cluster
@@ -177,7 +180,7 @@ async fn an_immediate_stop_at_any_step_loses_what_is_not_durable_and_nothing_els
 
 /// Backends of one side are frozen: calls end on time, and all goes on afterwards.
 async fn frozen(side: &str, limit: u64) {
-    let (cluster, cells) = cells(&[Kind::ALL[0], Kind::ALL[3]], limit).await;
+    let (cluster, cells) = cells(&TWO, limit).await;
     let victims = backends(&cluster, side).await;
     signal_all(&victims, "-STOP");
     let cells = join_all(cells.into_iter().map(async |mut cell| {
@@ -213,7 +216,7 @@ async fn responders_backends_frozen_at_any_step_end_calls_on_time_and_all_goes_o
 
 #[tokio::test]
 async fn a_frozen_postmaster_holds_up_new_connections_only() {
-    let (cluster, cells) = cells(&Kind::ALL, 20_000).await;
+    let (cluster, cells) = cells(&TWO, 20_000).await;
     let victim = cluster.server.pid();
     let away = &cells[0].scene;
     let pid = away.db.backend(&away.raw, "caller").await;
@@ -245,7 +248,7 @@ async fn a_frozen_postmaster_holds_up_new_connections_only() {
 
 #[tokio::test]
 async fn a_frozen_server_ends_calls_on_time_and_all_goes_on_with_it() {
-    let (cluster, mut cells) = cells(&[Kind::ALL[0], Kind::ALL[3]], 2_000).await;
+    let (cluster, mut cells) = cells(&TWO, 2_000).await;
     let postmaster = cluster.server.pid();
     for cell in &mut cells {
         cell.release().await;

@@ -208,7 +208,17 @@ async fn caller_frozen(step: Step, kind: Kind) {
     if step != Step::Before {
         let ended = Outcome::parse(&process.line("ended").await);
         assert!(ended.late <= GRACE, "{scene}: {ended:?}");
-        assert_eq!(scene.states().await, [ended.word.as_str()], "{scene}: the database says");
+        let states = scene.states().await;
+        // Who cancels waits for a second, which has gone by; what may run twice was perhaps written again.
+        let unsaid = step == Step::Cancel && ended.word == "timed out";
+        let word = if unsaid { "cancelled" } else { ended.word.as_str() };
+        // Lost, where it never learned whether it was written.
+        let unknown = matches!(step, Step::Write | Step::Replied) && !kind.again && ended.word == "lost";
+        assert!(
+            unknown || states.iter().all(|s| s == word),
+            "{scene}: {ended:?}, the database says {states:?}"
+        );
+        assert!(states.len() == 1 || kind.again && states.len() == 2, "{scene}: {states:?}");
     }
     process.tell("ask 8000 0").await;
     let after = Outcome::parse(&process.line("ended").await);

@@ -14,8 +14,8 @@ use trunkline::{ErrorKind, Trunkline, requests::Serve};
 
 use crate::support::{Db, Raw, millis, until, within};
 
-/// How late a call may end on a busy machine.
-pub const GRACE: i64 = 400;
+/// How many milliseconds late a call may end on a busy machine, with dozens of processes beside it: as in the storm.
+pub const GRACE: i64 = 500;
 
 /// What the request is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,9 @@ use crate::{
     listener::closed,
 };
 
+/// How long a caller who cancels waits for the database's word.
+const CANCEL: Duration = Duration::from_secs(1);
+
 /// A request being made: await it for the reply.
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is awaited or started"]
@@ -242,16 +245,26 @@ impl Pending {
         outcome
     }
 
-    /// Cancels it and waits for the outcome, which is a reply if that was first.
+    /// Cancels it and waits for the outcome, which is a reply if that was first; a second at most. It goes on being
+    /// cancelled where the database could not be asked by then.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`], or the outcome that came first.
+    /// [`ErrorKind::Cancelled`], or the outcome that came first; [`ErrorKind::TimedOut`] when the database has not said.
     pub async fn cancel(mut self) -> Result<Reply> {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         self.caller.end(self.corr, 3);
-        let outcome = self.caller.wait(self.corr, done, Instant::now() + Duration::from_secs(1)).await;
+        // Once more after it: one that was frozen meanwhile has yet to read what came.
+        let outcome = match tokio::time::timeout(CANCEL, &mut *done).await {
+            Err(_) => tokio::time::timeout(caller::GRACE, done).await,
+            answered => answered,
+        };
         self.done = None;
-        outcome
+        match outcome {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(caller::lost())),
+            Err(_) => {
+                Err(Error::new(ErrorKind::TimedOut, "the database has not confirmed the cancelling yet"))
+            }
+        }
     }
 }
 

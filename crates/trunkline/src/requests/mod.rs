@@ -107,7 +107,8 @@ impl Requests {
     /// Asks every responder of a channel that is present now; the first `most` outcomes within `within`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResponder`] when nobody is present; [`ErrorKind::Invalid`] for an argument out of its limits.
+    /// [`ErrorKind::NoResponder`] when nobody is present; [`ErrorKind::Invalid`] for an argument out of its limits;
+    /// [`ErrorKind::TimedOut`] when the database did not say by then who is.
     pub async fn gather(
         &self,
         channel: &str,
@@ -120,9 +121,14 @@ impl Requests {
         if most == 0 {
             return Err(Error::new(ErrorKind::Invalid, "gather needs at least 1 outcome to wait for, got 0"));
         }
-        let most_bytes = self.engine.caller.lane(channel).await?.most;
-        check_size(channel, payload.bytes(), most_bytes)?;
-        let lanes = wire::crowd(&*self.engine.listener.link().await?, channel, "").await?;
+        let asking = async {
+            let most_bytes = self.engine.caller.lane(channel).await?.most;
+            check_size(channel, payload.bytes(), most_bytes)?;
+            let link = self.engine.listener.link().await?;
+            Ok((most_bytes, wire::crowd(&link, channel, "").await?))
+        };
+        let asked = tokio::time::timeout(within, asking).await;
+        let (most_bytes, lanes) = asked.unwrap_or_else(|_| Err(caller::timed_out()))?;
         if lanes.is_empty() {
             return Err(caller::no_responder(channel));
         }

@@ -130,8 +130,11 @@ impl Inbox {
     }
 
     /// Completes when it is registered: from then on callers find it. Cancel-safe.
-    pub async fn ready(&self) {
-        let _ = self.ready.clone().wait_for(|r| *r).await;
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ready = self.ready.clone();
+        async move {
+            let _ = ready.wait_for(|r| *r).await;
+        }
     }
 
     /// The next request; none once the engine is closed. Cancel-safe.

@@ -29,6 +29,7 @@ mod rust_faults;
 mod rust_input;
 mod schema;
 mod serving;
+mod steps;
 mod storm;
 mod streams;
 mod support;

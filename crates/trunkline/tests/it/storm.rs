@@ -41,6 +41,11 @@ pub async fn worker(me: &Trunkline, db: &Db) {
     inboxes.join_all().await;
 }
 
+/// How many seconds it lasts: `TRUNKLINE_STORM_SECONDS`, or 9.
+fn length() -> u64 {
+    std::env::var("TRUNKLINE_STORM_SECONDS").map_or(9, |s| s.parse().expect("seconds"))
+}
+
 /// One call, and what became of it: its channel, its number, the error if it had one, and how late it ended.
 async fn ask(
     tl: Trunkline,
@@ -95,7 +100,7 @@ async fn whatever_step_workers_die_at_every_call_ends_once_on_time_and_agrees_wi
     let mut frozen = Vec::new();
     let mut calls = JoinSet::new();
     let mut number = 0;
-    let end = Instant::now() + secs(9);
+    let end = Instant::now() + secs(length());
     for step in 0.. {
         if Instant::now() > end {
             break;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use trunkline::{
-    Trunkline,
+    ErrorKind, Trunkline,
     conninfo::{ConnInfo, Env},
     requests::Serve,
 };
@@ -307,5 +307,33 @@ async fn an_idempotent_request_outlives_every_responder_that_dies_with_it() {
         let taken = next.one("select attempt from trunkline.request_take('work')").await;
         assert_eq!(taken, attempt.to_string());
         bury(&admin, &format!("r{attempt}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_whose_answer_was_lost_counts_as_accepted_where_it_was() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    let wire = Wire::new(&db);
+    let text = format!("{}&application_name=engine", wire.url);
+    let engine = Trunkline::with(ConnInfo::from_str_with(&text, &Env::empty()).unwrap()).await.unwrap();
+    let mut inbox = engine.requests().inbox(Serve::channel("work").concurrency(8));
+    served(&db, "work", 1).await;
+    admin.run(&send("")).await;
+    within(3_000, "the first", inbox.next()).await.unwrap().reply("").await.unwrap();
+    for (answered, wanted) in [("ok", Ok(())), ("cancelled", Err(ErrorKind::Stale))] {
+        let id = admin.one(&send(", timeout => '30 s'")).await;
+        let held = within(3_000, "the request", inbox.next()).await.unwrap();
+        wire.swallow.store(true, Ordering::Relaxed);
+        if answered == "cancelled" {
+            admin.run(&format!("select trunkline.request_cancel({id})")).await;
+        }
+        let reply = tokio::spawn(held.reply("y"));
+        let ended = format!("select state = '{answered}' from trunkline.request_show({id})");
+        admin.until("its end", &ended).await;
+        wire.cut.send_modify(|n| *n += 1);
+        wire.swallow.store(false, Ordering::Relaxed);
+        let verdict = within(9_000, "the verdict", reply).await.unwrap();
+        assert_eq!(verdict.map_err(|e| e.kind()), wanted, "{answered}");
     }
 }

@@ -130,12 +130,19 @@ impl Caller {
         caller
     }
 
-    /// The lane of a destination; channels are remembered, addresses looked up each time.
+    /// The lane of a destination; channels are remembered, addresses looked up each time. Waits while the connection is
+    /// down, as all of a call does: bound it by the call's deadline.
     pub(super) async fn lane(&self, destination: &str) -> Result<Lane> {
         if let Some(known) = lock(&self.lanes).get(destination) {
             return Ok(*known);
         }
-        let found = wire::lane(&*self.listener.link().await?, destination).await?;
+        let found = loop {
+            let link = self.listener.link().await?;
+            match wire::lane(&link, destination).await {
+                Err(e) if e.kind() == ErrorKind::Unreachable => self.listener.next_after(&link).await?,
+                found => break found?,
+            }
+        };
         let mut lanes = lock(&self.lanes);
         if !destination.starts_with('@') && lanes.len() < 10_000 {
             lanes.insert(destination.to_owned(), found);

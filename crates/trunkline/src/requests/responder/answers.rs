@@ -69,7 +69,7 @@ fn answer_later(
 }
 
 /// Writes answers, and tells whoever gave them. A connection that ends meanwhile is not their end: they are written
-/// again through the next one. One that had been committed is then refused, though it is the caller's outcome.
+/// again through the next one, where what had been committed counts as accepted.
 async fn answer_group(
     listener: &Arc<Listener>,
     segment: Segment,
@@ -81,9 +81,9 @@ async fn answer_group(
     callers.sort_unstable();
     callers.dedup();
     let mut refused = Err(gone());
-    for _ in 0..100 {
+    for tries in 0..100 {
         let Ok(link) = listener.link().await else { break };
-        refused = wire::reply(&link, segment, &callers, &endings).await;
+        refused = wire::reply(&link, segment, &callers, &endings, tries > 0).await;
         if group.iter().any(|a| a.caller == link.session) {
             listener.ring(64 + link.session); // nobody notifies itself
         }

@@ -101,6 +101,11 @@ impl Error {
         self
     }
 
+    /// The same again, without its cause, for another one who waits for it.
+    pub(crate) fn again(&self) -> Self {
+        Self { kind: self.kind, message: self.message.clone(), code: self.code.clone(), source: None }
+    }
+
     /// What the caller can do next.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::responder::Incoming;
+use crate::{Error, Result, listener::closed};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -51,10 +52,38 @@ impl From<&str> for Serve {
     }
 }
 
+/// How a service stands: on its way, to be found by callers, or at its end, with why.
+#[derive(Debug)]
+pub(super) enum State {
+    Coming,
+    Here,
+    Over(Error),
+}
+
+/// What the handle of a service sees of that.
+#[derive(Debug)]
+pub(super) struct Standing(pub(super) watch::Receiver<State>);
+
+impl Standing {
+    async fn ready(&self) -> Result<()> {
+        match &*self.0.clone().wait_for(|s| !matches!(s, State::Coming)).await.map_err(|_| closed())? {
+            State::Over(why) => Err(why.again()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn ended(&self) -> Error {
+        match self.0.clone().wait_for(|s| matches!(s, State::Over(_))).await.as_deref() {
+            Ok(State::Over(why)) => why.again(),
+            _ => closed(),
+        }
+    }
+}
+
 /// A responder at work.
 #[derive(Debug)]
 pub struct Serving {
-    ready: watch::Receiver<bool>,
+    standing: Standing,
     stop: watch::Sender<bool>,
     pump: Option<JoinHandle<()>>,
     work: Option<JoinHandle<()>>,
@@ -62,17 +91,28 @@ pub struct Serving {
 
 impl Serving {
     pub(super) fn new(
-        ready: watch::Receiver<bool>,
+        standing: Standing,
         stop: watch::Sender<bool>,
         pump: JoinHandle<()>,
         work: JoinHandle<()>,
     ) -> Self {
-        Self { ready, stop, pump: Some(pump), work: Some(work) }
+        Self { standing, stop, pump: Some(pump), work: Some(work) }
     }
 
     /// Completes when it is registered: from then on callers find it. Cancel-safe.
-    pub async fn ready(&self) {
-        let _ = self.ready.clone().wait_for(|r| *r).await;
+    ///
+    /// # Errors
+    /// Why it has ended: [`Invalid`](crate::ErrorKind::Invalid) for a bad channel name or type and
+    /// [`Denied`](crate::ErrorKind::Denied), which no further try would heal, now or after a reconnect;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) when the engine was closed.
+    pub async fn ready(&self) -> Result<()> {
+        self.standing.ready().await
+    }
+
+    /// Completes when it has ended by itself, with what [`Serving::ready`] then says; what it had taken is answered still.
+    /// Cancel-safe.
+    pub async fn ended(&self) -> Error {
+        self.standing.ended().await
     }
 
     /// Takes no more, and waits until what was taken is answered.
@@ -109,7 +149,7 @@ type Fate = Pin<Box<dyn Future<Output = Option<i64>> + Send>>;
 /// Requests to be answered one by one, for programs that poll or follow events.
 pub struct Inbox {
     rx: mpsc::Receiver<Incoming>,
-    ready: watch::Receiver<bool>,
+    standing: Standing,
     stop: watch::Sender<bool>,
     fates: FuturesUnordered<Fate>,
 }
@@ -121,20 +161,19 @@ impl std::fmt::Debug for Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(
-        rx: mpsc::Receiver<Incoming>,
-        ready: watch::Receiver<bool>,
-        stop: watch::Sender<bool>,
-    ) -> Self {
-        Self { rx, ready, stop, fates: FuturesUnordered::new() }
+    pub(super) fn new(rx: mpsc::Receiver<Incoming>, standing: Standing, stop: watch::Sender<bool>) -> Self {
+        Self { rx, standing, stop, fates: FuturesUnordered::new() }
     }
 
     /// Completes when it is registered: from then on callers find it. Cancel-safe.
-    pub async fn ready(&self) {
-        let _ = self.ready.clone().wait_for(|r| *r).await;
+    ///
+    /// # Errors
+    /// Why it has ended, as [`Serving::ready`].
+    pub async fn ready(&self) -> Result<()> {
+        self.standing.ready().await
     }
 
-    /// The next request; none once the engine is closed. Cancel-safe.
+    /// The next request; none once the service has ended, and [`Inbox::ready`] says why. Cancel-safe.
     pub async fn next(&mut self) -> Option<Incoming> {
         self.rx.recv().await
     }
@@ -144,7 +183,7 @@ impl Inbox {
         self.rx.try_recv().ok()
     }
 
-    /// The next request, or the end of one that [`Inbox::event`] handed out; none once the engine is closed. Cancel-safe.
+    /// The next request, or the end of one that [`Inbox::event`] handed out; none once the service has ended. Cancel-safe.
     pub async fn event(&mut self) -> Option<Event> {
         loop {
             tokio::select! {

@@ -12,7 +12,7 @@ use crate::support::{Db, millis, secs, within};
 /// Answers with its own name.
 async fn named(tl: &Trunkline, serve: Serve, name: &'static str) -> Serving {
     let serving = tl.requests().serve(serve, move |_: Request| async move { Ok::<_, Failure>(name) });
-    within(5_000, "the registration", serving.ready()).await;
+    within(5_000, "the registration", serving.ready()).await.unwrap();
     serving
 }
 
@@ -109,7 +109,7 @@ async fn four_processes_share_a_lane_and_each_request_is_answered_once() {
                 Ok::<_, Failure>(r.payload)
             }
         });
-        service.ready().await;
+        service.ready().await.unwrap();
         serving.push(service);
         processes.push(tl);
     }
@@ -143,10 +143,59 @@ async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
     assert_eq!(requests.gather("work", "x", 2, secs(3)).await.unwrap().len(), 2);
     assert_eq!(requests.gather("nobody", "x", 2, secs(3)).await.unwrap_err().kind(), ErrorKind::NoResponder);
     let _slow = two.requests().inbox("work");
-    within(5_000, "the inbox", _slow.ready()).await;
+    within(5_000, "the inbox", _slow.ready()).await.unwrap();
     let since = Instant::now();
     let outcomes = requests.gather("work", "x", 9, millis(700)).await.unwrap();
     assert!(since.elapsed() < millis(1_000), "{:?}", since.elapsed());
     let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();
     assert_eq!((outcomes.len(), late), (4, 1));
+}
+
+#[tokio::test]
+async fn what_can_never_be_served_ends_and_says_why() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("it").await, db.raw().await);
+    let long = "t".repeat(101);
+    for (serve, word) in [
+        (Serve::channel("no such name"), "name"),
+        (Serve::channel("pg_x"), "reserved"),
+        (Serve::channel("work").types([long.as_str()]), "101"),
+        (Serve::channel("work").types(vec!["t"; 101]), "101"),
+        (Serve::channel("a\0b"), ""),
+        (Serve::channel("@x"), "address"),
+    ] {
+        let serving = tl.requests().serve(serve.clone(), |r| async move { Ok::<_, Failure>(r.payload) });
+        let refused = within(2_000, word, serving.ready()).await.unwrap_err();
+        assert!(refused.to_string().contains(word), "{refused}");
+        let ended = within(500, word, serving.ended()).await;
+        assert_eq!((refused.kind(), ended.kind()), (ErrorKind::Invalid, ErrorKind::Invalid), "{word}");
+        assert_eq!((refused.code(), refused.to_string()), (ended.code(), ended.to_string()));
+        within(1_000, "its stop", serving.stop()).await;
+        let mut inbox = tl.requests().inbox(serve);
+        assert!(within(2_000, word, inbox.next()).await.is_none());
+        assert_eq!(inbox.ready().await.unwrap_err().code(), refused.code(), "{word}");
+    }
+    // What a reconnect finds forbidden ends what was served until then; what is merely away does not.
+    raw.run("do $$ begin create role it_server login; exception when duplicate_object then end $$").await;
+    raw.run("select trunkline.grant_to('it_server', 'writer')").await;
+    let url = db.url.replace("user=postgres", "user=it_server");
+    let info = trunkline::conninfo::ConnInfo::from_str_with(
+        &format!("{url}&application_name=server"),
+        &trunkline::conninfo::Env::empty(),
+    );
+    let server = Trunkline::with(info.unwrap()).await.unwrap();
+    let serving = named(&server, "work".into(), "served").await;
+    let cut_off = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'server'
+                      and datname = current_database()";
+    raw.run(cut_off).await;
+    let back = tl.requests().call("work", "x").wait_for_responder().timeout(secs(9)).await.unwrap();
+    assert_eq!(back.payload.bytes(), b"served", "it came back");
+    raw.run("revoke execute on function trunkline._request_serve from it_server").await;
+    raw.run(cut_off).await;
+    let ended = within(15_000, "the end", serving.ended()).await;
+    assert_eq!((ended.kind(), ended.code()), (ErrorKind::Denied, Some("42501")));
+    let idle = server.requests().serve(Serve::own_address(), |r| async move { Ok::<_, Failure>(r.payload) });
+    within(5_000, "what needs no such right", idle.ready()).await.unwrap();
+    server.close().await;
+    assert_eq!(within(2_000, "the end", idle.ended()).await.kind(), ErrorKind::Unreachable);
 }

@@ -2,33 +2,25 @@
 //!
 //! SIGTERM or SIGINT drains: no more is taken, what was taken is answered. The second one ends at once.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use clap::{ArgGroup, Args};
 use futures_util::future::join_all;
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep},
+    time::Instant,
 };
 use tracing::{debug, info, warn};
-use trunkline::{
-    Error, ErrorKind, Trunkline,
-    connect::Purpose,
-    requests::{Failure, Payload, Request, Serve, Serving},
-};
+use trunkline::requests::{Failure, Payload, Request, Serve, Serving};
 
 use super::exec;
 use crate::{
     args::Global,
     exit::{OK, Result},
-    signals,
-    source::{self, Database},
+    signals, source,
 };
 
 /// Options of `requests serve`.
@@ -76,13 +68,8 @@ struct Answering {
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(exec::kill_all)?;
-    let begin = async {
-        let database = source::choose(global).await?;
-        may_serve(&database, &args).await?;
-        let trunkline = database.trunkline().await?;
-        Ok((database, trunkline))
-    };
-    let Some((database, trunkline)) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
+    let begin = async { source::choose(global).await?.trunkline().await };
+    let Some(trunkline) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
     let (enough, reached) = watch::channel(false);
     let concurrency = usize::from(args.concurrency);
     let answering = Arc::new(Answering {
@@ -102,19 +89,21 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     };
     // `gather` and calls to `@address` reach a responder by its own address.
     let serving = [serve(Serve::channel(&args.channel)), serve(Serve::own_address())];
-    tokio::select! {
-        () = announce(&database, &trunkline, &args.channel) => {}
-        () = signals::stopped(&stop) => {}
-        () = signals::stopped(&reached) => {}
-    }
-    tokio::select! {
-        () = signals::stopped(&stop) => {}
-        () = signals::stopped(&reached) => {}
-    }
+    let until = async {
+        serving[0].ready().await?;
+        let address = trunkline.address().map(|a| format!("@{a}"));
+        info!(channel = args.channel, address, "serving");
+        Err(serving[0].ended().await.into())
+    };
+    let ended = tokio::select! {
+        ended = until => ended,
+        () = signals::stopped(&stop) => Ok(OK),
+        () = signals::stopped(&reached) => Ok(OK),
+    };
     join_all(serving.map(Serving::stop)).await;
     info!(answered = answering.answered.load(Ordering::Relaxed), "stopped");
     trunkline.close().await;
-    Ok(OK)
+    ended
 }
 
 impl Answering {
@@ -134,40 +123,5 @@ impl Answering {
             self.enough.send_replace(true);
         }
         answer
-    }
-}
-
-/// Asks the database for what can never be, which the library would try forever. Session 0 is nobody: the one thing
-/// that may be wrong is that it is not present.
-async fn may_serve(database: &Database, args: &ServeArgs) -> Result<()> {
-    const ASK: &str = "select from trunkline._request_serve(0, $1, $2, null)";
-    let plain = database.checked().await?;
-    let types = (!args.types.is_empty()).then_some(&args.types);
-    let (text, texts) = (tokio_postgres::types::Type::TEXT, tokio_postgres::types::Type::TEXT_ARRAY);
-    let asked = plain.client.query_typed(ASK, &[(&args.channel, text), (&types, texts)]).await;
-    match asked.map_err(Error::from) {
-        Err(e) if e.kind() != ErrorKind::Stale => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Says that requests arrive here, once the database says so too.
-async fn announce(database: &Database, trunkline: &Trunkline, channel: &str) {
-    const HERE: &str = "select exists (select from trunkline.request_responders() r
-        where r.channel = $1 and r.address = $2)";
-    loop {
-        if let (Some(address), Ok(plain)) = (trunkline.address(), database.plain(Purpose::Work).await) {
-            let address = format!("@{address}");
-            let args = [
-                (&channel as &(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type::TEXT),
-                (&address, tokio_postgres::types::Type::TEXT),
-            ];
-            let rows = plain.client.query_typed(HERE, &args).await.unwrap_or_default();
-            if rows.first().is_some_and(|r| r.try_get(0).unwrap_or(false)) {
-                info!(channel, address, "serving");
-                return;
-            }
-        }
-        sleep(Duration::from_millis(100)).await;
     }
 }

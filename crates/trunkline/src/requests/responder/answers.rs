@@ -13,7 +13,7 @@ use tokio::{
 
 use super::incoming::{gone, stale};
 use crate::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     listener::Listener,
     requests::{
         caller::Counters,
@@ -113,11 +113,7 @@ async fn answer_group(
         }
         Err(e) => {
             for answer in group {
-                let again = Error::new(e.kind(), e.to_string());
-                let _ = answer.accepted.send(Err(match e.code() {
-                    Some(code) => again.with_code(code),
-                    None => again,
-                }));
+                let _ = answer.accepted.send(Err(e.again()));
             }
         }
     }

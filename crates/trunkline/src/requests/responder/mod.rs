@@ -39,10 +39,11 @@ use self::{
 use super::{
     caller::Counters,
     payload::{Content, Payload, decode_headers},
+    serve::State,
     wire::{self, Debts, Ring, Taken, Wanted},
 };
 use crate::{
-    Result,
+    ErrorKind, Result,
     listener::{Link, Listener, POLL, lock, turned},
 };
 
@@ -92,29 +93,37 @@ impl Responder {
         all
     }
 
-    /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true; `ready` turns true
-    /// when it is registered.
+    /// Takes requests for a service and hands them to `out` until that is closed, `stop` turns true, or what keeps it from
+    /// being registered can never heal; `state` tells.
     pub(super) async fn pump(
         &self,
         service: Service,
         out: mpsc::Sender<Incoming>,
-        ready: watch::Sender<bool>,
+        state: watch::Sender<State>,
         mut stop: watch::Receiver<bool>,
     ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
         let mut at = Place::default();
         while !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
-                link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
+                link = self.listener.link() => match link {
+                    Ok(l) => l,
+                    Err(closed) => return drop(state.send_replace(State::Over(closed))),
+                },
                 () = turned(&mut stop) => break,
             };
             if at.registered != Some(link.generation) {
                 if let Err(e) = self.register(&link, &service, &mut at).await {
+                    if for_good(e.kind()) {
+                        warn!(channel = ?service.channel, error = %e, "cannot serve");
+                        state.send_replace(State::Over(e));
+                        break;
+                    }
                     warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
                     let _ = timeout(POLL, turned(&mut stop)).await;
                     continue;
                 }
-                ready.send_replace(true);
+                state.send_replace(State::Here);
             }
             at.debts.pay(&link, service.types.as_deref()).await;
             let Some(lane) = at.lanes.iter_mut().rev().find(|l| l.look.is_some()) else {
@@ -152,6 +161,11 @@ impl Responder {
                 }
             }
         }
+        self.leave(at, &service).await;
+    }
+
+    /// Is found no more, and owes nothing.
+    async fn leave(&self, mut at: Place, service: &Service) {
         if let (Some(own), Some(link)) = (at.lanes.get(1), self.listener.current()) {
             at.debts.pay(&link, service.types.as_deref()).await;
             let held = at.held == Some(link.generation);
@@ -236,6 +250,11 @@ impl Responder {
             let _ = out.send(incoming).await;
         }
     }
+}
+
+/// Whether trying to register again is of no use, until somebody corrects the program or grants it something.
+fn for_good(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NoResponder)
 }
 
 /// Runs a handler for each request of a service; panics are error replies.

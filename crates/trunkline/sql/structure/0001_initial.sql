@@ -44,12 +44,14 @@ create unlogged table trunkline.session (
     opened_at   timestamptz not null default now()
 ) with (fillfactor = 50);
 
--- Sessions that ended within the last ten seconds, and the ids given out until then: a take that was under way, and saw the
--- session alive, carries a later one.
+-- Sessions that ended, for ten seconds and until all that they had taken was handed on: up to which take that is done, in
+-- each segment. A take that was under way, and saw the session alive, carries a later id.
 create unlogged table trunkline.buried (
     session   int primary key,
-    id_e      bigint not null,
-    id_d      bigint not null,
+    e0        bigint not null default 0,
+    e1        bigint not null default 0,
+    d0        bigint not null default 0,
+    d1        bigint not null default 0,
     buried_at timestamptz not null default clock_timestamp()
 );
 
@@ -121,7 +123,7 @@ begin
                     alter corrs set storage plain, alter deadlines set storage plain;
                 create unique index take_%2$s%3$s_turn on trunkline.take_%2$s%3$s (lane, turn);
                 create unique index take_%2$s%3$s_id on trunkline.take_%2$s%3$s (id);
-                create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session);
+                create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session, id);
 
                 create %1$s table trunkline.ending_%2$s%3$s (
                     id bigint not null, attempt int not null, part int not null,

@@ -309,3 +309,77 @@ async fn an_idempotent_request_outlives_every_responder_that_dies_with_it() {
         bury(&admin, &format!("r{attempt}")).await;
     }
 }
+
+/// One slice of the work of burying the dead: whether there was any.
+async fn slice(raw: &Raw) -> bool {
+    raw.one("select more from trunkline._session_reap()").await == "t"
+}
+
+#[tokio::test]
+async fn a_busy_sessions_burial_goes_slice_by_slice_and_loses_and_doubles_nothing() {
+    const ALL: usize = 5_000;
+    let db = Db::new().await;
+    let (admin, busy, dying) = (db.raw().await, db.raw().await, db.raw().await);
+    busy.run("set application_name = 'busy'; select trunkline.request_serve('work')").await;
+    admin.run(&format!("select trunkline.request_send('work', n::text, timeout => '10 min', idempotent => n % 2 = 0) from generate_series(1, {ALL}) n")).await;
+    while busy.one("select count(*) from trunkline.request_take('work', 128)").await != "0" {}
+    // Of ten it answered two, idempotent or not.
+    busy.run(
+        "select trunkline._request_reply_e(t.id, t.token, u.slot::int, 0, 0, 1, null, 'done', null)
+           from trunkline.take_e0 t, unnest(t.ids) with ordinality u(id, slot) where u.slot % 10 in (1, 2)",
+    )
+    .await;
+    let ended = "select count(*) from trunkline.ending_e0 where status in (5, 6)";
+    let answered = admin.one("select count(*) from trunkline.ending_e0").await;
+    bury(&admin, "busy").await;
+    let begun: usize = admin.one(ended).await.parse().unwrap();
+    assert!(0 < begun && begun < ALL / 2, "a part of it, and not all: {begun}");
+    assert_eq!(admin.one("select count(*) from trunkline.session where application = 'busy'").await, "0");
+    // One who dies between two slices, or within one, has done nothing.
+    dying.run("begin; select trunkline._session_reap()").await;
+    assert!(dying.one(ended).await.parse::<usize>().unwrap() > begun);
+    within(1_000, "others not to wait", admin.run("select trunkline._session_reap()")).await;
+    admin.run(&format!("select pg_terminate_backend({})", dying.pid)).await;
+    admin
+        .until("its end", &format!("select count(*) = 0 from pg_stat_activity where pid = {}", dying.pid))
+        .await;
+    assert_eq!(admin.one(ended).await, begun.to_string());
+    // Two at once go on; what the dead one answers late, while they do, is its caller's and nobody else's.
+    let late = "select t.id || ':' || t.token || ':' || 5 from trunkline.take_e0 t order by t.id desc limit 1 offset 1";
+    let late = admin.one(late).await;
+    busy.run(&format!("select trunkline.request_reply('{late}', 'late')")).await;
+    let other = db.raw().await;
+    let both = async |raw: &Raw| while slice(raw).await {};
+    tokio::join!(both(&admin), both(&other));
+    let missing = "select count(*) from trunkline.request_e0 r where not exists (select from trunkline.ending_e0 e where e.id = r.id)";
+    assert_eq!(admin.one(missing).await, "0", "nothing was passed over");
+    let twice = "select count(*) from (select id from trunkline.ending_e0 group by id having count(*) > 1) x";
+    assert_eq!(admin.one(twice).await, "0");
+    let kept = admin.one("select count(*) from trunkline.ending_e0 where status = 0").await;
+    assert_eq!(kept.parse::<usize>().unwrap(), answered.parse::<usize>().unwrap() + 1);
+    let again = "select (select count(*) from trunkline.again_e), (select count(*) from trunkline.ending_e0 where status = 6)";
+    let (out, of) = {
+        let row = admin.one(again).await;
+        let (a, b) = row.split_once('|').unwrap();
+        (a.to_owned(), b.to_owned())
+    };
+    assert!(out == of && out != "0", "{out} go out again, of {of}");
+    let odd = "select count(*) from trunkline.ending_e0 e join trunkline.request_e0 r on r.id = e.id where e.status = 5 and r.flags & 4 = 4 or e.status = 6 and r.flags & 4 = 0";
+    assert_eq!(admin.one(odd).await, "0");
+    other.run("select trunkline.request_serve('work')").await;
+    let mut taken = std::collections::HashSet::new();
+    loop {
+        let rows = other.rows("select id, attempt from trunkline.request_take('work', 128)").await;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            assert!(row.ends_with("|2") && taken.insert(row.clone()), "{row}");
+        }
+    }
+    assert_eq!(taken.len().to_string(), out, "each goes out once more, and once");
+    assert_eq!(admin.one("select count(*) from trunkline.buried").await, "1", "late takes are looked for");
+    admin.run("update trunkline.buried set buried_at = now() - interval '11 s'").await;
+    assert!(!slice(&admin).await);
+    assert_eq!(admin.one("select count(*) from trunkline.buried").await, "0");
+}

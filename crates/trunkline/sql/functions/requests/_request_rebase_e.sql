@@ -9,7 +9,7 @@ begin
     lock table trunkline.take_e0, trunkline.take_e1, trunkline.request_e0, trunkline.request_e1
         in access exclusive mode;
     for v_session in select session from trunkline.take_e0 union select session from trunkline.take_e1 loop
-        perform trunkline._request_abandon_e0(v_session), trunkline._request_abandon_e1(v_session);
+        perform trunkline._request_abandon_e0(v_session, 0, null), trunkline._request_abandon_e1(v_session, 0, null);
     end loop;
     insert into trunkline.again_e (id, attempt, lane, type, expires_at)
     select r.id, 1, r.lane, r.type, r.expires_at

@@ -29,6 +29,7 @@ mod rust_faults;
 mod rust_input;
 mod schema;
 mod serving;
+mod sql_mailbox;
 mod storm;
 mod support;
 mod takes;

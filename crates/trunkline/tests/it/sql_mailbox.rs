@@ -146,7 +146,8 @@ async fn a_connection_lists_what_it_has_taken_and_not_answered() {
     answer(&b, "one").await;
     let left = "select payload from trunkline.request_incoming()";
     assert_eq!(b.rows(left).await, ["two", "three"]);
-    a.run("select trunkline.request_cancel(id) from (select id from trunkline.request_awaiting() limit 1) a").await;
+    a.run("select trunkline.request_cancel(id) from (select id from trunkline.request_awaiting() limit 1) a")
+        .await;
     assert_eq!(b.rows(left).await, ["three"], "the cancelled one has left");
 }
 

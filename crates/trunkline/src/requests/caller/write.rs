@@ -103,9 +103,7 @@ impl Pumps {
                     }));
                 }
             } else if let Some(f) = flights.get_mut(&request.corr) {
-                f.id = Some(*id);
-                f.summary.id = *id;
-                f.session = link.session;
+                f.written(*id, link.session);
                 if let (Some(status), Some(ending)) = (f.ended, self.ending.upgrade()) {
                     let _ = ending.send((request.corr, status));
                 }

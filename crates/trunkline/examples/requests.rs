@@ -74,7 +74,7 @@ async fn respond(requests: &Requests) -> Result<(), Box<dyn std::error::Error>> 
     serving.ready().await?;
     println!("serving price");
     tokio::select! {
-        why = serving.ended() => return Err(why.into()),
+        ended = serving.ended() => return Ok(ended?),
         _ = terminate.recv() => {}
     }
     serving.stop().await;

@@ -286,6 +286,21 @@ fn one_way_gather_and_count() {
 }
 
 #[test]
+fn a_count_is_exact_however_many_wait() {
+    let url = database();
+    let asked = url.clone();
+    let asking = std::thread::spawn(move || {
+        let args = ["requests", "call", "few", "--lines", "--wait", "--timeout", "4s"];
+        run_with(&asked, &args, "x\n".repeat(10).as_bytes())
+    });
+    until("all of them to wait", || ok(&url, &["-q", "requests", "ls", "few"]).lines().count() == 10);
+    let mut serving = responder(&url, &["few", "--echo", "--count", "3"]);
+    assert_eq!(serving.end().0, 0);
+    let replies = asking.join().unwrap();
+    assert_eq!(stdout(&replies).lines().filter(|l| *l == "x").count(), 3, "{}", stderr(&replies));
+}
+
+#[test]
 fn only_the_named_types_are_served() {
     let url = database();
     let _serving = responder(&url, &["typed", "--echo", "--type", "a", "--type", "b"]);

@@ -202,6 +202,8 @@ impl Requests {
             channel: options.channel,
             types: options.types,
             concurrency: options.concurrency.clamp(1, 10_000),
+            address: options.address,
+            most: options.most,
         };
         let pump = tokio::spawn(async move { responder.pump(service, tx, state, stopped).await });
         (rx, Standing(standing), stop, pump)

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::responder::Incoming;
-use crate::{Error, Result, listener::closed};
+use crate::{Result, listener::closed};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -17,18 +17,34 @@ pub struct Serve {
     pub(super) channel: Option<String>,
     pub(super) types: Option<Vec<String>>,
     pub(super) concurrency: usize,
+    pub(super) address: bool,
+    pub(super) most: u64,
 }
 
 impl Serve {
     /// A channel, every type, 16 at once.
     pub fn channel(name: impl Into<String>) -> Self {
-        Self { channel: Some(name.into()), types: None, concurrency: 16 }
+        Self { channel: Some(name.into()), types: None, concurrency: 16, address: false, most: u64::MAX }
     }
 
     /// What is sent to this process's own address.
     #[must_use]
     pub fn own_address() -> Self {
-        Self { channel: None, types: None, concurrency: 16 }
+        Self { channel: None, types: None, concurrency: 16, address: true, most: u64::MAX }
+    }
+
+    /// The channel, and what is sent to this process's own address as well.
+    #[must_use]
+    pub fn and_own_address(mut self) -> Self {
+        self.address = true;
+        self
+    }
+
+    /// Takes exactly so many requests, and ends when they are answered.
+    #[must_use]
+    pub fn at_most(mut self, requests: u64) -> Self {
+        self.most = requests;
+        self
     }
 
     /// Only these types; others go to who serves them, or get an `unsupported` reply.
@@ -57,7 +73,7 @@ impl From<&str> for Serve {
 pub(super) enum State {
     Coming,
     Here,
-    Over(Error),
+    Over(Result<()>),
 }
 
 /// What the handle of a service sees of that.
@@ -67,15 +83,16 @@ pub(super) struct Standing(pub(super) watch::Receiver<State>);
 impl Standing {
     async fn ready(&self) -> Result<()> {
         match &*self.0.clone().wait_for(|s| !matches!(s, State::Coming)).await.map_err(|_| closed())? {
-            State::Over(why) => Err(why.again()),
+            State::Over(Err(why)) => Err(why.again()),
             _ => Ok(()),
         }
     }
 
-    async fn ended(&self) -> Error {
+    async fn ended(&self) -> Result<()> {
         match self.0.clone().wait_for(|s| matches!(s, State::Over(_))).await.as_deref() {
-            Ok(State::Over(why)) => why.again(),
-            _ => closed(),
+            Ok(State::Over(Err(why))) => Err(why.again()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(closed()),
         }
     }
 }
@@ -109,9 +126,12 @@ impl Serving {
         self.standing.ready().await
     }
 
-    /// Completes when it has ended by itself, with what [`Serving::ready`] then says; what it had taken is answered still.
+    /// Completes when it takes no more by itself: what it has taken is answered still, and [`Serving::stop`] waits for that.
     /// Cancel-safe.
-    pub async fn ended(&self) -> Error {
+    ///
+    /// # Errors
+    /// Why, as [`Serving::ready`]; none after as many requests as [`Serve::at_most`] says.
+    pub async fn ended(&self) -> Result<()> {
         self.standing.ended().await
     }
 

@@ -201,7 +201,7 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "42704" => ErrorKind::NotFound,
         "42710" => ErrorKind::Conflict,
         "3F000" | "42883" | "42P01" => ErrorKind::Schema,
-        "25006" => ErrorKind::Unsupported,
+        "25006" | "0A000" => ErrorKind::Unsupported,
         "3D000" => ErrorKind::Config,
         "57014" => ErrorKind::Cancelled,
         c if c.starts_with("08") || c.starts_with("57P") || c == "53300" => ErrorKind::Unreachable,

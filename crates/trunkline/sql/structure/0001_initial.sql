@@ -1,6 +1,15 @@
 -- Structure, step 1: the catalogue, presence, leases, and the two request rings.
 -- Versioned and append-only: never changes after a release, calls none of our functions.
 
+-- Text is text here: a database of SQL_ASCII takes any bytes for it, and cannot send them to a session that speaks UTF-8.
+do $$
+begin
+    if pg_catalog.getdatabaseencoding() = 'SQL_ASCII' then
+        raise exception 'the database has the encoding SQL_ASCII, where text may be any bytes; make one with the encoding UTF8'
+            using errcode = '0A000';
+    end if;
+end $$;
+
 -- One row: which structure is installed, and the oldest library it still serves.
 create table trunkline.schema_info (
     only_row       boolean primary key default true check (only_row),

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use trunkline::{
     Error, ErrorKind, Trunkline,
@@ -77,6 +78,38 @@ async fn row_71_what_an_inbox_took_is_answered_wherever_its_futures_are_dropped(
     }
     assert_eq!(answered + dropped, 25, "row 71: {answered} answered, {dropped} dropped");
     assert!(answered > 0, "row 71");
+}
+
+#[tokio::test]
+async fn row_71_answers_that_nobody_waits_for_are_written_however_many_at_once() {
+    const ALL: usize = 5_000;
+    let db = Db::new().await;
+    let (caller, tl) = (db.client("caller").await, db.client("it").await);
+    let mut inbox = tl.requests().inbox(Serve::channel("work").concurrency(10_000));
+    inbox.ready().await.unwrap();
+    let mut mailbox = caller.requests().mailbox();
+    for _ in 0..ALL {
+        mailbox.send(caller.requests().call("work", "x").timeout(secs(60))).await.unwrap();
+    }
+    let mut held = Vec::new();
+    while held.len() < ALL {
+        held.push(within(5_000, "row 71: a request", inbox.next()).await.unwrap());
+    }
+    // Nothing is written in between: the task does not yield.
+    for (n, mut one) in held.into_iter().enumerate() {
+        if n % 2 == 0 {
+            let _ = tokio::task::unconstrained(one.part("p")).now_or_never();
+            let _ = tokio::task::unconstrained(one.reply("y")).now_or_never();
+        }
+    }
+    let (mut replied, mut dropped) = (0, 0);
+    for _ in 0..ALL {
+        match within(9_000, "row 71: an outcome", mailbox.next()).await.unwrap().result {
+            Ok(_) => replied += 1,
+            Err(e) => dropped += usize::from(e.code() == Some("dropped")),
+        }
+    }
+    assert_eq!((replied, dropped), (ALL / 2, ALL / 2), "row 71");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::sleep,
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Answer {
     pub(super) caller: i32,
     pub(super) ending: Ending,
     pub(super) accepted: oneshot::Sender<Result<()>>,
+    pub(super) _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -41,7 +42,7 @@ impl Answer {
 /// One reply statement in flight: whatever is answered meanwhile goes into the next.
 pub(super) async fn reply_pump(
     listener: Arc<Listener>,
-    mut queue: mpsc::Receiver<Answer>,
+    mut queue: mpsc::UnboundedReceiver<Answer>,
     counters: Arc<Counters>,
 ) {
     let mut batch: Vec<Answer> = Vec::with_capacity(BATCH);

@@ -53,7 +53,7 @@ const MOST: i32 = 128;
 #[derive(Debug)]
 pub(super) struct Responder {
     listener: Arc<Listener>,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::UnboundedSender<Answer>,
     held: Arc<Mutex<HashMap<i64, Held>>>,
     counters: Arc<Counters>,
 }
@@ -79,7 +79,7 @@ struct Place {
 
 impl Responder {
     pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
-        let (answers, queue) = mpsc::channel(4096);
+        let (answers, queue) = mpsc::unbounded_channel();
         let responder =
             Arc::new(Self { listener: listener.clone(), answers, held: Arc::default(), counters });
         tokio::spawn(reply_pump(listener.clone(), queue, responder.counters.clone()));
@@ -253,7 +253,8 @@ impl Responder {
                 ended,
                 held: self.held.clone(),
                 counters: self.counters.clone(),
-                _slot: slot,
+                part_sent: None,
+                slot: Some(slot),
             };
             // With nobody there any more each is dropped, which answers it.
             let _ = out.send(incoming).await;

@@ -5,8 +5,8 @@
 do $$
 begin
     if pg_catalog.getdatabaseencoding() = 'SQL_ASCII' then
-        raise exception 'the database has the encoding SQL_ASCII, where text may be any bytes; make one with the encoding UTF8'
-            using errcode = '0A000';
+        raise exception using errcode = '0A000', message = 'the database has the encoding SQL_ASCII, where text may be any '
+            'bytes; make one with the encoding UTF8';
     end if;
 end $$;
 

@@ -12,8 +12,10 @@ declare
 begin
     select * into v_ring from trunkline.ring where name = 'request_e' for update;
     v_size := array[
-        pg_relation_size('trunkline.request_e0') + pg_relation_size('trunkline.take_e0') + pg_relation_size('trunkline.ending_e0'),
-        pg_relation_size('trunkline.request_e1') + pg_relation_size('trunkline.take_e1') + pg_relation_size('trunkline.ending_e1')];
+        pg_relation_size('trunkline.request_e0') + pg_relation_size('trunkline.take_e0')
+            + pg_relation_size('trunkline.ending_e0'),
+        pg_relation_size('trunkline.request_e1') + pg_relation_size('trunkline.take_e1')
+            + pg_relation_size('trunkline.ending_e1')];
     if v_size[2 - v_ring.current] = 0 then          -- the other one is empty
         if v_size[1 + v_ring.current] < full_bytes then
             return null;

@@ -22,9 +22,11 @@ begin
     update trunkline.request_e0 set xid = '3';          -- older than any: done for every cursor that begins now
     update trunkline.request_e1 set xid = '3';
     insert into trunkline.take_e0 (id, lane, turn, session, token, taken_at, expires_at, lo, ids, callers, corrs, deadlines)
-    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 2 else 0 end, lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
+    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 2 else 0 end,
+           lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
       from (select distinct lane from trunkline.request_e0) r;
     insert into trunkline.take_e1 (id, lane, turn, session, token, taken_at, expires_at, lo, ids, callers, corrs, deadlines)
-    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 3 else 1 end, lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
+    select nextval('trunkline.log_id_e') * 4 + case right('log_id_e', 1) when 'd' then 3 else 1 end,
+           lane, 1, 0, 0, now(), now(), pg_current_snapshot(), '{}', '{}', '{}', '{}'
       from (select distinct lane from trunkline.request_e1) r;
 end $$;

@@ -1,5 +1,5 @@
--- Opens this connection's mailbox, or finds it open: the name to LISTEN to for wake-ups. From now on what it sends is its own:
--- request_awaiting lists it until it has ended, then request_replies hands out the outcome, once.
+-- Opens this connection's mailbox, or finds it open: the name to LISTEN to for wake-ups. From now on what it sends is its
+-- own: request_awaiting lists it until it has ended, then request_replies hands out the outcome, once.
 -- The mailbox lasts as long as the connection, and needs one of its own: not behind a transaction pooler. What is still
 -- queued when the connection ends is withdrawn, as a library's is. What was sent before, and one-way requests without
 -- `confirm`, are not in it.

@@ -1,5 +1,5 @@
--- Takes the outcomes of what this connection sent through its mailbox, in the order of sending, each once: at most `max` rows,
--- none when there are none now. What is past its deadline ends with this. With `keep` they are listed and not taken.
+-- Takes the outcomes of what this connection sent through its mailbox, in the order of sending, each once: at most `max`
+-- rows, none when there are none now. What is past its deadline ends with this. With `keep` they are listed and not taken.
 -- After a rollback they come again. request_await takes the outcome of one by its id. An outcome is forgotten a minute
 -- after the request's deadline, and is `lost` then. Errors: 25001 outside READ COMMITTED, 22023 for `max`.
 create or replace function trunkline.request_replies(max int default 100, keep boolean default false)

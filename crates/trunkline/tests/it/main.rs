@@ -33,3 +33,5 @@ mod sql_mailbox;
 mod storm;
 mod support;
 mod takes;
+mod wire;
+mod writes;

@@ -1,24 +1,15 @@
 //! Takes beside what goes wrong: burials, registrations that were none, what cannot be passed on, answers that are lost.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use tokio::task::JoinSet;
-use trunkline::{
-    Trunkline,
-    conninfo::{ConnInfo, Env},
-    requests::Serve,
-};
+use trunkline::requests::Serve;
 
 use crate::{
     cursors::{bury, send},
     requests::served,
     support::{Db, Process, Raw, millis, secs, within},
+    wire::Wire,
 };
 
 #[tokio::test]
@@ -205,70 +196,12 @@ async fn what_a_buried_responder_passes_on_late_is_not_handed_out_beside_its_nex
     assert_eq!(c.rows("select id, attempt from trunkline.request_take('work')").await, Vec::<String>::new());
 }
 
-/// Between a process and the server: hands everything through, until told to swallow what the server says, and to hang up.
-struct Wire {
-    url: String,
-    swallow: Arc<AtomicBool>,
-    cut: tokio::sync::watch::Sender<u32>,
-}
-
-impl Wire {
-    fn new(db: &Db) -> Self {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let part = |name: &str| {
-            let at = db.url.find(&format!("{name}=")).unwrap() + name.len() + 1;
-            db.url[at..].split('&').next().unwrap().to_owned()
-        };
-        let (host, port) = (part("host"), part("port"));
-        let real = host.replace("%2F", "/").replace("%2f", "/");
-        let dir = std::env::temp_dir().join(format!("tl-wire-{}-{}", std::process::id(), db.name));
-        std::fs::create_dir_all(&dir).unwrap();
-        let socket = format!(".s.PGSQL.{port}");
-        let _ = std::fs::remove_file(dir.join(&socket));
-        let listener = tokio::net::UnixListener::bind(dir.join(&socket)).unwrap();
-        let swallow = Arc::new(AtomicBool::new(false));
-        let (cut, cuts) = tokio::sync::watch::channel(0_u32);
-        let (quiet, real) = (swallow.clone(), format!("{real}/{socket}"));
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (quiet, real, mut cuts) = (quiet.clone(), real.clone(), cuts.clone());
-                cuts.borrow_and_update();
-                tokio::spawn(async move {
-                    let mut far = tokio::net::UnixStream::connect(&real).await.unwrap();
-                    let (mut a, mut b) = (vec![0; 65536], vec![0; 65536]);
-                    loop {
-                        tokio::select! {
-                            n = near.read(&mut a) => match n {
-                                Ok(n) if n > 0 => far.write_all(&a[..n]).await.unwrap(),
-                                _ => return,
-                            },
-                            n = far.read(&mut b) => match n {
-                                Ok(n) if n > 0 => if !quiet.load(Ordering::Relaxed) {
-                                    let _ = near.write_all(&b[..n]).await;
-                                },
-                                _ => return,
-                            },
-                            _ = cuts.changed() => return,
-                        }
-                    }
-                });
-            }
-        });
-        let url = db.url.replace(
-            &format!("host={host}"),
-            &format!("host={}", dir.display().to_string().replace('/', "%2F")),
-        );
-        Self { url, swallow, cut }
-    }
-}
-
 #[tokio::test]
 async fn what_was_taken_in_a_statement_whose_answer_was_lost_is_not_lost() {
     let db = Db::new().await;
     let admin = db.raw().await;
     let wire = Wire::new(&db);
-    let text = format!("{}&application_name=engine", wire.url);
-    let engine = Trunkline::with(ConnInfo::from_str_with(&text, &Env::empty()).unwrap()).await.unwrap();
+    let engine = wire.client("engine").await;
     let mut inbox = engine.requests().inbox(Serve::channel("work").concurrency(8));
     served(&db, "work", 1).await;
     for _ in 0..4 {
@@ -284,13 +217,12 @@ async fn what_was_taken_in_a_statement_whose_answer_was_lost_is_not_lost() {
             "select exists (select from pg_stat_activity where wait_event = 'PgSleep')",
         )
         .await;
-    wire.swallow.store(true, Ordering::Relaxed);
+    wire.deaf.store(true, Ordering::Relaxed);
     admin
         .until("the take", &format!("select exists (select from trunkline.take_e0 where {id} = any (ids))"))
         .await;
     admin.run("drop trigger slow on trunkline.take_e0").await;
-    wire.cut.send_modify(|n| *n += 1);
-    wire.swallow.store(false, Ordering::Relaxed);
+    wire.cut();
     let got = within(9_000, "it to come to somebody", inbox.next()).await.unwrap();
     assert_eq!(got.id.to_string(), id);
 }

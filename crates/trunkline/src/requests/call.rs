@@ -3,7 +3,7 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -188,7 +188,7 @@ impl Call {
         let left = deadline.saturating_duration_since(Instant::now());
         let summary =
             Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };
-        let (corr, done) = self.engine.caller.register(lane.ring, summary, self.parts);
+        let (corr, id, done) = self.engine.caller.register(lane.ring, summary, self.parts);
         let request = Outgoing {
             ring: lane.ring,
             corr,
@@ -200,7 +200,7 @@ impl Call {
             headers,
         };
         let pending =
-            Pending { caller: self.engine.caller.clone(), corr, deadline, done: Some(done), sent: false };
+            Pending { caller: self.engine.caller.clone(), corr, id, deadline, done: Some(done), sent: false };
         Ok((request, self.engine, pending))
     }
 }
@@ -226,6 +226,7 @@ impl IntoFuture for Call {
 pub struct Pending {
     caller: Arc<Caller>,
     corr: i64,
+    id: Arc<OnceLock<i64>>,
     deadline: Instant,
     done: Option<oneshot::Receiver<Result<Reply>>>,
     /// Queued, or written in a transaction of the application's.
@@ -233,6 +234,12 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The request's id, once it was written.
+    #[must_use]
+    pub fn id(&self) -> Option<i64> {
+        self.id.get().copied()
+    }
+
     /// Waits for the outcome: by the deadline, plus 100 ms at most.
     ///
     /// # Errors
@@ -242,7 +249,7 @@ impl Pending {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         let outcome = self.caller.wait(self.corr, done, self.deadline).await;
         self.done = None;
-        outcome
+        outcome.map_err(|e| e.of_request(self.id()))
     }
 
     /// Cancels it and waits for the outcome, which is a reply if that was first; a second at most. It goes on being
@@ -259,12 +266,13 @@ impl Pending {
             answered => answered,
         };
         self.done = None;
-        match outcome {
+        let outcome = match outcome {
             Ok(answer) => answer.unwrap_or_else(|_| Err(caller::lost())),
             Err(_) => {
                 Err(Error::new(ErrorKind::TimedOut, "the database has not confirmed the cancelling yet"))
             }
-        }
+        };
+        outcome.map_err(|e| e.of_request(self.id()))
     }
 }
 

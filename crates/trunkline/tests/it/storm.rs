@@ -15,7 +15,7 @@ pub async fn worker(me: &Trunkline, db: &Db) {
     let mut inboxes = JoinSet::new();
     for channel in ["once", "again", "both"] {
         let mut inbox = me.requests().inbox(Serve::channel(channel).concurrency(4));
-        inbox.ready().await;
+        inbox.ready().await.unwrap();
         let mut raw = db.raw().await;
         inboxes.spawn(async move {
             while let Some(incoming) = inbox.next().await {

@@ -125,6 +125,24 @@ fn sql_is_in_lower_case() {
     finds(upper_case, &[("a.sql", sql)], &["a.sql:3: Begin", "a.sql:3: SELECT"]);
 }
 
+/// A line can be read beside another one, in a difference of two versions too.
+fn wide(sources: &[Source]) -> Vec<String> {
+    let mut out = Vec::new();
+    for source in sources.iter().filter(|s| s.is("sql") && !s.path.contains("snapshot")) {
+        for (at, line) in source.text.lines().enumerate().filter(|(_, l)| l.chars().count() > 125) {
+            out.push(format!("{}:{}: {} columns, over 125", source.path, at + 1, line.chars().count()));
+        }
+    }
+    out
+}
+
+#[test]
+fn no_line_of_sql_is_over_125_columns() {
+    none(wide(&sources()));
+    let (good, bad) = ("x".repeat(125), format!("\n{}", "x".repeat(126)));
+    finds(wide, &[("a.sql", &good), ("b.sql", &bad)], &["b.sql:2: 126 columns"]);
+}
+
 const PINNED: &str = "set search_path = pg_catalog, trunkline, pg_temp";
 
 /// Whoever runs with another's rights, or without a path of its own, finds names where we put them. A function in SQL

@@ -163,6 +163,7 @@ impl Pumps {
             }
             return;
         }
+        let _ = flight.known.set(ended.id);
         let destination = flight.summary.destination.clone();
         let corr = ended.corr;
         if let Some(answer) = verdict(ended, &destination)

@@ -7,13 +7,13 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::sleep,
 };
 
 use super::incoming::{gone, stale};
 use crate::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     listener::Listener,
     requests::{
         caller::Counters,
@@ -30,6 +30,7 @@ pub(super) struct Answer {
     pub(super) caller: i32,
     pub(super) ending: Ending,
     pub(super) accepted: oneshot::Sender<Result<()>>,
+    pub(super) _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -41,7 +42,7 @@ impl Answer {
 /// One reply statement in flight: whatever is answered meanwhile goes into the next.
 pub(super) async fn reply_pump(
     listener: Arc<Listener>,
-    mut queue: mpsc::Receiver<Answer>,
+    mut queue: mpsc::UnboundedReceiver<Answer>,
     counters: Arc<Counters>,
 ) {
     let mut batch: Vec<Answer> = Vec::with_capacity(BATCH);
@@ -113,11 +114,7 @@ async fn answer_group(
         }
         Err(e) => {
             for answer in group {
-                let again = Error::new(e.kind(), e.to_string());
-                let _ = answer.accepted.send(Err(match e.code() {
-                    Some(code) => again.with_code(code),
-                    None => again,
-                }));
+                let _ = answer.accepted.send(Err(e.again()));
             }
         }
     }

@@ -156,6 +156,7 @@ impl Drop for Serving {
 /// What happens at an inbox.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time, and nearly all are the large one")]
 pub enum Event {
     /// A request, to be answered.
     Request(Incoming),

@@ -7,6 +7,7 @@
 mod bad_input;
 mod daemon;
 mod daemon_faults;
+mod pgq;
 mod requests;
 mod schema;
 mod usage;

@@ -52,6 +52,11 @@ create table trunkline.stream_tick (
     primary key (stream, id)
 );
 
+-- One row a stream, locked for the moment in which a tick draws its number, of a sequence stream_tick_<stream>.
+create table trunkline.stream_clock (
+    stream int primary key
+);
+
 create table trunkline.stream_consumer (
     id           int generated always as identity primary key,
     stream       int not null references trunkline.stream,

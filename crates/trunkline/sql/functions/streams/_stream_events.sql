@@ -4,7 +4,7 @@ returns table (id bigint, at timestamptz, type text, key text, content smallint,
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v    trunkline.stream_take := trunkline._stream_held(batch, false);
+    v    trunkline.stream_take := trunkline._stream_held(batch);
     v_of int := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
     v_in record;
 begin

@@ -21,7 +21,7 @@ begin
             into v using case when v_near then pg_snapshot_xmin(lo) else pg_snapshot_xmax(lo) end, pg_snapshot_xmax(hi),
                  lo, hi, case when v_near then '{}' else array(select x from pg_snapshot_xip(lo) x) end;
         if v.n > 0 then
-            events := events + v.n; bytes := bytes + v.bytes; segments := segments | 1 << v_n;
+            events := events + v.n; bytes := bytes + v.bytes; segments := segments | (1 << v_n);
             since := least(since, v.since);
         end if;
     end loop;

@@ -202,3 +202,50 @@ async fn no_batch_is_too_strange_a_text() {
         assert_eq!(raw.code(&format!("select trunkline.stream_finish('{text}')")).await, code, "{text}");
     }
 }
+
+/// Whether a segment is needed, as if its ticks told.
+const BOOKS: &str = "v_need := exists (select from trunkline.stream_tick t
+    where t.stream = _stream_empty.stream.id and t.id > low and t.segments & (1 << n) <> 0);
+    if v_need or v_since is null then";
+
+/// A segment is being emptied, and between the look and the lock somebody with an old snapshot writes there: what arrives.
+async fn written_before_the_lock(changes: &[(&str, &str)]) -> Vec<String> {
+    let db = Db::new().await;
+    let (raw, writer, turner) = (stream(&db).await, db.raw().await, db.raw().await);
+    raw.run("update trunkline.stream set turn_bytes = 1, free_after = '0'").await;
+    let mut sql = raw.one("select pg_get_functiondef('trunkline._stream_empty'::regproc)").await;
+    for (from, to) in changes {
+        assert!(sql.contains(from), "{sql}");
+        sql = sql.replace(from, to);
+    }
+    raw.run(&sql).await;
+    writer.run("begin isolation level repeatable read").await;
+    writer.rows("select * from trunkline.stream").await;
+    raw.run("select trunkline.stream_append('s', 'a')").await;
+    let batch = raw.one(NEXT).await;
+    raw.run(&format!("select trunkline.stream_finish('{batch}')")).await;
+    assert_eq!(raw.one("select trunkline._stream_turn(1)").await, "turned");
+    raw.run("update trunkline.stream set turn_bytes = 1000000").await;
+    raw.run("select pg_advisory_lock(4711)").await;
+    let pid = turner.pid;
+    let turning = tokio::spawn(async move { turner.rows("select trunkline._stream_turn(1)").await });
+    raw.blocked(pid).await;
+    writer.run("select trunkline.stream_append('s', 'late')").await;
+    writer.run("commit").await;
+    raw.run("select pg_advisory_unlock(4711)").await;
+    turning.await.unwrap();
+    match raw.rows(NEXT).await.pop() {
+        Some(batch) => vec![payloads(&raw, &batch).await],
+        None => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_segment_is_looked_at_again_under_its_lock() {
+    let step = ("if v_try = 2 then", "if v_try = 2 then set local lock_timeout = 0; perform pg_advisory_xact_lock(4711);");
+    assert_eq!(written_before_the_lock(&[step]).await, ["late"]);
+    let hasty = ("if v_need or v_since is null then", "if v_try = 1 and (v_need or v_since is null) then");
+    assert!(written_before_the_lock(&[step, hasty]).await.is_empty(), "it would be lost without");
+    let books = ("if v_need or v_since is null then", BOOKS);
+    assert!(written_before_the_lock(&[step, books]).await.is_empty(), "ticks do not tell what is in a segment");
+}

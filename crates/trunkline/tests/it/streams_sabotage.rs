@@ -45,6 +45,9 @@ const HASTY_FINISH: [(&str, &str, &str); 3] = [
     ("_stream_held", "or v_on is not null then", "then"),
 ];
 
+const LATER: &str =
+    "t.id = (select min(l.id) from trunkline.stream_tick l where l.stream = t.stream and l.id > first);";
+
 sabotages! {
     a_number_and_a_snapshot_drawn_without_the_lock: [
         ("_stream_clock", "for update", ""),
@@ -58,13 +61,9 @@ sabotages! {
         "continue when",
         "continue when v_n <> (select s.segment & 3 from trunkline.stream s where s.id = _stream_measure.stream) or",
     )], "";
-    emptying_what_was_looked_at_before_the_lock: [
-        ("_stream_empty", "if v_try = 2 then", "if v_try = 2 then perform pg_sleep(0.05);"),
-        ("_stream_empty", "if v_need or v_since is null then", "if v_try = 1 and (v_need or v_since is null) then"),
-    ], "";
     emptying_what_the_newest_tick_has_seen: [("_stream_needed", "coalesce(v_low, v_last)", "v_last")], "";
     finishing_without_the_token: HASTY_FINISH, "";
-    a_window_that_begins_one_tick_late: [("_stream_span", "t.id = first;", "t.id = least(first + 1, last);")], "";
+    a_window_that_begins_one_tick_late: [("_stream_span", "t.id = first;", LATER)], "";
     ids_from_a_cache: [], "alter sequence trunkline.stream_event_id cache 20";
     following_what_is_off_the_books: [
         ("_stream_take", "for key share;\n        if found then", "for key share;\n        if true then"),

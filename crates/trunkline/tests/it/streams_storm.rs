@@ -26,7 +26,7 @@ const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
 /// How one kind of consumer goes about it.
 struct Part {
     consumer: &'static str,
-    /// Of the transaction that processes and finishes.
+    /// Of the transaction that processes and finishes; every third time, where consumers take over.
     level: &'static str,
     mode: &'static str,
     members: u64,
@@ -46,8 +46,8 @@ const PARTS: [Part; 8] = [
     Part { consumer: "serializable", level: LEVELS[2], ..PLAIN },
     Part { consumer: "parts", apart: true, ..PLAIN },
     Part { consumer: "group", mode: "share", members: 3, apart: true, ..PLAIN },
-    Part { consumer: "fight", mode: "take", members: 2, ..PLAIN },
-    Part { consumer: "old", level: LEVELS[1], mode: "take", members: 2, ..PLAIN },
+    Part { consumer: "fight", level: LEVELS[2], mode: "take", members: 2, apart: true, ..PLAIN },
+    Part { consumer: "old", level: LEVELS[1], mode: "take", members: 3, ..PLAIN },
     Part { consumer: "again", retry: true, mode: "share", members: 2, ..PLAIN },
 ];
 /// Those whose batches are never parts, and whose events come once.
@@ -145,13 +145,18 @@ async fn send(client: &Client, name: &str, from: u64, to: u64) -> Result<(), Err
     client.batch_execute(&sql).await
 }
 
+/// One event, of a transaction of any name.
+const ONE: &str = "with s as (insert into public.sent select pg_current_xact_id() || '/' || gen_random_uuid() returning payload)
+    select trunkline.stream_append('s', payload) from s";
+const APPEND: &str = "select trunkline.stream_append('s', payload) from s";
+
 /// One transaction of a producer, at any level, with savepoints, slow or prepared, committed or not.
 async fn produce(client: &Client, dice: &mut Dice, name: &str, gid: &str) -> Result<(), Error> {
     let level = LEVELS[dice.below(3) as usize];
     client.batch_execute(&format!("begin isolation level {level}; set local trunkline.ring = off")).await?;
     if dice.one_in(2) {
         client.batch_execute("select from public.sent limit 1").await?;
-        dice.pause(50).await;
+        dice.pause(60).await;
     }
     let many = if dice.one_in(50) { 200 } else { 1 + dice.below(4) };
     send(client, name, 1, many).await?;
@@ -198,15 +203,15 @@ async fn consume(client: &Client, part: &Part, member: u64, echo: &str, dice: &m
         "select batch from trunkline.stream_next_batch('s', '{}', '{}', '{member}')",
         part.consumer, part.mode
     );
-    let begin = format!("begin isolation level {}", part.level);
+    let level = if part.mode == "take" && !dice.one_in(3) { LEVELS[0] } else { part.level };
     let mut batch = None;
     if part.apart {
         batch = rows(client, &next).await?.pop();
     }
-    client.batch_execute(&begin).await?;
-    if part.level != LEVELS[0] && dice.one_in(2) {
+    client.batch_execute(&format!("begin isolation level {level}")).await?;
+    if level != LEVELS[0] && dice.one_in(2) {
         client.batch_execute("select from public.sent limit 1").await?;
-        dice.pause(60).await;
+        dice.pause(if part.apart { 60 } else { 150 }).await;
     }
     if part.echo && dice.one_in(8) {
         send(client, &format!("{echo}a"), 1, 1).await?;
@@ -275,7 +280,13 @@ fn others(storm: &Arc<Storm>, tasks: &mut JoinSet<()>) {
     };
     every("turner", |_| "select trunkline.stream_maintain()".into(), 50);
     every("ticker", |_| "select trunkline.stream_tick('s')".into(), 20);
-    every("slow ticker", |_| "begin; select trunkline.stream_tick('s')".into(), 40);
+    every("slow ticker", |_| format!("begin; {ONE}; select pg_sleep(0.01), trunkline.stream_tick('s'); {ONE}"), 40);
+    for _ in 0..2 {
+        every("late", |_| format!("begin isolation level repeatable read; select from public.sent limit 1; select pg_sleep(random()); {ONE}"), 5);
+    }
+    every("copier", |dice| format!("begin; {}", ONE.replace(APPEND, &format!(
+        "insert into trunkline.stream_event (segment, payload) select {}, convert_to(payload, 'UTF8') from s", 4 + dice.below(3)
+    ))), 1500);
     every(
         "locker",
         |dice| format!("begin; lock table trunkline.stream_event_{} in share mode", 4 + dice.below(3)),

@@ -198,7 +198,9 @@ async fn what_comes_again_counts_for_the_limits_of_a_batch() {
 async fn no_batch_is_too_strange_a_text() {
     let db = Db::new().await;
     let raw = stream(&db).await;
-    for (text, code) in [("1:1:1:9999999999999999999", "TL001"), ("1:1:1:-0", "TL001"), ("", "22023"), ("1:1", "22023")] {
+    for (text, code) in
+        [("1:1:1:9999999999999999999", "TL001"), ("1:1:1:-0", "TL001"), ("", "22023"), ("1:1", "22023")]
+    {
         assert_eq!(raw.code(&format!("select trunkline.stream_finish('{text}')")).await, code, "{text}");
     }
 }
@@ -242,10 +244,52 @@ async fn written_before_the_lock(changes: &[(&str, &str)]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_segment_is_looked_at_again_under_its_lock() {
-    let step = ("if v_try = 2 then", "if v_try = 2 then set local lock_timeout = 0; perform pg_advisory_xact_lock(4711);");
+    let step = (
+        "if v_try = 2 then",
+        "if v_try = 2 then set local lock_timeout = 0; perform pg_advisory_xact_lock(4711);",
+    );
     assert_eq!(written_before_the_lock(&[step]).await, ["late"]);
     let hasty = ("if v_need or v_since is null then", "if v_try = 1 and (v_need or v_since is null) then");
     assert!(written_before_the_lock(&[step, hasty]).await.is_empty(), "it would be lost without");
     let books = ("if v_need or v_since is null then", BOOKS);
-    assert!(written_before_the_lock(&[step, books]).await.is_empty(), "ticks do not tell what is in a segment");
+    assert!(
+        written_before_the_lock(&[step, books]).await.is_empty(),
+        "ticks do not tell what is in a segment"
+    );
+}
+
+#[tokio::test]
+async fn a_giant_window_comes_in_parts_wherever_its_events_are() {
+    let db = Db::new().await;
+    let raw = stream(&db).await;
+    raw.run(
+        "insert into trunkline.stream_event (segment, payload) select 4, 'x' from generate_series(1, 500)",
+    )
+    .await;
+    raw.run("begin").await;
+    raw.run("insert into trunkline.stream_event (segment, payload) select 4 + i / 700 % 3, 'y' from generate_series(1, 25000) i").await;
+    raw.run(
+        "insert into trunkline.stream_event (segment, payload) select 4, 'z' from generate_series(1, 500)",
+    )
+    .await;
+    db.raw().await.run("insert into trunkline.stream_event (segment, payload) select 5, 'w' from generate_series(1, 500)").await;
+    raw.run("commit").await;
+    raw.run("update trunkline.stream_consumer set max_events = 999").await;
+    let mut last = 0;
+    let mut sum = 0;
+    for part in 0.. {
+        let Some(batch) = raw.rows(NEXT).await.pop() else { break };
+        if part == 20 {
+            assert_ne!(raw.one("select count(*) from trunkline.stream_mark").await, "0");
+            raw.run("vacuum full trunkline.stream_event_5").await;
+        }
+        let row = raw
+            .one(&format!("select count(*), min(id), max(id) from trunkline.stream_events('{batch}')"))
+            .await;
+        let numbers: Vec<u64> = row.split('|').map(|n| n.parse().unwrap()).collect();
+        assert!(numbers[0] <= 999 && numbers[1] > last, "{part}: {row} after {last}");
+        (last, sum) = (numbers[2], sum + numbers[0]);
+        raw.run(&format!("select trunkline.stream_finish('{batch}')")).await;
+    }
+    assert_eq!((last, sum), (26500, 26500));
 }

@@ -38,8 +38,15 @@ struct Part {
     echo: bool,
 }
 
-const PLAIN: Part =
-    Part { consumer: "", level: LEVELS[0], mode: "fail", members: 1, apart: false, retry: false, echo: false };
+const PLAIN: Part = Part {
+    consumer: "",
+    level: LEVELS[0],
+    mode: "fail",
+    members: 1,
+    apart: false,
+    retry: false,
+    echo: false,
+};
 const PARTS: [Part; 8] = [
     Part { consumer: "committed", echo: true, ..PLAIN },
     Part { consumer: "repeatable", level: LEVELS[1], ..PLAIN },
@@ -108,7 +115,11 @@ impl Storm {
     }
 
     /// Does something again and again until the time is over; after an error in a new transaction, or session.
-    async fn repeat(self: Arc<Self>, name: &'static str, mut act: impl AsyncFnMut(&Client) -> Result<(), Error>) {
+    async fn repeat(
+        self: Arc<Self>,
+        name: &'static str,
+        mut act: impl AsyncFnMut(&Client) -> Result<(), Error>,
+    ) {
         let mut client = self.open(name).await;
         while Instant::now() < self.end {
             match act(&client).await {
@@ -198,7 +209,13 @@ async fn producer(storm: Arc<Storm>, me: u64) {
 }
 
 /// Takes a batch, processes and finishes it: false when there was none.
-async fn consume(client: &Client, part: &Part, member: u64, echo: &str, dice: &mut Dice) -> Result<bool, Error> {
+async fn consume(
+    client: &Client,
+    part: &Part,
+    member: u64,
+    echo: &str,
+    dice: &mut Dice,
+) -> Result<bool, Error> {
     let next = format!(
         "select batch from trunkline.stream_next_batch('s', '{}', '{}', '{member}')",
         part.consumer, part.mode
@@ -280,19 +297,43 @@ fn others(storm: &Arc<Storm>, tasks: &mut JoinSet<()>) {
     };
     every("turner", |_| "select trunkline.stream_maintain()".into(), 50);
     every("ticker", |_| "select trunkline.stream_tick('s')".into(), 20);
-    every("slow ticker", |_| format!("begin; {ONE}; select pg_sleep(0.01), trunkline.stream_tick('s'); {ONE}"), 40);
+    every(
+        "slow ticker",
+        |_| format!("begin; {ONE}; select pg_sleep(0.01), trunkline.stream_tick('s'); {ONE}"),
+        40,
+    );
     for _ in 0..2 {
-        every("late", |_| format!("begin isolation level repeatable read; select from public.sent limit 1; select pg_sleep(random()); {ONE}"), 5);
+        every(
+            "late",
+            |_| {
+                format!(
+                    "begin isolation level repeatable read; select from public.sent limit 1; select pg_sleep(random()); {ONE}"
+                )
+            },
+            5,
+        );
     }
-    every("copier", |dice| format!("begin; {}", ONE.replace(APPEND, &format!(
+    every(
+        "copier",
+        |dice| {
+            format!("begin; {}", ONE.replace(APPEND, &format!(
         "insert into trunkline.stream_event (segment, payload) select {}, convert_to(payload, 'UTF8') from s", 4 + dice.below(3)
-    ))), 1500);
+    )))
+        },
+        1500,
+    );
     every(
         "locker",
         |dice| format!("begin; lock table trunkline.stream_event_{} in share mode", 4 + dice.below(3)),
         30,
     );
-    every("killer", |_| "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'consumer' and datname = current_database() order by random() limit 1".into(), 150);
+    every(
+        "killer",
+        |_| {
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'consumer' and datname = current_database() order by random() limit 1".into()
+        },
+        150,
+    );
 }
 
 /// What is left is consumed in peace; an error, or no end, is a fault as well.
@@ -324,6 +365,12 @@ pub async fn storm(db: Db, time: Duration, seed: u64) -> (Faults, Result<(), Str
         raw.run(&format!("select trunkline.stream_register('s', '{}')", part.consumer)).await;
     }
     raw.run("update trunkline.stream_consumer set max_events = 40 where name in ('parts', 'again')").await;
+    // What is meant for millions comes with hundreds here.
+    for (function, from, to) in [("_stream_tick", "20000", "60"), ("_stream_mark", "5000", "25")] {
+        let sql = raw.one(&format!("select pg_get_functiondef('trunkline.{function}'::regproc)")).await;
+        assert!(sql.contains(from), "{sql}");
+        raw.run(&sql.replace(from, to)).await;
+    }
     let storm = Arc::new(Storm {
         db,
         end: Instant::now() + time,
@@ -339,13 +386,19 @@ pub async fn storm(db: Db, time: Duration, seed: u64) -> (Faults, Result<(), Str
     }
     let drained = drain(&storm).await;
     let sent = raw.rows("select payload from public.sent").await;
-    let effects = raw.rows("select * from public.effect").await.iter().map(|row| effect(row)).collect::<Vec<_>>();
+    let effects =
+        raw.rows("select * from public.effect").await.iter().map(|row| effect(row)).collect::<Vec<_>>();
     let consumers: Vec<&str> = PARTS.iter().map(|part| part.consumer).collect();
     let faults = check(&sent, &effects, &consumers, &WHOLE, &storm.times.lock().unwrap());
     let books = raw
         .one("select concat('tick ', (select max(id) from trunkline.stream_tick), ', first ', first_tick, ', ') from trunkline.stream")
         .await;
-    let counts = format!("seed {seed}: {} events, {} effects, {books}, {:?}", sent.len(), effects.len(), storm.counts.lock().unwrap());
+    let counts = format!(
+        "seed {seed}: {} events, {} effects, {books}, {:?}",
+        sent.len(),
+        effects.len(),
+        storm.counts.lock().unwrap()
+    );
     (faults, drained, counts)
 }
 

@@ -446,5 +446,8 @@ async fn each_committed_event_reaches_each_consumer_once_and_in_order_in_a_storm
     let (faults, drained, counts) =
         storm(Db::new().await, secs(setting("TRUNKLINE_STORM_SECONDS", 10)), seed()).await;
     say(&counts);
+    for strange in ["TL007", "TL015", "TL017", "40P01", "55P03", "XX000", "23505"] {
+        assert!(!counts.contains(strange), "{strange}: {counts}");
+    }
     assert!(!faults.any() && drained.is_ok(), "{faults:?}, {drained:?}; {counts}");
 }

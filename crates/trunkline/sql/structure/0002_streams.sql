@@ -134,3 +134,13 @@ create table trunkline.stream_move (
     to_tick  bigint not null,
     moved_at timestamptz not null default now()
 );
+
+-- How far a copy of another stream has come, written in the transaction of what it appends here (_stream_copied).
+create table trunkline.stream_copy (
+    stream    int not null,
+    source    text not null,
+    role      text not null,
+    turn      bigint not null,
+    copied_at timestamptz not null default clock_timestamp(),
+    primary key (stream, source, role)
+);

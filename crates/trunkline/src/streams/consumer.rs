@@ -25,7 +25,7 @@ use crate::{
 
 const ASK: &str = "select number, door from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
-    "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4)";
+    "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
 const EVENTS: &str = "select id, at, type, key, content, payload, headers, attempt from trunkline._stream_events($1, null, null)";
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
@@ -63,6 +63,7 @@ pub struct Consumer {
     stream: String,
     name: String,
     mode: Mode,
+    most: Option<i32>,
     member: String,
     /// The consumer's number, and the bell of its stream.
     known: Option<(i32, Bell)>,
@@ -71,13 +72,21 @@ pub struct Consumer {
 impl Consumer {
     pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
-        Self { listener, stream, name, mode: Mode::default(), member, known: None }
+        Self { listener, stream, name, mode: Mode::default(), most: None, member, known: None }
     }
 
     /// What to do while another member holds the batch.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// How many events a new batch has at most, besides the consumer's own limits; at least 1. What is in hand already
+    /// comes again as it was.
+    #[must_use]
+    pub fn max_events(mut self, most: usize) -> Self {
+        self.most = Some(i32::try_from(most.max(1)).unwrap_or(i32::MAX));
         self
     }
 
@@ -127,6 +136,7 @@ impl Consumer {
             (&number, Type::INT4),
             (&self.mode.word(), Type::TEXT),
             (&self.member, Type::TEXT),
+            (&self.most, Type::INT4),
         ];
         let rows = link.query(NEXT, args).await?;
         let Some(row) = rows.first() else { return Ok(None) };

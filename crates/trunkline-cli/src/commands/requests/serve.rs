@@ -75,7 +75,7 @@ struct Answering {
 }
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
-    let stop = signals::drain(exec::kill_all)?;
+    let stop = signals::drain(crate::exec::kill_all)?;
     let begin = async {
         let database = source::choose(global).await?;
         may_serve(&database, &args).await?;

@@ -4,7 +4,7 @@
 -- batch: consumer:turn:attempt:token, whose knowledge is the right to finish it. state 1: look again at once.
 -- The newest turn is the cursor, and (consumer, turn, attempt) is unique: who follows it first has the batch, at every
 -- isolation level. Locks: none beyond the insert, and those of a tick.
-create or replace function trunkline._stream_take(session int, consumer int, mode text, member text)
+create or replace function trunkline._stream_take(session int, consumer int, mode text, member text, most int)
 returns table (state int, batch text, first_tick bigint, last_tick bigint, attempt int)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -39,7 +39,7 @@ begin
         end if;
     end loop;
     if v_new.consumer is null then
-        v_new := trunkline._stream_next(v, v_open);
+        v_new := trunkline._stream_next(v, v_open, most);
         if v_new.turn is null then
             return;
         end if;

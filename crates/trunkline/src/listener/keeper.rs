@@ -48,7 +48,7 @@ const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
-const HOLD: &str = "select trunkline._door_hold($1)";
+pub(super) const HOLD: &str = "select trunkline._door_hold($1)";
 const MARK: &str = "select trunkline._door_mark()::text";
 const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
@@ -247,7 +247,7 @@ impl Keeper {
 
 /// The hand-over from awake to asleep: who tested a door before it was held commits silently. They are among the
 /// transactions in progress below a mark drawn now; until all have ended we look from time to time, and once after.
-async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<i32>) {
+pub(super) async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<i32>) {
     let settled = async {
         let mark: String = link.value(MARK, &[]).await?;
         let mut waiting: Option<Vec<String>> = None;

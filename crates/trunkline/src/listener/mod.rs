@@ -3,6 +3,7 @@
 //! Here is what others see of it: the link, and a bell for each door. `keeper.rs` keeps it alive.
 //! Does not guarantee that a wake-up arrives: whoever waits also looks by himself, once a second.
 
+mod doze;
 mod keeper;
 mod link;
 
@@ -17,6 +18,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::doze::Asleep;
 use self::keeper::Keeper;
 pub(crate) use self::link::{Args, Link};
 use crate::{Error, ErrorKind, Result, conninfo::ConnInfo};
@@ -107,6 +109,11 @@ impl Listener {
         let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
         self.wanted.send_if_modified(|w| w.insert(door));
         bell
+    }
+
+    /// The bell of a door that is slept on only while there is nothing to do: see [`Listener::doze`].
+    pub(crate) fn bell(&self, door: i32) -> Bell {
+        Bell(lock(&self.doors).entry(door).or_default().subscribe())
     }
 
     /// Rings a door of this process: its own statements do not notify itself.

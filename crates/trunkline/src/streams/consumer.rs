@@ -11,15 +11,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::Type;
+use tracing::debug;
 use uuid::Uuid;
 
 use super::{Content, Event, Payload};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Args, Bell, Link, Listener, POLL},
+    listener::{Args, Asleep, Bell, Link, Listener, POLL},
     requests::decode_headers,
 };
 
@@ -65,8 +66,50 @@ pub struct Consumer {
     mode: Mode,
     most: Option<i32>,
     member: String,
-    /// The consumer's number, and the bell of its stream.
-    known: Option<(i32, Bell)>,
+    known: Option<Known>,
+}
+
+/// What the database said of the consumer, and how it waits.
+#[derive(Debug)]
+struct Known {
+    number: i32,
+    door: i32,
+    bell: Bell,
+    asleep: Option<Asleep>,
+    pace: Pace,
+}
+
+/// How fast batches come, as far as the last ones tell.
+#[derive(Debug)]
+struct Pace {
+    last: Instant,
+    gap: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { last: Instant::now(), gap: Duration::from_secs(1) }
+    }
+}
+
+impl Pace {
+    /// Slower than this, each event may as well ring.
+    const SLOW: Duration = Duration::from_millis(5);
+
+    fn found(&mut self) {
+        let gap = self.last.elapsed().min(Duration::from_secs(1));
+        self.last = Instant::now();
+        self.gap = (self.gap * 3 + gap) / 4;
+    }
+
+    fn awake(&self) -> bool {
+        self.gap < Self::SLOW && self.last.elapsed() < Self::SLOW * 4
+    }
+
+    /// How long until the next look: about as long as until the next event.
+    fn pause(&self) -> Duration {
+        self.gap.clamp(Duration::from_millis(1), Duration::from_millis(4))
+    }
 }
 
 impl Consumer {
@@ -103,14 +146,30 @@ impl Consumer {
                 Err(e) if e.kind() == ErrorKind::Conflict && self.mode == Mode::Wait => {}
                 // A busy moment, or a connection that ended: the next look tells.
                 Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    sleep(Duration::from_millis(50)).await;
                     continue;
                 }
                 Err(e) => return Err(e),
             }
-            let Some((_, bell)) = &mut self.known else { continue };
-            let _ = timeout(POLL, bell.rung()).await;
+            self.rest().await;
         }
+    }
+
+    /// Waits until it is time to look again. While events come one upon the other it stays awake, so that producers need not
+    /// ring: a NOTIFY makes their commits wait for each other.
+    async fn rest(&mut self) {
+        let Some(known) = &mut self.known else { return };
+        if !known.asleep.as_ref().is_some_and(|a| a.lasts(&self.listener)) {
+            known.asleep = None;
+            if known.pace.awake() {
+                return sleep(known.pace.pause()).await;
+            }
+            match self.listener.doze(known.door).await {
+                Ok(asleep) => known.asleep = Some(asleep),
+                Err(e) => debug!(error = %e, "cannot sleep on the door; looking once a second"),
+            }
+        }
+        let _ = timeout(POLL, known.bell.rung()).await;
     }
 
     /// The next batch if there is one now. Cancel-safe, as [`Consumer::next`].
@@ -119,27 +178,29 @@ impl Consumer {
     /// As [`Consumer::next`], and [`ErrorKind::Unreachable`].
     pub async fn try_next(&mut self) -> Result<Option<Batch>> {
         let link = self.listener.link().await?;
-        let number = match &self.known {
-            Some((number, _)) => *number,
-            None => {
+        let known = match &mut self.known {
+            Some(known) => known,
+            none => {
                 let args: &Args<'_> = &[(&self.stream, Type::TEXT), (&self.name, Type::TEXT)];
                 let rows = link.query(ASK, args).await?;
                 let row =
                     rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no consumer came back"))?;
-                let number = row.try_get(0)?;
-                self.known = Some((number, self.listener.door(row.try_get(1)?)));
-                number
+                let (number, door) = (row.try_get(0)?, row.try_get(1)?);
+                let (bell, pace) = (self.listener.bell(door), Pace::default());
+                none.insert(Known { number, door, bell, asleep: None, pace })
             }
         };
         let args: &Args<'_> = &[
             (&link.session, Type::INT4),
-            (&number, Type::INT4),
+            (&known.number, Type::INT4),
             (&self.mode.word(), Type::TEXT),
             (&self.member, Type::TEXT),
             (&self.most, Type::INT4),
         ];
         let rows = link.query(NEXT, args).await?;
         let Some(row) = rows.first() else { return Ok(None) };
+        known.asleep = None;
+        known.pace.found();
         let token: String = row.try_get(0)?;
         let events = events(&link, &token).await?;
         Ok(Some(Batch {
@@ -236,7 +297,7 @@ impl Batch {
             let link = self.listener.link().await?;
             match link.query(FINISH, &[(&self.token, Type::TEXT)]).await {
                 Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
-                    tokio::time::sleep(Duration::from_millis(20)).await; // finishing twice is fine
+                    sleep(Duration::from_millis(20)).await; // finishing twice is fine
                 }
                 done => return done.map(drop),
             }

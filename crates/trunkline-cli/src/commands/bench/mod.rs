@@ -7,6 +7,7 @@ mod bare;
 mod baseline;
 mod measure;
 mod requests;
+mod streams;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -23,6 +24,8 @@ pub(crate) struct BenchArgs {
 enum Word {
     /// Requests and replies, against a bare NOTIFY and against a design in SQL alone
     Requests(Options),
+    /// Streams, against INSERT and COPY of a bare table
+    Streams(Options),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -64,7 +67,10 @@ pub(crate) struct Machine {
 /// # Errors
 /// What the database reports.
 pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
-    let Word::Requests(options) = args.word;
+    let (word, options) = match args.word {
+        Word::Requests(options) => ("requests", options),
+        Word::Streams(options) => ("streams", options),
+    };
     let machine = measure::machine(url).await?;
     let rounds = if options.quick { 1 } else { options.rounds };
     let seconds = if options.quick { 1.0 } else { 3.0 };
@@ -72,8 +78,11 @@ pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -
         "PostgreSQL {}, {}, {} cores; {rounds} rounds of {seconds} s",
         machine.postgresql, machine.durability, machine.cores
     ));
-    let figures = requests::run(url, rounds, seconds, say).await?;
-    Ok(serde_json::json!({ "word": "requests", "machine": machine, "figures": figures }))
+    let figures = match word {
+        "requests" => requests::run(url, rounds, seconds, say).await?,
+        _ => streams::run(url, rounds, seconds, if options.quick { 100_000 } else { 1_000_000 }, say).await?,
+    };
+    Ok(serde_json::json!({ "word": word, "machine": machine, "figures": figures }))
 }
 
 /// A process with a connection of its own, as a program would have.

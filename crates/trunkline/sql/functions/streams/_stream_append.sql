@@ -16,5 +16,5 @@ begin
     insert into trunkline.stream_event (segment, id, type, key, content, payload, headers)
     values (v.segment, v_id, type, key, content, payload,
             case when headers is not null then trunkline._request_check_headers(headers) end);
-    return case when trunkline._door_ring(v.id & 63) is null then null else v_id end;   -- an expression costs less than a query
+    return case when trunkline._door_ring(-1 - (v.id & 63)) is null then null else v_id end;   -- an expression costs less than a query
 end $$;

@@ -6,5 +6,5 @@ declare
     v trunkline.stream_consumer := trunkline._stream_consumer(_stream_ask.stream, _stream_ask.consumer);
 begin
     number := v.id;
-    door := v.stream & 63;
+    door := -1 - (v.stream & 63);
 end $$;

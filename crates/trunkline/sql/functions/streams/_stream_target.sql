@@ -7,6 +7,6 @@ declare
 begin
     perform trunkline._stream_check(v.name, 0, '', null);
     segment := v.segment;
-    door := v.id & 63;
+    door := -1 - (v.id & 63);
     max_bytes := v.max_bytes;
 end $$;

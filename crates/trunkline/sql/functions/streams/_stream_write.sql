@@ -31,6 +31,6 @@ begin
           from unnest(types, keys, contents, texts, _stream_write.bytes, headers) u(type, key, content, text, bytes, header)
          where u.content <> 2 or u.text::json is not null
         returning id)
-    select w.id, v.id & 63 from written w;
-    perform trunkline._door_ring(v.id & 63);
+    select w.id, -1 - (v.id & 63) from written w;
+    perform trunkline._door_ring(-1 - (v.id & 63));
 end $$;

@@ -56,7 +56,9 @@ fn place(e: &serde_json::Error) -> String {
 pub(crate) fn lines(argument: Option<&str>) -> Result<Box<dyn AsyncBufRead + Unpin + Send>> {
     match argument.and_then(|a| a.strip_prefix('@')) {
         Some(path) => Ok(Box::new(BufReader::with_capacity(BUFFER, tokio::fs::File::from_std(open(path)?)))),
-        None if argument.is_none_or(|a| a == "-") => Ok(Box::new(BufReader::with_capacity(BUFFER, tokio::io::stdin()))),
+        None if argument.is_none_or(|a| a == "-") => {
+            Ok(Box::new(BufReader::with_capacity(BUFFER, tokio::io::stdin())))
+        }
         None => Err(Failure::Usage("--lines reads stdin or @file, not an argument".into())),
     }
 }

@@ -8,6 +8,8 @@ mod bad_input;
 mod daemon;
 mod requests;
 mod schema;
+mod streams;
+mod streams_relay;
 mod usage;
 
 use std::{

@@ -18,7 +18,8 @@ use super::append::AppendArgs;
 use crate::{
     args::Global,
     exit::{Failure, OK, Result},
-    input, out::{self, Out},
+    input,
+    out::{self, Out},
     source,
 };
 
@@ -125,7 +126,8 @@ async fn append(trunkline: &Trunkline, stream: &str, events: Vec<NewEvent>, coun
     match written {
         Ok(ids) => *count += ids.len() as u64,
         Err(e) if e.kind() == ErrorKind::Unreachable => {
-            let text = format!("{e}; of lines {} to {} it is not known", *count + 1, *count + events.len() as u64);
+            let text =
+                format!("{e}; of lines {} to {} it is not known", *count + 1, *count + events.len() as u64);
             return Err(Error::new(ErrorKind::Unreachable, text).into());
         }
         Err(e) if e.kind() == ErrorKind::Invalid => {
@@ -179,7 +181,8 @@ async fn at_once(
 
 /// What was wrong with a line.
 fn of_line(number: u64, failure: &Failure) -> Failure {
-    let text = format!("line {number}: {failure}");
+    let said = failure.to_string();
+    let text = format!("line {number}: {}", said.strip_prefix("event 1: ").unwrap_or(&said));
     match failure {
         Failure::Library(e) => Error::new(e.kind(), text).into(),
         _ => Failure::Usage(text),

@@ -101,14 +101,18 @@ pub(crate) async fn unregister(global: &Global, args: ConsumerArgs) -> Result<u8
     let removed = trunkline.streams().unregister(&args.stream, &args.consumer).await;
     trunkline.close().await;
     if !removed? {
-        return Err(Failure::NotFound(format!("stream {:?} has no consumer {:?}", args.stream, args.consumer)));
+        return Err(Failure::NotFound(format!(
+            "stream {:?} has no consumer {:?}",
+            args.stream, args.consumer
+        )));
     }
     said(global, json!({ "unregistered": args.consumer }))
 }
 
 /// Prints the tick's id, or nothing when there is none.
 pub(crate) async fn tick(global: &Global, args: TickArgs) -> Result<u8> {
-    let tick: Option<i64> = one(global, TICK, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
+    let tick: Option<i64> =
+        one(global, TICK, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
     match tick {
         Some(tick) if !global.json => Out::new(false, true).line(&tick.to_string()).map(|()| OK),
         _ => said(global, json!({ "tick": tick })),

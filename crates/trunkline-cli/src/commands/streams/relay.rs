@@ -24,7 +24,9 @@ use crate::{
     source::{self, Plain},
 };
 
-const WRITE: &str = "select count(*) from trunkline._stream_write($1, $2, $3, $4, $5, $6, $7)";
+const WRITE: &str =
+    "select count(*) from trunkline._stream_write(stream => $1, types => $2, keys => $3, contents => $4,
+    texts => $5, bytes => $6, headers => $7)";
 
 /// Whose events are passed on.
 pub(super) struct From<'a> {
@@ -105,7 +107,8 @@ pub(super) async fn write(tx: &Transaction<'_>, stream: &str, events: &[&Event])
     let kinds: Vec<&str> = events.iter().map(|e| e.kind.as_str()).collect();
     let keys: Vec<Option<&str>> = events.iter().map(|e| e.key.as_deref()).collect();
     let contents: Vec<i16> = events.iter().map(|e| content(e)).collect();
-    let text = |e: &&'_ Event| if is_bytes(e) { Ok(None) } else { e.payload.text().map(|t| Some(t.to_owned())) };
+    let text =
+        |e: &&'_ Event| if is_bytes(e) { Ok(None) } else { e.payload.text().map(|t| Some(t.to_owned())) };
     let texts: Vec<Option<String>> = events.iter().map(text).collect::<Result<_, _>>()?;
     let bytes: Vec<Option<&[u8]>> = events.iter().map(|e| is_bytes(e).then(|| e.payload.bytes())).collect();
     let headers: Vec<Option<String>> = events.iter().map(|e| headers(e)).collect();

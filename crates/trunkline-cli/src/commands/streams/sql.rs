@@ -64,7 +64,9 @@ pub(crate) async fn run(global: &Global, args: SqlArgs) -> Result<u8> {
 /// The database does not understand the statement.
 fn wrong(e: Error) -> Failure {
     match e.code() {
-        Some(code) if code.starts_with("42") && code != "42501" => Failure::Usage(format!("the statement: {e}")),
+        Some(code) if code.starts_with("42") && code != "42501" => {
+            Failure::Usage(format!("the statement: {e}"))
+        }
         _ => e.into(),
     }
 }

@@ -231,7 +231,10 @@ mod tests {
 
     #[test]
     fn names_become_parameters_and_nothing_else_does() {
-        assert_eq!(read("insert into t values (:id, :payload::jsonb)").0, "insert into t values ($1, $2::jsonb)");
+        assert_eq!(
+            read("insert into t values (:id, :payload::jsonb)").0,
+            "insert into t values ($1, $2::jsonb)"
+        );
         for same in [
             "select ':id', \":id\", a[1:2], b::text -- :id",
             "select $x$ :id $x$, $$ :key $$ /* :id /* :id */ :id */",

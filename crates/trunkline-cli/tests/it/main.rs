@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod daemon;
+mod demo;
 mod requests;
 mod schema;
 mod streams;

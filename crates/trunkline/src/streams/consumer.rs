@@ -278,7 +278,18 @@ impl Batch {
     /// # Errors
     /// [`ErrorKind::Stale`] when the batch was handed to another.
     pub async fn retry(&self, ids: &[i64], delay: Duration, cause: Option<&str>) -> Result<i32> {
-        let seconds = delay.as_secs_f64();
+        self.tag(ids, Some(delay.as_secs_f64()), cause).await
+    }
+
+    /// Tags events to become dead letters, once the batch is finished. The number tagged.
+    ///
+    /// # Errors
+    /// As [`Batch::retry`].
+    pub async fn give_up(&self, ids: &[i64], cause: Option<&str>) -> Result<i32> {
+        self.tag(ids, None, cause).await
+    }
+
+    async fn tag(&self, ids: &[i64], seconds: Option<f64>, cause: Option<&str>) -> Result<i32> {
         let args: &Args<'_> = &[
             (&self.token, Type::TEXT),
             (&ids, Type::INT8_ARRAY),

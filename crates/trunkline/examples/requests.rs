@@ -71,8 +71,12 @@ async fn appraise() -> u32 {
 async fn respond(requests: &Requests) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let serving = requests.serve("price", quote);
+    serving.ready().await?;
     println!("serving price");
-    terminate.recv().await;
+    tokio::select! {
+        ended = serving.ended() => return Ok(ended?),
+        _ = terminate.recv() => {}
+    }
     serving.stop().await;
     println!("stopped");
     Ok(())

@@ -78,13 +78,14 @@ pub struct Error {
     kind: ErrorKind,
     message: Cow<'static, str>,
     code: Option<String>,
+    request: Option<i64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of this kind, with a message for people.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), code: None, source: None }
+        Self { kind, message: message.into(), code: None, request: None, source: None }
     }
 
     /// Adds the code: a SQLSTATE, or the code that a responder gave.
@@ -101,6 +102,17 @@ impl Error {
         self
     }
 
+    /// The same again, without its cause, for another one who waits for it.
+    pub(crate) fn again(&self) -> Self {
+        let Self { kind, request, .. } = *self;
+        Self { kind, message: self.message.clone(), code: self.code.clone(), request, source: None }
+    }
+
+    /// The outcome of this request.
+    pub(crate) fn of_request(self, request: Option<i64>) -> Self {
+        Self { request, ..self }
+    }
+
     /// What the caller can do next.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -112,6 +124,12 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
+
+    /// The id of the request that ended so, where one was written and its id is known.
+    #[must_use]
+    pub fn request(&self) -> Option<i64> {
+        self.request
+    }
 }
 
 impl fmt::Debug for Error {
@@ -120,6 +138,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.kind)
             .field("message", &self.message)
             .field("code", &self.code)
+            .field("request", &self.request)
             .field("source", &self.source.as_ref().map(ToString::to_string))
             .finish()
     }
@@ -183,7 +202,7 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "42704" => ErrorKind::NotFound,
         "42710" | "2BP01" => ErrorKind::Conflict,
         "3F000" | "42883" | "42P01" => ErrorKind::Schema,
-        "25006" => ErrorKind::Unsupported,
+        "25006" | "0A000" => ErrorKind::Unsupported,
         "3D000" => ErrorKind::Config,
         "57014" => ErrorKind::Cancelled,
         c if c.starts_with("08") || c.starts_with("57P") || c == "53300" => ErrorKind::Unreachable,

@@ -5,11 +5,10 @@
 
 use tracing::debug;
 
-use crate::{Result, listener::Link};
+use crate::{Result, listener::Link, requests::wire};
 
-const DUTIES: [&str; 4] = [
+const DUTIES: [&str; 3] = [
     "select trunkline._epoch_check()::text",
-    "select trunkline._session_reap()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
 ];
@@ -23,5 +22,5 @@ pub(crate) async fn round(link: &Link) -> Result<()> {
             Err(e) => failure = failure.or(Some(e)),
         }
     }
-    failure.map_or(Ok(()), Err)
+    failure.or(wire::reap(link).await.err()).map_or(Ok(()), Err)
 }

@@ -14,6 +14,10 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, ErrorKind, Result};
 
+mod pgq;
+
+pub use pgq::{PgqInstalled, check_pgq, install_pgq, pgq_version, print_pgq, uninstall_pgq};
+
 static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 
 /// The oldest library that the functions of this version still serve.
@@ -46,10 +50,17 @@ pub struct Installed {
 /// [`ErrorKind::Conflict`] when a schema of this name is there that is not ours, [`ErrorKind::Denied`] when the role may not create it.
 pub async fn install(client: &mut Client) -> Result<Installed> {
     let tx = client.build_transaction().start().await?;
+    let done = install_in(&tx).await?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// The installation, in a transaction of the caller's.
+async fn install_in(tx: &Transaction<'_>) -> Result<Installed> {
     tx.batch_execute("set local search_path = pg_catalog, pg_temp; set local client_min_messages = warning; set local lock_timeout = 0")
         .await?;
     tx.batch_execute("select pg_advisory_xact_lock(1953656429, 0)").await?;
-    let (from, structure_of) = installed(&tx).await?;
+    let (from, structure_of) = installed(tx).await?;
     let to = version();
     if from > to {
         return Err(newer(from));
@@ -67,7 +78,6 @@ pub async fn install(client: &mut Client) -> Result<Installed> {
         tx.batch_execute(&sql).await.map_err(|e| in_file(file, &e))?;
     }
     tx.batch_execute(&finish(to)).await?;
-    tx.commit().await?;
     Ok(Installed { from, to })
 }
 
@@ -120,7 +130,7 @@ pub fn print() -> String {
     out
 }
 
-/// Removes the schema and everything in it: messages, channels, leases. The roles stay.
+/// Removes the schema and everything in it: messages, channels, leases; and the adapter for PgQ with its queues. The roles stay.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] when the role does not own it, [`ErrorKind::Conflict`] when the schema of this name is not ours.
@@ -131,6 +141,7 @@ pub async fn uninstall(client: &Client) -> Result<()> {
     if rows.first().is_some_and(|r| r.get(0)) {
         return Err(foreign());
     }
+    uninstall_pgq(client).await?;
     Ok(client.batch_execute("drop schema if exists trunkline cascade").await?)
 }
 
@@ -143,7 +154,10 @@ fn structure() -> Vec<&'static File<'static>> {
 /// Tells the structure of the first so many steps from any other (FNV-1a, 64 bits): steps never change after a release.
 fn fingerprint(steps: i32) -> String {
     let steps = usize::try_from(steps).unwrap_or(0);
-    let bytes = structure().into_iter().take(steps).flat_map(|f| text(f).bytes());
+    hash(structure().into_iter().take(steps).flat_map(|f| text(f).bytes()))
+}
+
+fn hash(bytes: impl Iterator<Item = u8>) -> String {
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")

@@ -46,6 +46,11 @@ impl Source {
         self.is("sql") && self.path.contains("/sql/functions/")
     }
 
+    pub(crate) fn is_pgq_function(&self) -> bool {
+        let path = self.path.rsplit_once("/sql/pgq/").map_or("", |(_, p)| p);
+        self.is("sql") && path.contains('/')
+    }
+
     pub(crate) fn is_structure(&self) -> bool {
         self.is("sql") && self.path.contains("/sql/structure/")
     }

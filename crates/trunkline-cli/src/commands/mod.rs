@@ -37,6 +37,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
 
 /// The demo, or one part of it. A private server that was started for it is stopped again at the end.
 async fn show(global: &Global, args: demo::DemoArgs) -> Result<u8> {
+    args.check()?;
     if let Some(url) = args.part_url() {
         return done(demo::run(args, url, global.json).await);
     }

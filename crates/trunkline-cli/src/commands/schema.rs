@@ -17,38 +17,55 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Install the schema, or bring it up to this version; twice changes nothing
-    Install,
+    Install {
+        /// Install the adapter for programs of PgQ as well: the schemas pgq and pgq_coop
+        #[arg(long)]
+        pgq: bool,
+    },
     /// Bring an installed schema up to this version
     Upgrade,
     /// Compare the schema with this program; 0 when it fits
     Check,
     /// Print the whole installation as one SQL script
-    Print,
+    Print {
+        /// Print that of the adapter for PgQ, which is run after the other
+        #[arg(long)]
+        pgq: bool,
+    },
     /// Begin a new epoch after a restore, a clone or a failover
     Repair,
-    /// Remove the schema with everything in it
-    Uninstall,
+    /// Remove the schema with everything in it, and the adapter for PgQ with its queues
+    Uninstall {
+        /// Remove the adapter for PgQ alone
+        #[arg(long)]
+        pgq: bool,
+    },
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
     let out = Out::new(global.json, true);
-    if matches!(command, Command::Print) {
-        out.bytes(schema::print().as_bytes())?;
+    if let Command::Print { pgq } = command {
+        let script = if pgq { schema::print_pgq() } else { schema::print() };
+        out.bytes(script.as_bytes())?;
         return Ok(OK);
     }
     let database = source::choose(global).await?;
     match command {
-        Command::Install => install(&database, out).await,
+        Command::Install { pgq } => install(&database, pgq, out).await,
         Command::Upgrade => {
             present(&database.plain(Purpose::Work).await?).await?;
-            install(&database, out).await
+            let pgq = schema::check_pgq(&database.plain(Purpose::Work).await?.client)
+                .await
+                .map_or(true, |v| v.is_some());
+            install(&database, pgq, out).await
         }
         Command::Check => {
             let plain = database.plain(Purpose::Work).await?;
             let version = schema::check(&plain.client).await?;
+            let pgq = schema::check_pgq(&plain.client).await?;
             out.object(
-                &["version", "program"],
-                &json!({ "version": version, "program": schema::version() }),
+                &["version", "program", "pgq"],
+                &json!({ "version": version, "program": schema::version(), "pgq": pgq }),
             )?;
             Ok(OK)
         }
@@ -60,20 +77,34 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
             out.object(&["epoch"], &json!({ "epoch": epoch }))?;
             Ok(OK)
         }
-        Command::Uninstall => uninstall(global, &database).await,
-        Command::Print => Ok(OK),
+        Command::Uninstall { pgq } => uninstall(global, &database, pgq).await,
+        Command::Print { .. } => Ok(OK),
     }
 }
 
-async fn install(database: &Database, out: Out) -> Result<u8> {
+async fn install(database: &Database, pgq: bool, out: Out) -> Result<u8> {
     let mut plain = database.plain(Purpose::Install).await?;
+    if pgq {
+        let done = schema::install_pgq(&mut plain.client).await?;
+        let found = json!({ "from": done.schema.from, "to": done.schema.to, "pgq_from": done.from, "pgq_to": done.to });
+        out.object(&["from", "to", "pgq_from", "pgq_to"], &found)?;
+        return Ok(OK);
+    }
     let done = schema::install(&mut plain.client).await?;
     out.object(&["from", "to"], &json!({ "from": done.from, "to": done.to }))?;
     Ok(OK)
 }
 
-async fn uninstall(global: &Global, database: &Database) -> Result<u8> {
+async fn uninstall(global: &Global, database: &Database, pgq: bool) -> Result<u8> {
     let plain = database.plain(Purpose::Install).await?;
+    if pgq {
+        let what =
+            "remove the schemas pgq and pgq_coop with all queues, and the triggers that feed them, from";
+        confirm(global, &format!("{what} {}", database.info.display_url()))?;
+        schema::uninstall_pgq(&plain.client).await?;
+        out::talk("trunkline: the adapter is removed; the roles pgq_* stay");
+        return Ok(OK);
+    }
     present(&plain).await?;
     confirm(
         global,

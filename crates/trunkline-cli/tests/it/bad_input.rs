@@ -391,6 +391,9 @@ fn row_94_numbers_and_times_out_of_their_limits_are_usage() {
         (&["demo", "--for", "1s"], "3 seconds"),
         (&["demo", "--consumers", "0"], "--consumers"),
         (&["demo", "--rate", "1001"], "--rate"),
+        (&["demo", "--for", "5s", "controller"], "--for before the part"),
+        (&["demo", "--rate", "5", "consumer"], "--rate before the part"),
+        (&["demo", "controller", "--for", "5s"], "--for"),
         (&["bench", "requests", "--rounds", "0"], "--rounds"),
         (&["db", "stop", "--mode", "never"], "--mode"),
         (&["completions", "cmd"], "cmd"),
@@ -400,6 +403,10 @@ fn row_94_numbers_and_times_out_of_their_limits_are_usage() {
     let mut command = trunkline(&["requests", "call", "c"]);
     let bytes = command.arg(OsStr::from_bytes(b"\xff")).env("DATABASE_URL", NOWHERE).output().unwrap();
     refused("row 94 bytes", &bytes, 2, &["UTF-8"]);
+    let mut command = trunkline(&["schema", "check"]);
+    let nobody =
+        command.env("DATABASE_URL", "postgresql://127.0.0.1:1/d").env("PGUSER", OsStr::from_bytes(b"\xff"));
+    refused("row 94 variable", &nobody.output().unwrap(), 2, &["PGUSER", "UTF-8"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod daemon;
+mod daemon_faults;
 mod demo;
 mod requests;
 mod schema;

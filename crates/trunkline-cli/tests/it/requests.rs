@@ -83,7 +83,10 @@ fn nobody_serves_and_nobody_answers() {
     assert!(since.elapsed() < Duration::from_secs(5));
     let waited = run(&url, &["--json", "requests", "call", "hash", "x", "--wait", "--timeout", "300ms"]);
     assert_eq!(code(&waited), 5);
-    assert!(stdout(&waited).contains("\"outcome\":\"timed out\""), "{}", stdout(&waited));
+    let waited: serde_json::Value = serde_json::from_str(&stdout(&waited)).unwrap();
+    assert!(waited["outcome"] == "timed out" && waited["id"].is_i64(), "{waited}");
+    let unsent = run(&url, &["--json", "requests", "call", "hash", "x"]);
+    assert!(stdout(&unsent).contains("\"id\":null,\"outcome\":\"no responder\""), "{}", stdout(&unsent));
 }
 
 #[test]
@@ -96,6 +99,9 @@ fn a_failing_command_is_a_remote_error() {
     let json = run(&url, &["--json", "requests", "call", "fail", "it"]);
     assert_eq!(code(&json), 1);
     assert!(stdout(&json).contains("\"outcome\":\"remote error\",\"code\":\"42\",\"error\":\"it is wrong\""));
+    let failed: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    let shown = ok(&url, &["requests", "show", &failed["id"].to_string()]);
+    assert!(shown.contains("state\tremote error"), "the request itself: {shown}");
 }
 
 #[test]
@@ -108,7 +114,12 @@ fn a_failing_line_stops_no_other() {
     assert!(stderr(&replies).contains("line 2: remote error 7"), "{}", stderr(&replies));
     let json = run_with(&url, &["--json", "requests", "call", "odd", "--lines"], b"1\n2\n");
     assert_eq!(stdout(&json).lines().count(), 2);
-    assert!(stdout(&json).contains("\"line\":2,\"id\":null,\"outcome\":\"remote error\",\"code\":\"7\""));
+    let failed: serde_json::Value = serde_json::from_str(stdout(&json).lines().nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (&failed["line"], &failed["outcome"], &failed["code"]),
+        (&2.into(), &"remote error".into(), &"7".into())
+    );
+    assert!(failed["id"].is_i64(), "{failed}");
 }
 
 #[test]
@@ -272,6 +283,21 @@ fn one_way_gather_and_count() {
     let id = ok(&url, &["requests", "send", "all", "x", "--confirm"]);
     assert!(id.trim().parse::<i64>().unwrap() > 0);
     assert_eq!(first.end().0, 0, "it ends after two");
+}
+
+#[test]
+fn a_count_is_exact_however_many_wait() {
+    let url = database();
+    let asked = url.clone();
+    let asking = std::thread::spawn(move || {
+        let args = ["requests", "call", "few", "--lines", "--wait", "--timeout", "4s"];
+        run_with(&asked, &args, "x\n".repeat(10).as_bytes())
+    });
+    until("all of them to wait", || ok(&url, &["-q", "requests", "ls", "few"]).lines().count() == 10);
+    let mut serving = responder(&url, &["few", "--echo", "--count", "3"]);
+    assert_eq!(serving.end().0, 0);
+    let replies = asking.join().unwrap();
+    assert_eq!(stdout(&replies).lines().filter(|l| *l == "x").count(), 3, "{}", stderr(&replies));
 }
 
 #[test]

@@ -1,6 +1,15 @@
 -- Structure, step 1: the catalogue, presence, leases, and the two request rings.
 -- Versioned and append-only: never changes after a release, calls none of our functions.
 
+-- Text is text here: a database of SQL_ASCII takes any bytes for it, and cannot send them to a session that speaks UTF-8.
+do $$
+begin
+    if pg_catalog.getdatabaseencoding() = 'SQL_ASCII' then
+        raise exception using errcode = '0A000', message = 'the database has the encoding SQL_ASCII, where text may be any '
+            'bytes; make one with the encoding UTF8';
+    end if;
+end $$;
+
 -- One row: which structure is installed, its fingerprint, and the oldest library it still serves.
 create table trunkline.schema_info (
     only_row       boolean primary key default true check (only_row),
@@ -45,12 +54,14 @@ create unlogged table trunkline.session (
     opened_at   timestamptz not null default now()
 ) with (fillfactor = 50);
 
--- Sessions that ended within the last ten seconds, and the ids given out until then: a take that was under way, and saw the
--- session alive, carries a later one.
+-- Sessions that ended, for ten seconds and until all that they had taken was handed on: up to which take that is done, in
+-- each segment. A take that was under way, and saw the session alive, carries a later id.
 create unlogged table trunkline.buried (
     session   int primary key,
-    id_e      bigint not null,
-    id_d      bigint not null,
+    e0        bigint not null default 0,
+    e1        bigint not null default 0,
+    d0        bigint not null default 0,
+    d1        bigint not null default 0,
     buried_at timestamptz not null default clock_timestamp()
 );
 
@@ -122,7 +133,7 @@ begin
                     alter corrs set storage plain, alter deadlines set storage plain;
                 create unique index take_%2$s%3$s_turn on trunkline.take_%2$s%3$s (lane, turn);
                 create unique index take_%2$s%3$s_id on trunkline.take_%2$s%3$s (id);
-                create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session);
+                create index take_%2$s%3$s_session on trunkline.take_%2$s%3$s (session, id);
 
                 create %1$s table trunkline.ending_%2$s%3$s (
                     id bigint not null, attempt int not null, part int not null,

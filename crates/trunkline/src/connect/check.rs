@@ -1,7 +1,7 @@
 //! What a fresh session is asked before it is used: is this a PostgreSQL that we can work with, and which one.
 //!
-//! One simple statement, so that it passes through any pooler. It refuses servers before version 15, standbys and
-//! read-only sessions. It tells a pooler by comparing the backend's process id with the one in the cancel key: a
+//! One simple statement, so that it passes through any pooler. It refuses servers before version 15, standbys,
+//! read-only sessions, and databases of the encoding SQL_ASCII. It tells a pooler by comparing the backend's process id with the one in the cancel key: a
 //! server hands out its own, a pooler must make up another one, whatever its pool is doing. A pooler in session mode
 //! looks the same and is treated the same; give trunkline a direct connection instead.
 
@@ -17,7 +17,7 @@ const CHECK: &str = "select current_setting('server_version_num'), \
     case when pg_catalog.pg_is_in_recovery() then null \
          else substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) end, \
     pg_catalog.pg_backend_pid(), \
-    current_setting('trunkline.settings', true)";
+    current_setting('trunkline.settings', true), current_setting('server_encoding')";
 
 /// The oldest server that is served.
 const OLDEST: u32 = 150_000;
@@ -60,6 +60,11 @@ pub(super) async fn check(client: &Client, driver: &mut Driver, key: &[u8; 16]) 
             return Err(unsupported("the server is a standby and takes no writes; connect to the primary"));
         }
         _ => return Err(unsupported("the session is read-only (default_transaction_read_only)")),
+    }
+    if row.get(6) == Some("SQL_ASCII") {
+        return Err(unsupported(
+            "the database has the encoding SQL_ASCII, where text may be any bytes; make one with the encoding UTF8",
+        ));
     }
     let timeline = row.get(3).and_then(|t| u32::from_str_radix(t, 16).ok()).ok_or_else(odd)?;
     let backend_pid: i32 = number(row, 4)?;

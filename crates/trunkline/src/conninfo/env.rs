@@ -5,15 +5,19 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
+
+use super::text::config;
+use crate::Result;
 
 /// The surroundings of a connection text: the real ones, or described ones, or the real ones with changes.
 #[derive(Clone, Default)]
 pub struct Env {
     real: bool,
-    vars: BTreeMap<String, String>,
+    vars: BTreeMap<String, OsString>,
     files: BTreeMap<PathBuf, (u32, String)>,
     user: Option<String>,
     home: Option<PathBuf>,
@@ -41,7 +45,7 @@ impl Env {
 
     /// Adds or replaces a variable.
     #[must_use]
-    pub fn with_var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn with_var(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
         self.vars.insert(name.into(), value.into());
         self
     }
@@ -67,10 +71,14 @@ impl Env {
         self
     }
 
-    /// An empty variable counts as absent, as in libpq for every setting that has a default.
-    pub(super) fn var(&self, name: &str) -> Option<String> {
-        let real = || if self.real { std::env::var(name).ok() } else { None };
-        self.vars.get(name).cloned().or_else(real).filter(|v| !v.is_empty())
+    /// An empty variable counts as absent, as in libpq for every setting that has a default. One that is no text is an error,
+    /// and not absent: another server would be taken in silence.
+    pub(super) fn var(&self, name: &str) -> Result<Option<String>> {
+        let real = || if self.real { std::env::var_os(name) } else { None };
+        let value = self.vars.get(name).cloned().or_else(real).filter(|v| !v.is_empty());
+        value
+            .map(|v| v.into_string().map_err(|_| config(format!("{name}: its value is not UTF-8"))))
+            .transpose()
     }
 
     pub(super) fn user(&self) -> Option<&str> {

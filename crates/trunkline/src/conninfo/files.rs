@@ -17,7 +17,7 @@ const SYSTEM_DIRS: &[&str] = &["/etc/postgresql-common", "/etc/sysconfig/pgsql",
 /// The settings of a service; not being defined anywhere is an error.
 pub(super) fn service(name: &str, file: Option<String>, env: &Env) -> Result<Params> {
     let user_file = file.map(PathBuf::from).or_else(|| env.in_home(".pg_service.conf"));
-    let system: Vec<PathBuf> = match env.var("PGSYSCONFDIR") {
+    let system: Vec<PathBuf> = match env.var("PGSYSCONFDIR")? {
         Some(dir) => vec![PathBuf::from(dir)],
         None => SYSTEM_DIRS.iter().map(PathBuf::from).collect(),
     };

@@ -111,16 +111,19 @@ impl ConnInfo {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the setting and never its value.
     pub fn from_str_with(text: &str, env: &Env) -> Result<Self> {
         let mut params = text::parse(text)?;
-        let variable =
-            |name: &str| keys::KEYS.iter().find(|k| k.0 == name).and_then(|k| k.1).and_then(|v| env.var(v));
-        if let Some(name) = params.take("service").or_else(|| variable("service")) {
-            let file = params.take("servicefile").or_else(|| variable("servicefile"));
+        let given =
+            |setting: Option<String>, variable| setting.map_or_else(|| env.var(variable), |s| Ok(Some(s)));
+        if let Some(name) = given(params.take("service"), "PGSERVICE")? {
+            let file = given(params.take("servicefile"), "PGSERVICEFILE")?;
             params.fill(files::service(&name, file, env)?);
         }
         let mut from_env = Params::default();
-        for (key, var, _) in keys::KEYS {
-            if let Some(value) = var.and_then(|v| env.var(v)) {
-                from_env.set(key, value)?;
+        for (key, variable, _) in keys::KEYS {
+            match variable.map(|v| env.var(v)) {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(value))) => from_env.set(key, value)?,
+                Some(Err(_)) if params.values.contains_key(key) => {}
+                Some(Err(e)) => return Err(e),
             }
         }
         params.fill(from_env);

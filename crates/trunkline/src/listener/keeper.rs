@@ -15,6 +15,7 @@
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI32, Ordering},
@@ -24,7 +25,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
 };
 use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
@@ -38,6 +39,7 @@ use crate::{
 };
 
 const RENEW: Duration = Duration::from_millis(1500);
+const UNREAD: Duration = Duration::from_millis(100);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
 const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '5s'; set default_transaction_isolation = 'read committed'";
@@ -176,13 +178,13 @@ impl Keeper {
                 }
                 Ok(()) = wanted.changed() => {
                     let doors = wanted.borrow_and_update().clone();
-                    timeout(ANSWER, self.hear(link, &mut heard, doors)).await
+                    answered(self.hear(link, &mut heard, doors)).await
                 }
                 Ok(()) = channels.changed() => {
                     let names = channels.borrow_and_update().clone();
-                    timeout(ANSWER, listen_all(link, names)).await
+                    answered(listen_all(link, names)).await
                 }
-                _ = renew.tick() => timeout(ANSWER, self.renew(link)).await,
+                _ = renew.tick() => answered(self.renew(link)).await,
             };
             match step {
                 Ok(Ok(())) => {}
@@ -242,6 +244,15 @@ impl Keeper {
             tokio::spawn(settle(link.clone(), self.listener.clone(), fresh));
         }
         Ok(())
+    }
+}
+
+/// Waits for an answer for five seconds, and a moment more: what came while this process was frozen has yet to be read.
+async fn answered<T>(statement: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut statement = pin!(statement);
+    match timeout(ANSWER, &mut statement).await {
+        Err(_) => timeout(UNREAD, statement).await,
+        answered => answered,
     }
 }
 

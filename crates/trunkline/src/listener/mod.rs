@@ -92,11 +92,19 @@ impl Listener {
         Ok(listener)
     }
 
-    /// The live link; waits for one while the connection is down.
+    /// The live link; waits for one while the connection is down, so that nothing goes into one that is known to be broken.
     pub(crate) async fn link(&self) -> Result<Arc<Link>> {
         let mut rx = self.link.clone();
-        let found = rx.wait_for(Option::is_some).await.map_err(|_| closed())?;
+        let alive = |l: &Option<Arc<Link>>| l.as_ref().is_some_and(|l| !l.client.is_closed());
+        let found = rx.wait_for(alive).await.map_err(|_| closed())?;
         found.clone().ok_or_else(closed)
+    }
+
+    /// Waits until a link that failed is no longer the one in use.
+    pub(crate) async fn next_after(&self, failed: &Link) -> Result<()> {
+        let mut rx = self.link.clone();
+        let other = |l: &Option<Arc<Link>>| l.as_ref().is_none_or(|l| l.generation != failed.generation);
+        rx.wait_for(other).await.map(drop).map_err(|_| closed())
     }
 
     /// The link if there is one now.

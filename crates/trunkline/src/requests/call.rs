@@ -3,7 +3,7 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -24,6 +24,9 @@ use crate::{
     executor::{Executor, Param},
     listener::closed,
 };
+
+/// How long a caller who cancels waits for the database's word.
+const CANCEL: Duration = Duration::from_secs(1);
 
 /// A request being made: await it for the reply.
 #[derive(Debug)]
@@ -185,7 +188,7 @@ impl Call {
         let left = deadline.saturating_duration_since(Instant::now());
         let summary =
             Summary { id: 0, destination, kind: self.kind.clone(), deadline: SystemTime::now() + left };
-        let (corr, done) = self.engine.caller.register(lane.ring, summary, self.parts);
+        let (corr, id, done) = self.engine.caller.register(lane.ring, summary, self.parts);
         let request = Outgoing {
             ring: lane.ring,
             corr,
@@ -197,7 +200,7 @@ impl Call {
             headers,
         };
         let pending =
-            Pending { caller: self.engine.caller.clone(), corr, deadline, done: Some(done), sent: false };
+            Pending { caller: self.engine.caller.clone(), corr, id, deadline, done: Some(done), sent: false };
         Ok((request, self.engine, pending))
     }
 }
@@ -223,6 +226,7 @@ impl IntoFuture for Call {
 pub struct Pending {
     caller: Arc<Caller>,
     corr: i64,
+    id: Arc<OnceLock<i64>>,
     deadline: Instant,
     done: Option<oneshot::Receiver<Result<Reply>>>,
     /// Queued, or written in a transaction of the application's.
@@ -230,6 +234,12 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The request's id, once it was written.
+    #[must_use]
+    pub fn id(&self) -> Option<i64> {
+        self.id.get().copied()
+    }
+
     /// Waits for the outcome: by the deadline, plus 100 ms at most.
     ///
     /// # Errors
@@ -239,19 +249,30 @@ impl Pending {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         let outcome = self.caller.wait(self.corr, done, self.deadline).await;
         self.done = None;
-        outcome
+        outcome.map_err(|e| e.of_request(self.id()))
     }
 
-    /// Cancels it and waits for the outcome, which is a reply if that was first.
+    /// Cancels it and waits for the outcome, which is a reply if that was first; a second at most. It goes on being
+    /// cancelled where the database could not be asked by then.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`], or the outcome that came first.
+    /// [`ErrorKind::Cancelled`], or the outcome that came first; [`ErrorKind::TimedOut`] when the database has not said.
     pub async fn cancel(mut self) -> Result<Reply> {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         self.caller.end(self.corr, 3);
-        let outcome = self.caller.wait(self.corr, done, Instant::now() + Duration::from_secs(1)).await;
+        // Once more after it: one that was frozen meanwhile has yet to read what came.
+        let outcome = match tokio::time::timeout(CANCEL, &mut *done).await {
+            Err(_) => tokio::time::timeout(caller::GRACE, done).await,
+            answered => answered,
+        };
         self.done = None;
-        outcome
+        let outcome = match outcome {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(caller::lost())),
+            Err(_) => {
+                Err(Error::new(ErrorKind::TimedOut, "the database has not confirmed the cancelling yet"))
+            }
+        };
+        outcome.map_err(|e| e.of_request(self.id()))
     }
 }
 

@@ -34,6 +34,7 @@ use self::{
     caller::{Caller, Counters},
     payload::check_timeout,
     responder::{Responder, Service},
+    serve::{Standing, State},
 };
 use crate::{Error, ErrorKind, Result, listener::Listener};
 
@@ -107,7 +108,8 @@ impl Requests {
     /// Asks every responder of a channel that is present now; the first `most` outcomes within `within`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResponder`] when nobody is present; [`ErrorKind::Invalid`] for an argument out of its limits.
+    /// [`ErrorKind::NoResponder`] when nobody is present; [`ErrorKind::Invalid`] for an argument out of its limits;
+    /// [`ErrorKind::TimedOut`] when the database did not say by then who is.
     pub async fn gather(
         &self,
         channel: &str,
@@ -120,9 +122,14 @@ impl Requests {
         if most == 0 {
             return Err(Error::new(ErrorKind::Invalid, "gather needs at least 1 outcome to wait for, got 0"));
         }
-        let most_bytes = self.engine.caller.lane(channel).await?.most;
-        check_size(channel, payload.bytes(), most_bytes)?;
-        let lanes = wire::crowd(&*self.engine.listener.link().await?, channel, "").await?;
+        let asking = async {
+            let most_bytes = self.engine.caller.lane(channel).await?.most;
+            check_size(channel, payload.bytes(), most_bytes)?;
+            let link = self.engine.listener.link().await?;
+            Ok((most_bytes, wire::crowd(&link, channel, "").await?))
+        };
+        let asked = tokio::time::timeout(within, asking).await;
+        let (most_bytes, lanes) = asked.unwrap_or_else(|_| Err(caller::timed_out()))?;
         if lanes.is_empty() {
             return Err(caller::no_responder(channel));
         }
@@ -141,7 +148,8 @@ impl Requests {
         Ok(outcomes)
     }
 
-    /// Serves a channel with an async function; runs until [`Serving::stop`] or until the handle is dropped.
+    /// Serves a channel with an async function; runs until [`Serving::stop`] or until the handle is dropped, through every
+    /// reconnect. What no further try would heal ends it, a bad name above all: [`Serving::ready`] and [`Serving::ended`] tell.
     ///
     /// The handler's error, or its panic, is the caller's `remote error`. It is dropped at its next `.await` when the
     /// request ends before it does. At most `concurrency` handlers run at once, and no more is taken than that.
@@ -151,16 +159,16 @@ impl Requests {
         F: Future<Output = std::result::Result<P, Failure>> + Send + 'static,
         P: Into<Payload> + Send + 'static,
     {
-        let (rx, ready, stop, pump) = self.open(options.into());
+        let (rx, standing, stop, pump) = self.open(options.into());
         let work = tokio::spawn(responder::handle(rx, handler));
-        Serving::new(ready, stop, pump, work)
+        Serving::new(standing, stop, pump, work)
     }
 
     /// Serves a channel by polling: requests come out of the [`Inbox`], to be answered one by one.
     pub fn inbox(&self, options: impl Into<Serve>) -> Inbox {
-        let (rx, ready, stop, pump) = self.open(options.into());
+        let (rx, standing, stop, pump) = self.open(options.into());
         drop(pump); // it ends when told to, so that what it is taking just now is answered
-        Inbox::new(rx, ready, stop)
+        Inbox::new(rx, standing, stop)
     }
 
     /// A place for the outcomes of many calls, to be taken one by one as events, or polled.
@@ -200,17 +208,19 @@ impl Requests {
     fn open(&self, options: Serve) -> Opened {
         let (tx, rx) = mpsc::channel(options.concurrency.clamp(1, 128));
         let (stop, stopped) = watch::channel(false);
-        let (registered, ready) = watch::channel(false);
+        let (state, standing) = watch::channel(State::Coming);
         let responder = self.engine.responder.clone();
         let service = Service {
             channel: options.channel,
             types: options.types,
             concurrency: options.concurrency.clamp(1, 10_000),
+            address: options.address,
+            most: options.most,
         };
-        let pump = tokio::spawn(async move { responder.pump(service, tx, registered, stopped).await });
-        (rx, ready, stop, pump)
+        let pump = tokio::spawn(async move { responder.pump(service, tx, state, stopped).await });
+        (rx, Standing(standing), stop, pump)
     }
 }
 
-/// What a service works with: its requests, whether it is registered, how to stop it, and its task.
-type Opened = (mpsc::Receiver<Incoming>, watch::Receiver<bool>, watch::Sender<bool>, JoinHandle<()>);
+/// What a service works with: its requests, how it stands, how to stop it, and its task.
+type Opened = (mpsc::Receiver<Incoming>, Standing, watch::Sender<bool>, JoinHandle<()>);

@@ -172,6 +172,28 @@ fn variables_fill_what_the_text_leaves_open() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_refused_by_name_unless_the_text_says_it() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = || std::ffi::OsString::from_vec(b"S3cret-\xff".to_vec());
+    for (name, setting) in [
+        ("PGHOST", "host=h"),
+        ("PGPORT", "port=1"),
+        ("PGDATABASE", "dbname=d"),
+        ("PGUSER", "user=u"),
+        ("PGPASSWORD", "password=p"),
+        ("PGOPTIONS", "options='-c a=b'"),
+        ("PGSSLMODE", "sslmode=disable"),
+        ("PGSERVICE", ""),
+    ] {
+        let env = env().with_var(name, bytes());
+        let bad = ConnInfo::from_str_with("connect_timeout=3", &env).unwrap_err();
+        assert_eq!(bad.kind(), trunkline::ErrorKind::Config, "{name}");
+        assert_eq!(bad.to_string(), format!("{name}: its value is not UTF-8"));
+        assert!(setting.is_empty() || ConnInfo::from_str_with(setting, &env).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn the_default_host_is_the_first_directory_with_a_socket() {
     let host = |env: &Env, text: &str| {
         let c = ConnInfo::from_str_with(text, env).unwrap();

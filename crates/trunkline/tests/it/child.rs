@@ -42,6 +42,9 @@ async fn part() {
             say(&format!("took {}", batch.token()));
             std::future::pending::<()>().await;
         }
+        // Do what they are told, line by line.
+        "caller" => crate::steps::caller(&me).await,
+        "responder" => crate::steps::responder(&me).await,
         // Asks and waits.
         "asker" => {
             say("ready");

@@ -136,6 +136,24 @@ async fn a_call_in_flight_survives_the_end_of_its_callers_connection() {
 }
 
 #[tokio::test]
+async fn a_call_waits_for_the_next_connection_when_one_ends_while_its_channel_is_looked_up() {
+    let db = Db::new().await;
+    let (raw, locker) = (db.raw().await, db.raw().await);
+    let (caller, responder) = (db.client("caller").await, db.client("responder").await);
+    let _serving = echo(&responder, "work");
+    served(&db, "work", 1).await;
+    let pid = db.backend(&raw, "caller").await;
+    locker.run("begin; lock table trunkline.request_channel in access exclusive mode").await;
+    let call = caller.requests().call("work", "x").wait_for_responder();
+    let call = tokio::spawn(async move { call.await });
+    raw.blocked(pid).await;
+    raw.run(&format!("select pg_terminate_backend({pid})")).await;
+    locker.run("rollback").await;
+    let reply = within(4_000, "the reply across the reconnect", call).await.unwrap().unwrap();
+    assert_eq!(reply.text().unwrap(), "x");
+}
+
+#[tokio::test]
 async fn a_reply_reaches_a_caller_whose_session_was_given_up_meanwhile() {
     let db = Db::new().await;
     let raw = db.raw().await;
@@ -152,6 +170,40 @@ async fn a_reply_reaches_a_caller_whose_session_was_given_up_meanwhile() {
     held.reply("after").await.unwrap();
     let reply = within(4_000, "the reply", pending.wait()).await.unwrap();
     assert_eq!(reply.text().unwrap(), "after");
+}
+
+#[tokio::test]
+async fn a_dropped_call_whose_write_was_cut_off_is_forgotten_at_its_deadline() {
+    let db = Db::new().await;
+    let (raw, locker) = (db.raw().await, db.raw().await);
+    let (caller, responder) = (db.client("caller").await, db.client("responder").await);
+    let _serving = echo(&responder, "work");
+    served(&db, "work", 1).await;
+    caller.requests().call("work", "x").await.unwrap();
+    let pid = db.backend(&raw, "caller").await;
+    locker.run("begin; lock table trunkline.request_e0 in share mode").await;
+    let pending = caller.requests().call("work", "x").timeout(secs(2)).start().await.unwrap();
+    raw.blocked(pid).await;
+    raw.run(&format!("select pg_terminate_backend({pid})")).await;
+    drop(pending);
+    locker.run("rollback").await;
+    until("nothing to be left in flight", async || caller.requests().awaiting().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_gone_is_not_taken_up_again() {
+    let db = Db::new().await;
+    let (raw, other) = (db.raw().await, db.raw().await);
+    let row = raw.one("select id, address from trunkline._session_open('gone', true, '5 s')").await;
+    let (id, address) = row.split_once('|').unwrap();
+    other.run(&format!("select trunkline._session_bury({id})")).await;
+    let resume = format!("select trunkline._session_resume({id}, '{address}', true, '5 s')");
+    assert_eq!(raw.one(&resume).await, "f");
+    raw.run("select pg_advisory_unlock_all()").await;
+    assert_eq!(other.one(&resume).await, "f", "where its key is free as well");
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1953656428
+        and database = (select oid from pg_database where datname = current_database())";
+    assert_eq!(other.one(held).await, "0");
 }
 
 #[tokio::test]

@@ -211,6 +211,26 @@ async fn an_answer_that_stays_open_does_not_keep_other_calls_from_ending() {
 }
 
 #[tokio::test]
+async fn what_is_cancelled_beside_an_open_answer_is_cancelled_when_that_is_rolled_back() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    let (caller, responder) = (db.client("caller").await, db.client("responder").await);
+    let mut inbox = responder.requests().inbox("work");
+    served(&db, "work", 1).await;
+    let pending = caller.requests().call("work", "x").start().await.unwrap();
+    let held = inbox.next().await.unwrap();
+    let mut own = db.raw().await;
+    let tx = own.client.transaction().await.unwrap();
+    held.reply_on(&mut &tx, "open").await.unwrap();
+    let e = within(1_500, "a word all the same", pending.cancel()).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::TimedOut, "the database has not said");
+    tx.rollback().await.unwrap();
+    let cancelled = "select state = 'cancelled' from trunkline.request_list('work')";
+    raw.until("it to be cancelled, long before its deadline", cancelled).await;
+    until("nothing to be left in flight", async || caller.requests().awaiting().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_call_dropped_at_once_is_cancelled_at_the_responder() {
     let db = Db::new().await;
     let (caller, responder) = (db.client("caller").await, db.client("responder").await);

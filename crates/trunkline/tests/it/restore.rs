@@ -4,7 +4,51 @@ use std::process::{Command, Stdio};
 
 use trunkline::{ErrorKind, Trunkline};
 
-use crate::support::{Cluster, Db};
+use crate::support::{Cluster, Db, Raw};
+
+/// Durable requests as a restore finds them, by their ids: one in each state.
+pub struct Kept {
+    answered: String,
+    again: String,
+    once: String,
+    queued: String,
+}
+
+impl Kept {
+    fn send(text: &str, idempotent: bool) -> String {
+        format!(
+            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
+        )
+    }
+
+    /// Sends them; this session serves them, too.
+    pub async fn fill(raw: &Raw) -> Self {
+        raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')")
+            .await;
+        let answered = raw.one(&Self::send("answered", true)).await;
+        let claim = raw.one("select claim from trunkline.request_take('work')").await;
+        raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
+        let again = raw.one(&Self::send("again", true)).await;
+        let once = raw.one(&Self::send("once", false)).await;
+        assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
+        let queued = raw.one(&Self::send("queued", false)).await;
+        Self { answered, again, once, queued }
+    }
+
+    /// After the repair: nothing is lost or doubled, as this session, which serves them, finds.
+    pub async fn holds(&self, raw: &Raw) {
+        for (id, outcome) in [(&self.answered, "ok"), (&self.once, "lost")] {
+            let sql = format!("select outcome from trunkline.request_await({id}, '0')");
+            assert_eq!(raw.rows(&sql).await, [outcome]);
+        }
+        let fresh = raw.one(&Self::send("fresh", false)).await;
+        let mut taken = Vec::new();
+        for _ in 0..4 {
+            taken.extend(raw.rows("select id, attempt from trunkline.request_take('work', 9)").await);
+        }
+        assert_eq!(taken, [format!("{}|2", self.again), format!("{}|1", self.queued), format!("{fresh}|1")]);
+    }
+}
 
 /// The server's own tools stand beside it.
 fn tool(db: &Db, name: &str) -> Command {
@@ -18,18 +62,7 @@ fn tool(db: &Db, name: &str) -> Command {
 async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
     let db = Db::new().await;
     let raw = db.raw().await;
-    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
-    let send = |text: &str, idempotent: bool| {
-        format!(
-            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
-        )
-    };
-    let answered = raw.one(&send("answered", true)).await;
-    let claim = raw.one("select claim from trunkline.request_take('work')").await;
-    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
-    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
-    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
-    let queued = raw.one(&send("queued", false)).await;
+    let kept = Kept::fill(&raw).await;
     let dump = tool(&db, "pg_dump").arg(&db.url).output().expect("pg_dump");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sql", db.name));
@@ -59,15 +92,6 @@ async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::Epoch, Some("TL008")));
     assert_eq!(admin.one("select trunkline.schema_repair()").await, "2");
     let _tl = Trunkline::with(elsewhere.info("later")).await.unwrap();
-    let outcome =
-        async |id: &str| admin.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
-    assert_eq!(outcome(&answered).await, ["ok"]);
-    assert_eq!(outcome(&once).await, ["lost"]);
     admin.run("select trunkline.request_serve('work')").await;
-    let fresh = admin.one(&send("fresh", false)).await;
-    let mut taken = Vec::new();
-    for _ in 0..4 {
-        taken.extend(admin.rows("select id, attempt from trunkline.request_take('work', 9)").await);
-    }
-    assert_eq!(taken, [format!("{again}|2"), format!("{queued}|1"), format!("{fresh}|1")]);
+    kept.holds(&admin).await;
 }

@@ -330,7 +330,7 @@ async fn a_writers_engine_calls_functions_and_one_with_more_rights_runs_statemen
         let serving = responder.requests().serve(serve, |r: Request| async move {
             if r.payload.bytes() == b"fail" { Err(Failure::new("no", "text")) } else { Ok(r.payload) }
         });
-        serving.ready().await;
+        serving.ready().await.unwrap();
         let call = |text: &'static str, kind: &'static str| caller.requests().call("work", text).kind(kind);
         for _ in 0..5 {
             assert_eq!(call("x", "t").await.unwrap().payload.bytes(), b"x");

@@ -2,7 +2,10 @@
 
 use trunkline::{ErrorKind, schema};
 
-use crate::support::{Db, Raw, within};
+use crate::{
+    restore::Kept,
+    support::{Db, Raw, within},
+};
 
 #[tokio::test]
 async fn installing_twice_changes_nothing() {
@@ -143,18 +146,7 @@ async fn as_restored(raw: &Raw) {
 async fn a_restored_database_is_refused_and_the_repair_loses_and_doubles_nothing() {
     let db = Db::new().await;
     let (raw, a) = (db.raw().await, db.raw().await);
-    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
-    let send = |text: &str, idempotent: bool| {
-        format!(
-            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
-        )
-    };
-    let answered = raw.one(&send("answered", true)).await;
-    let claim = raw.one("select claim from trunkline.request_take('work')").await;
-    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
-    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
-    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
-    let queued = raw.one(&send("queued", false)).await;
+    let kept = Kept::fill(&raw).await;
     as_restored(&raw).await;
     let e = trunkline::Trunkline::with(db.info("x")).await.unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::Epoch, Some("TL008")));
@@ -163,16 +155,7 @@ async fn a_restored_database_is_refused_and_the_repair_loses_and_doubles_nothing
     assert_eq!(raw.one("select trunkline.schema_repair()").await, "2");
     let tl = trunkline::Trunkline::with(db.info("x")).await.unwrap();
     let _ = tl.maintain().await;
-    let outcome =
-        async |id: &str| a.rows(&format!("select outcome from trunkline.request_await({id}, '0')")).await;
-    assert_eq!(outcome(&answered).await, ["ok"]);
-    assert_eq!(outcome(&once).await, ["lost"]);
-    let fresh = raw.one(&send("fresh", false)).await;
-    let mut taken = Vec::new();
-    for _ in 0..4 {
-        taken.extend(raw.rows("select id, attempt from trunkline.request_take('work', 9)").await);
-    }
-    assert_eq!(taken, [format!("{again}|2"), format!("{queued}|1"), format!("{fresh}|1")]);
+    kept.holds(&raw).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who serves: several services of one process, several processes on one lane, presence when they come and go, gather.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, future::IntoFuture as _, time::Instant};
 
 use trunkline::{
     ErrorKind, Trunkline,
@@ -12,7 +12,7 @@ use crate::support::{Db, millis, secs, within};
 /// Answers with its own name.
 async fn named(tl: &Trunkline, serve: Serve, name: &'static str) -> Serving {
     let serving = tl.requests().serve(serve, move |_: Request| async move { Ok::<_, Failure>(name) });
-    within(5_000, "the registration", serving.ready()).await;
+    within(5_000, "the registration", serving.ready()).await.unwrap();
     serving
 }
 
@@ -109,7 +109,7 @@ async fn four_processes_share_a_lane_and_each_request_is_answered_once() {
                 Ok::<_, Failure>(r.payload)
             }
         });
-        service.ready().await;
+        service.ready().await.unwrap();
         serving.push(service);
         processes.push(tl);
     }
@@ -143,10 +143,99 @@ async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
     assert_eq!(requests.gather("work", "x", 2, secs(3)).await.unwrap().len(), 2);
     assert_eq!(requests.gather("nobody", "x", 2, secs(3)).await.unwrap_err().kind(), ErrorKind::NoResponder);
     let _slow = two.requests().inbox("work");
-    within(5_000, "the inbox", _slow.ready()).await;
+    within(5_000, "the inbox", _slow.ready()).await.unwrap();
     let since = Instant::now();
     let outcomes = requests.gather("work", "x", 9, millis(700)).await.unwrap();
     assert!(since.elapsed() < millis(1_000), "{:?}", since.elapsed());
     let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();
     assert_eq!((outcomes.len(), late), (4, 1));
+}
+
+#[tokio::test]
+async fn what_can_never_be_served_ends_and_says_why() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("it").await, db.raw().await);
+    let long = "t".repeat(101);
+    for (serve, word) in [
+        (Serve::channel("no such name"), "name"),
+        (Serve::channel("pg_x"), "reserved"),
+        (Serve::channel("work").types([long.as_str()]), "101"),
+        (Serve::channel("work").types(vec!["t"; 101]), "101"),
+        (Serve::channel("a\0b"), ""),
+        (Serve::channel("@x"), "address"),
+    ] {
+        let serving = tl.requests().serve(serve.clone(), |r| async move { Ok::<_, Failure>(r.payload) });
+        let refused = within(2_000, word, serving.ready()).await.unwrap_err();
+        assert!(refused.to_string().contains(word), "{refused}");
+        let ended = within(500, word, serving.ended()).await.unwrap_err();
+        assert_eq!((refused.kind(), ended.kind()), (ErrorKind::Invalid, ErrorKind::Invalid), "{word}");
+        assert_eq!((refused.code(), refused.to_string()), (ended.code(), ended.to_string()));
+        within(1_000, "its stop", serving.stop()).await;
+        let mut inbox = tl.requests().inbox(serve);
+        assert!(within(2_000, word, inbox.next()).await.is_none());
+        assert_eq!(inbox.ready().await.unwrap_err().code(), refused.code(), "{word}");
+    }
+    // What a reconnect finds forbidden ends what was served until then; what is merely away does not.
+    raw.run("do $$ begin create role it_server login; exception when duplicate_object then end $$").await;
+    raw.run("select trunkline.grant_to('it_server', 'writer')").await;
+    let url = db.url.replace("user=postgres", "user=it_server");
+    let info = trunkline::conninfo::ConnInfo::from_str_with(
+        &format!("{url}&application_name=server"),
+        &trunkline::conninfo::Env::empty(),
+    );
+    let server = Trunkline::with(info.unwrap()).await.unwrap();
+    let serving = named(&server, "work".into(), "served").await;
+    let cut_off = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'server'
+                      and datname = current_database()";
+    raw.run(cut_off).await;
+    let back = tl.requests().call("work", "x").wait_for_responder().timeout(secs(9)).await.unwrap();
+    assert_eq!(back.payload.bytes(), b"served", "it came back");
+    raw.run("revoke execute on function trunkline._request_serve from it_server").await;
+    raw.run(cut_off).await;
+    let ended = within(15_000, "the end", serving.ended()).await.unwrap_err();
+    assert_eq!((ended.kind(), ended.code()), (ErrorKind::Denied, Some("42501")));
+    let idle = server.requests().serve(Serve::own_address(), |r| async move { Ok::<_, Failure>(r.payload) });
+    within(5_000, "what needs no such right", idle.ready()).await.unwrap();
+    server.close().await;
+    assert_eq!(within(2_000, "the end", idle.ended()).await.unwrap_err().kind(), ErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn a_service_for_so_many_requests_takes_those_and_no_more() {
+    let db = Db::new().await;
+    let (caller, one, two) = (db.client("caller").await, db.client("one").await, db.client("two").await);
+    let requests = caller.requests();
+    let mut mailbox = requests.mailbox();
+    for n in 0..20 {
+        let call = requests.call("work", n.to_string()).wait_for_responder().timeout(secs(20));
+        mailbox.send(call).await.unwrap();
+    }
+    // By its channel, by `gather` and by its address: all of them count.
+    let first = named(&one, Serve::channel("work").and_own_address().at_most(7), "first").await;
+    for _ in 0..7 {
+        within(3_000, "an answer", mailbox.next()).await.unwrap().result.unwrap();
+    }
+    within(1_000, "its end", first.ended()).await.unwrap();
+    within(1_000, "its stop", first.stop()).await;
+    assert_eq!((mailbox.awaiting().len(), one.requests().stats().served), (13, 7));
+    let second = named(&two, Serve::channel("work").and_own_address().at_most(15), "second").await;
+    for _ in 0..13 {
+        within(3_000, "an answer", mailbox.next()).await.unwrap().result.unwrap();
+    }
+    let gathered = requests.gather("work", "x", 9, millis(900)).await.unwrap();
+    assert_eq!(gathered.len(), 1);
+    let to = two.address().unwrap();
+    let by_address = requests.call(to, "x").timeout(secs(3)).await.unwrap();
+    assert_eq!(by_address.payload.bytes(), b"second");
+    within(1_000, "its end", second.ended()).await.unwrap();
+    let mut inbox = one.requests().inbox(Serve::channel("few").at_most(1));
+    within(3_000, "the inbox", inbox.ready()).await.unwrap();
+    let calls = futures_util::future::join_all((0..2).map(|n| {
+        requests.call("few", n.to_string()).wait_for_responder().timeout(millis(700)).into_future()
+    }));
+    let calls = tokio::spawn(calls);
+    within(3_000, "one", inbox.next()).await.unwrap().reply("y").await.unwrap();
+    assert!(within(1_000, "its end", inbox.next()).await.is_none());
+    inbox.ready().await.unwrap();
+    assert_eq!(calls.await.unwrap().iter().filter(|o| o.is_ok()).count(), 1);
 }

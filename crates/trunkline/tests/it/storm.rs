@@ -15,7 +15,7 @@ pub async fn worker(me: &Trunkline, db: &Db) {
     let mut inboxes = JoinSet::new();
     for channel in ["once", "again", "both"] {
         let mut inbox = me.requests().inbox(Serve::channel(channel).concurrency(4));
-        inbox.ready().await;
+        inbox.ready().await.unwrap();
         let mut raw = db.raw().await;
         inboxes.spawn(async move {
             while let Some(incoming) = inbox.next().await {
@@ -39,6 +39,11 @@ pub async fn worker(me: &Trunkline, db: &Db) {
     }
     say("ready");
     inboxes.join_all().await;
+}
+
+/// How many seconds it lasts: `TRUNKLINE_STORM_SECONDS`, or 9.
+fn length() -> u64 {
+    std::env::var("TRUNKLINE_STORM_SECONDS").map_or(9, |s| s.parse().expect("seconds"))
 }
 
 /// One call, and what became of it: its channel, its number, the error if it had one, and how late it ended.
@@ -95,7 +100,7 @@ async fn whatever_step_workers_die_at_every_call_ends_once_on_time_and_agrees_wi
     let mut frozen = Vec::new();
     let mut calls = JoinSet::new();
     let mut number = 0;
-    let end = Instant::now() + secs(9);
+    let end = Instant::now() + secs(length());
     for step in 0.. {
         if Instant::now() > end {
             break;

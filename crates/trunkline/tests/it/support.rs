@@ -41,7 +41,7 @@ impl Cluster {
             .data_dir(&dir)
             .fetch(Fetch::Forbidden)
             .setting("max_prepared_transactions", "10")
-            .setting("max_connections", "150")
+            .setting("max_connections", "300")
             .setting("fsync", onoff)
             .setting("full_page_writes", onoff)
             .setting("track_activity_query_size", "16384");
@@ -107,7 +107,7 @@ pub async fn shared() -> &'static Cluster {
     static WATCHDOG: std::sync::Once = std::sync::Once::new();
     WATCHDOG.call_once(|| {
         std::thread::spawn(|| {
-            std::thread::sleep(secs(240));
+            std::thread::sleep(secs(600));
             eprintln!("the tests hang");
             std::process::exit(101);
         });
@@ -304,6 +304,7 @@ pub fn signal(pid: i32, name: &str) {
 pub struct Process {
     pub child: tokio::process::Child,
     lines: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>,
+    input: tokio::process::ChildStdin,
 }
 
 impl Process {
@@ -313,13 +314,15 @@ impl Process {
             .args(["--exact", "child::part", "--ignored", "--nocapture"])
             .env("TRUNKLINE_IT_PART", part)
             .env("TRUNKLINE_IT_URL", &db.url)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("a child");
         let lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut process = Self { child, lines };
+        let input = child.stdin.take().unwrap();
+        let mut process = Self { child, lines, input };
         process.line("ready").await;
         process
     }
@@ -336,6 +339,12 @@ impl Process {
             }
         })
         .await
+    }
+
+    /// Gives it a line to read.
+    pub async fn tell(&mut self, line: &str) {
+        use tokio::io::AsyncWriteExt as _;
+        self.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     pub fn pid(&self) -> i32 {

@@ -1,24 +1,15 @@
 //! Takes beside what goes wrong: burials, registrations that were none, what cannot be passed on, answers that are lost.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use tokio::task::JoinSet;
-use trunkline::{
-    Trunkline,
-    conninfo::{ConnInfo, Env},
-    requests::Serve,
-};
+use trunkline::{ErrorKind, requests::Serve};
 
 use crate::{
     cursors::{bury, send},
     requests::served,
     support::{Db, Process, Raw, millis, secs, within},
+    wire::Wire,
 };
 
 #[tokio::test]
@@ -205,70 +196,12 @@ async fn what_a_buried_responder_passes_on_late_is_not_handed_out_beside_its_nex
     assert_eq!(c.rows("select id, attempt from trunkline.request_take('work')").await, Vec::<String>::new());
 }
 
-/// Between a process and the server: hands everything through, until told to swallow what the server says, and to hang up.
-struct Wire {
-    url: String,
-    swallow: Arc<AtomicBool>,
-    cut: tokio::sync::watch::Sender<u32>,
-}
-
-impl Wire {
-    fn new(db: &Db) -> Self {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let part = |name: &str| {
-            let at = db.url.find(&format!("{name}=")).unwrap() + name.len() + 1;
-            db.url[at..].split('&').next().unwrap().to_owned()
-        };
-        let (host, port) = (part("host"), part("port"));
-        let real = host.replace("%2F", "/").replace("%2f", "/");
-        let dir = std::env::temp_dir().join(format!("tl-wire-{}-{}", std::process::id(), db.name));
-        std::fs::create_dir_all(&dir).unwrap();
-        let socket = format!(".s.PGSQL.{port}");
-        let _ = std::fs::remove_file(dir.join(&socket));
-        let listener = tokio::net::UnixListener::bind(dir.join(&socket)).unwrap();
-        let swallow = Arc::new(AtomicBool::new(false));
-        let (cut, cuts) = tokio::sync::watch::channel(0_u32);
-        let (quiet, real) = (swallow.clone(), format!("{real}/{socket}"));
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (quiet, real, mut cuts) = (quiet.clone(), real.clone(), cuts.clone());
-                cuts.borrow_and_update();
-                tokio::spawn(async move {
-                    let mut far = tokio::net::UnixStream::connect(&real).await.unwrap();
-                    let (mut a, mut b) = (vec![0; 65536], vec![0; 65536]);
-                    loop {
-                        tokio::select! {
-                            n = near.read(&mut a) => match n {
-                                Ok(n) if n > 0 => far.write_all(&a[..n]).await.unwrap(),
-                                _ => return,
-                            },
-                            n = far.read(&mut b) => match n {
-                                Ok(n) if n > 0 => if !quiet.load(Ordering::Relaxed) {
-                                    let _ = near.write_all(&b[..n]).await;
-                                },
-                                _ => return,
-                            },
-                            _ = cuts.changed() => return,
-                        }
-                    }
-                });
-            }
-        });
-        let url = db.url.replace(
-            &format!("host={host}"),
-            &format!("host={}", dir.display().to_string().replace('/', "%2F")),
-        );
-        Self { url, swallow, cut }
-    }
-}
-
 #[tokio::test]
 async fn what_was_taken_in_a_statement_whose_answer_was_lost_is_not_lost() {
     let db = Db::new().await;
     let admin = db.raw().await;
     let wire = Wire::new(&db);
-    let text = format!("{}&application_name=engine", wire.url);
-    let engine = Trunkline::with(ConnInfo::from_str_with(&text, &Env::empty()).unwrap()).await.unwrap();
+    let engine = wire.client("engine").await;
     let mut inbox = engine.requests().inbox(Serve::channel("work").concurrency(8));
     served(&db, "work", 1).await;
     for _ in 0..4 {
@@ -284,13 +217,12 @@ async fn what_was_taken_in_a_statement_whose_answer_was_lost_is_not_lost() {
             "select exists (select from pg_stat_activity where wait_event = 'PgSleep')",
         )
         .await;
-    wire.swallow.store(true, Ordering::Relaxed);
+    wire.deaf.store(true, Ordering::Relaxed);
     admin
         .until("the take", &format!("select exists (select from trunkline.take_e0 where {id} = any (ids))"))
         .await;
     admin.run("drop trigger slow on trunkline.take_e0").await;
-    wire.cut.send_modify(|n| *n += 1);
-    wire.swallow.store(false, Ordering::Relaxed);
+    wire.cut();
     let got = within(9_000, "it to come to somebody", inbox.next()).await.unwrap();
     assert_eq!(got.id.to_string(), id);
 }
@@ -308,4 +240,104 @@ async fn an_idempotent_request_outlives_every_responder_that_dies_with_it() {
         assert_eq!(taken, attempt.to_string());
         bury(&admin, &format!("r{attempt}")).await;
     }
+}
+
+#[tokio::test]
+async fn a_reply_whose_answer_was_lost_counts_as_accepted_where_it_was() {
+    let db = Db::new().await;
+    let admin = db.raw().await;
+    let wire = Wire::new(&db);
+    let engine = wire.client("engine").await;
+    let mut inbox = engine.requests().inbox(Serve::channel("work").concurrency(8));
+    served(&db, "work", 1).await;
+    admin.run(&send("")).await;
+    within(3_000, "the first", inbox.next()).await.unwrap().reply("").await.unwrap();
+    for (answered, wanted) in [("ok", Ok(())), ("cancelled", Err(ErrorKind::Stale))] {
+        let id = admin.one(&send(", timeout => '30 s'")).await;
+        let held = within(3_000, "the request", inbox.next()).await.unwrap();
+        wire.deaf.store(true, Ordering::Relaxed);
+        if answered == "cancelled" {
+            admin.run(&format!("select trunkline.request_cancel({id})")).await;
+        }
+        let reply = tokio::spawn(held.reply("y"));
+        let ended = format!("select state = '{answered}' from trunkline.request_show({id})");
+        admin.until("its end", &ended).await;
+        wire.cut();
+        let verdict = within(9_000, "the verdict", reply).await.unwrap();
+        assert_eq!(verdict.map_err(|e| e.kind()), wanted, "{answered}");
+    }
+}
+
+/// One slice of the work of burying the dead: whether there was any.
+async fn slice(raw: &Raw) -> bool {
+    raw.one("select more from trunkline._session_reap()").await == "t"
+}
+
+#[tokio::test]
+async fn a_busy_sessions_burial_goes_slice_by_slice_and_loses_and_doubles_nothing() {
+    const ALL: usize = 5_000;
+    let db = Db::new().await;
+    let (admin, busy, dying) = (db.raw().await, db.raw().await, db.raw().await);
+    busy.run("set application_name = 'busy'; select trunkline.request_serve('work')").await;
+    admin.run(&format!("select trunkline.request_send('work', n::text, timeout => '10 min', idempotent => n % 2 = 0) from generate_series(1, {ALL}) n")).await;
+    while busy.one("select count(*) from trunkline.request_take('work', 128)").await != "0" {}
+    // Of ten it answered two, idempotent or not.
+    busy.run(
+        "select trunkline._request_reply_e(t.id, t.token, u.slot::int, 0, 0, 1, null, 'done', null)
+           from trunkline.take_e0 t, unnest(t.ids) with ordinality u(id, slot) where u.slot % 10 in (1, 2)",
+    )
+    .await;
+    let ended = "select count(*) from trunkline.ending_e0 where status in (5, 6)";
+    let answered = admin.one("select count(*) from trunkline.ending_e0").await;
+    bury(&admin, "busy").await;
+    let begun: usize = admin.one(ended).await.parse().unwrap();
+    assert!(0 < begun && begun < ALL / 2, "a part of it, and not all: {begun}");
+    assert_eq!(admin.one("select count(*) from trunkline.session where application = 'busy'").await, "0");
+    // One who dies between two slices, or within one, has done nothing.
+    dying.run("begin; select trunkline._session_reap()").await;
+    assert!(dying.one(ended).await.parse::<usize>().unwrap() > begun);
+    within(1_000, "others not to wait", admin.run("select trunkline._session_reap()")).await;
+    admin.run(&format!("select pg_terminate_backend({})", dying.pid)).await;
+    admin
+        .until("its end", &format!("select count(*) = 0 from pg_stat_activity where pid = {}", dying.pid))
+        .await;
+    assert_eq!(admin.one(ended).await, begun.to_string());
+    // Two at once go on; what the dead one answers late, while they do, is its caller's and nobody else's.
+    let late = "select t.id || ':' || t.token || ':' || 5 from trunkline.take_e0 t order by t.id desc limit 1 offset 1";
+    let late = admin.one(late).await;
+    busy.run(&format!("select trunkline.request_reply('{late}', 'late')")).await;
+    let other = db.raw().await;
+    let both = async |raw: &Raw| while slice(raw).await {};
+    tokio::join!(both(&admin), both(&other));
+    let missing = "select count(*) from trunkline.request_e0 r where not exists (select from trunkline.ending_e0 e where e.id = r.id)";
+    assert_eq!(admin.one(missing).await, "0", "nothing was passed over");
+    let twice = "select count(*) from (select id from trunkline.ending_e0 group by id having count(*) > 1) x";
+    assert_eq!(admin.one(twice).await, "0");
+    let kept = admin.one("select count(*) from trunkline.ending_e0 where status = 0").await;
+    assert_eq!(kept.parse::<usize>().unwrap(), answered.parse::<usize>().unwrap() + 1);
+    let again = "select (select count(*) from trunkline.again_e), (select count(*) from trunkline.ending_e0 where status = 6)";
+    let (out, of) = {
+        let row = admin.one(again).await;
+        let (a, b) = row.split_once('|').unwrap();
+        (a.to_owned(), b.to_owned())
+    };
+    assert!(out == of && out != "0", "{out} go out again, of {of}");
+    let odd = "select count(*) from trunkline.ending_e0 e join trunkline.request_e0 r on r.id = e.id where e.status = 5 and r.flags & 4 = 4 or e.status = 6 and r.flags & 4 = 0";
+    assert_eq!(admin.one(odd).await, "0");
+    other.run("select trunkline.request_serve('work')").await;
+    let mut taken = std::collections::HashSet::new();
+    loop {
+        let rows = other.rows("select id, attempt from trunkline.request_take('work', 128)").await;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            assert!(row.ends_with("|2") && taken.insert(row.clone()), "{row}");
+        }
+    }
+    assert_eq!(taken.len().to_string(), out, "each goes out once more, and once");
+    assert_eq!(admin.one("select count(*) from trunkline.buried").await, "1", "late takes are looked for");
+    admin.run("update trunkline.buried set buried_at = now() - interval '11 s'").await;
+    assert!(!slice(&admin).await);
+    assert_eq!(admin.one("select count(*) from trunkline.buried").await, "0");
 }

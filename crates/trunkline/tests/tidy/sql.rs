@@ -74,6 +74,44 @@ fn a_function_file_is_named_after_its_one_function() {
     );
 }
 
+/// Functions with PgQ's names: a file for each name, in a folder for what it is about; overloads share it.
+fn misnamed_pgq(sources: &[Source]) -> Vec<String> {
+    let mut out = Vec::new();
+    for source in sources.iter().filter(|s| s.is_pgq_function()) {
+        let code = lexer::sql(&source.text).code;
+        let made: Vec<&str> = code
+            .split("create or replace function ")
+            .skip(1)
+            .map(|rest| rest.split('(').next().unwrap_or_default())
+            .collect();
+        let schema =
+            if source.folder() == "coop" && !source.stem().starts_with('_') { "pgq_coop" } else { "pgq" };
+        let name = format!("{schema}.{}", source.stem());
+        if made.is_empty() || made.iter().any(|m| *m != name) || code.matches("create ").count() != made.len()
+        {
+            out.push(format!("{}: must make {name} and nothing else, makes {made:?}", source.path));
+        }
+    }
+    out
+}
+
+#[test]
+fn a_function_file_of_the_adapter_for_pgq_is_named_after_its_function() {
+    none(misnamed_pgq(&sources()));
+    let one = "create or replace function pgq.a(x int) returns void";
+    finds(
+        misnamed_pgq,
+        &[
+            ("x/sql/pgq/batch/a.sql", &one.repeat(2)),
+            ("x/sql/pgq/batch/b.sql", one),
+            ("x/sql/pgq/coop/a.sql", one),
+            ("x/sql/pgq/batch/c.sql", ""),
+            ("x/sql/pgq/structure.sql", "create table pgq.a ()"),
+        ],
+        &["b.sql", "pgq_coop.a", "c.sql"],
+    );
+}
+
 /// A header: one to ten lines of sentences.
 fn headerless(sources: &[Source]) -> Vec<String> {
     let mut out = Vec::new();
@@ -125,6 +163,24 @@ fn sql_is_in_lower_case() {
     finds(upper_case, &[("a.sql", sql)], &["a.sql:3: Begin", "a.sql:3: SELECT"]);
 }
 
+/// A line can be read beside another one, in a difference of two versions too.
+fn wide(sources: &[Source]) -> Vec<String> {
+    let mut out = Vec::new();
+    for source in sources.iter().filter(|s| s.is("sql") && !s.path.contains("snapshot")) {
+        for (at, line) in source.text.lines().enumerate().filter(|(_, l)| l.chars().count() > 125) {
+            out.push(format!("{}:{}: {} columns, over 125", source.path, at + 1, line.chars().count()));
+        }
+    }
+    out
+}
+
+#[test]
+fn no_line_of_sql_is_over_125_columns() {
+    none(wide(&sources()));
+    let (good, bad) = ("x".repeat(125), format!("\n{}", "x".repeat(126)));
+    finds(wide, &[("a.sql", &good), ("b.sql", &bad)], &["b.sql:2: 126 columns"]);
+}
+
 const PINNED: &str = "set search_path = pg_catalog, trunkline, pg_temp";
 
 /// Whoever runs with another's rights, or without a path of its own, finds names where we put them. A function in SQL
@@ -163,6 +219,39 @@ fn every_function_pins_its_search_path() {
         &files,
         &["a.sql: security definer without", "c.sql: without", "e.sql: security definer without"],
     );
+}
+
+const PINNED_PGQ: &str = "set search_path = pg_catalog, pgq, pg_temp";
+/// Functions of the adapter for PgQ that run what their caller gave, in the caller's path; every name in them is qualified.
+const UNPINNED_PGQ: [&str; 4] = ["jsontriga", "logutriga", "sqltriga", "get_batch_cursor"];
+
+fn unpinned_pgq(sources: &[Source]) -> Vec<String> {
+    let mut out = Vec::new();
+    for source in sources.iter().filter(|s| s.is_pgq_function()) {
+        for function in lexer::sql(&source.text).code.split("create or replace function ").skip(1) {
+            let definer = function.contains("security definer");
+            let listed = UNPINNED_PGQ.contains(&source.stem().as_str()) || function.contains("language sql");
+            if !function.contains(PINNED_PGQ) && (definer || !listed) {
+                out.push(format!("{}: without {PINNED_PGQ}", source.path));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_function_of_the_adapter_for_pgq_pins_its_search_path() {
+    none(unpinned_pgq(&sources()));
+    let head = "create or replace function pgq.a()";
+    let texts = [head.to_owned(), format!("{head} {PINNED_PGQ} {head}"), format!("{head} security definer")];
+    let [a, b, c] = &texts;
+    let files = [
+        ("x/sql/pgq/a/a.sql", a.as_str()),
+        ("x/sql/pgq/a/b.sql", b),
+        ("x/sql/pgq/a/jsontriga.sql", c),
+        ("x/sql/pgq/a/sqltriga.sql", a),
+    ];
+    finds(unpinned_pgq, &files, &["a.sql", "b.sql", "jsontriga.sql"]);
 }
 
 /// Structure is versioned and behaviour is replaced, so no step may need a function that a later version changes.

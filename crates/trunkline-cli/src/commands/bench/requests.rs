@@ -29,7 +29,7 @@ pub(super) async fn run(
         responder.requests().serve(Serve::channel("bench").concurrency(512), |request: Request| async move {
             Ok::<_, Failure>(request.payload)
         });
-    serving.ready().await;
+    serving.ready().await?;
     let mut ratios = Ratios::default();
     for round in 1..=rounds {
         ratios.round(url, &caller, seconds, &mut |what, run| say(&line(round, what, run))).await?;

@@ -130,6 +130,7 @@ pub(super) async fn run(url: &str, args: &ConsumerArgs, json: bool) -> Result<()
         }
         async { Ok::<_, Failure>("") }
     });
+    serving.ready().await?;
     voice.say(&Event::Ready { address: part::address(&trunk) });
     voice.tell("Sending HASH requests to the channel \"hash\". Ctrl-C leaves.");
     let room = Arc::new(Semaphore::new(usize::from(args.in_flight)));

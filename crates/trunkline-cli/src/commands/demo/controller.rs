@@ -60,7 +60,7 @@ pub(super) async fn run(url: &str, args: &ControllerArgs, json: bool) -> Result<
         let desk = handlers.clone();
         async move { desk.hash(request).await }
     });
-    known_to_serve(&trunk.requests()).await?;
+    serving.ready().await?;
     desk.voice.say(&Event::Ready { address: part::address(&trunk) });
     desk.voice
         .tell("Serving HASH on the channel \"hash\". Ctrl-C leaves; \"shutdown\" and Enter sends SHUTDOWN.");
@@ -89,18 +89,6 @@ pub(super) async fn run(url: &str, args: &ControllerArgs, json: bool) -> Result<
     Ok(())
 }
 
-/// Asks the channel itself: the first reply shows that it is served.
-async fn known_to_serve(requests: &Requests) -> Result<()> {
-    requests
-        .call(CHANNEL, "0")
-        .kind(HASH)
-        .idempotent()
-        .wait_for_responder()
-        .timeout(Duration::from_secs(10))
-        .await
-        .map(drop)
-}
-
 /// What a HASH request asks for.
 pub(super) fn md5(number: &str) -> String {
     Md5::digest(number.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -110,7 +98,7 @@ impl Desk {
     async fn hash(&self, request: Request) -> Result<String, Failure> {
         let from = request.headers.get(FROM).cloned().unwrap_or_default();
         let number = shown(&request);
-        // Who gives no address asks on his own behalf, as we do ourselves before we say that we are ready.
+        // Who gives no address is no consumer of the demo's: answered, and not in its books.
         let in_hand = (!from.is_empty()).then(|| {
             self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(from.clone());
             self.voice.say(&Event::Took { id: request.id, from, attempt: request.attempt });

@@ -32,6 +32,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use trunkline::Result;
 
+use crate::exit::Failure;
+
 /// The channel that controllers serve.
 const CHANNEL: &str = "hash";
 /// The stream of what was answered, and how many consumers count it.
@@ -49,15 +51,15 @@ const PART_URL: &str = "TRUNKLINE_DEMO_URL";
 /// Arguments of `trunkline demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How long it runs, from 3s to 60m
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = length)]
-    length: Duration,
-    /// How many consumers
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
-    consumers: u16,
-    /// Requests a second that each consumer sends
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rate: u32,
+    /// How long it runs, from 3s to 60m [default: 20s]
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    length: Option<Duration>,
+    /// How many consumers [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32))]
+    consumers: Option<u16>,
+    /// Requests a second that each consumer sends [default: 25]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: Option<u32>,
     #[command(subcommand)]
     part: Option<PartCommand>,
 }
@@ -76,6 +78,21 @@ enum PartCommand {
 }
 
 impl DemoArgs {
+    /// Refuses options of the whole demo for a part of it, which would not heed them.
+    pub(crate) fn check(&self) -> crate::exit::Result<()> {
+        let given = [
+            ("--for", self.length.is_some()),
+            ("--consumers", self.consumers.is_some()),
+            ("--rate", self.rate.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) if self.part.is_some() => Err(Failure::Usage(format!(
+                "{name} before the part is an option of the whole demo; a part runs until Ctrl-C or SHUTDOWN and has options of its own"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The database that the director hands to a part it started; none in a process that a person started.
     pub(crate) fn part_url(&self) -> Option<String> {
         self.part.as_ref().and_then(|_| std::env::var(PART_URL).ok())
@@ -94,7 +111,9 @@ pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
         Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
         Some(PartCommand::Counter(part)) => Box::pin(counter::run(&url, &part, json)).await,
         None => {
-            let plan = plan::Plan::new(args.length, usize::from(args.consumers), args.rate);
+            let length = args.length.unwrap_or(Duration::from_secs(20));
+            let plan =
+                plan::Plan::new(length, usize::from(args.consumers.unwrap_or(4)), args.rate.unwrap_or(25));
             Box::pin(director::run(plan, url, json)).await
         }
     }

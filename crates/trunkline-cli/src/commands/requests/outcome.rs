@@ -44,7 +44,7 @@ impl<'a> Shown<'a> {
             }
             Err(e) => Self {
                 line,
-                id: None,
+                id: e.request(),
                 outcome: word(e.kind()),
                 code: e.code(),
                 reply: None,

@@ -20,6 +20,7 @@ begin
                          join pg_namespace n on n.oid = c.relnamespace
                         where t.locktype = 'transactionid' and t.granted
                           and t.transactionid = (x::text::numeric % 4294967296)::text::xid
-                          and r.locktype = 'relation' and r.database = (select oid from pg_database where datname = current_database())
+                          and r.locktype = 'relation'
+                          and r.database = (select oid from pg_database where datname = current_database())
                           and r.mode = 'RowExclusiveLock' and n.nspname = 'trunkline'));
 end $$;

@@ -32,7 +32,8 @@ begin
         v_lease.fence := v_lease.fence + 1;
         update trunkline.lease l set fence = v_lease.fence, epoch = trunkline._epoch() where l.name = lease_acquire.name;
     end if;
-    update trunkline.lease_expiry l set expires_at = clock_timestamp() + ttl, holder = lease_acquire.holder, fence = v_lease.fence
+    update trunkline.lease_expiry l set expires_at = clock_timestamp() + ttl,
+           holder = lease_acquire.holder, fence = v_lease.fence
      where l.name = lease_acquire.name;
     return v_lease.fence;
 end $$;

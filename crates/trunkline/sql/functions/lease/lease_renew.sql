@@ -1,5 +1,6 @@
 -- Prolongs a lease that is still held with this fence: true, or false when it has expired or was handed over.
--- Touches and judges the expiry row only, which carries the fence for that: a hand-over cannot slip in between, and a guard's open transaction (lease_guard) never blocks its own renewal.
+-- Touches and judges the expiry row only, which carries the fence for that: a hand-over cannot slip in between,
+-- and a guard's open transaction (lease_guard) never blocks its own renewal.
 create or replace function trunkline.lease_renew(name text, holder uuid, fence bigint, ttl interval) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column

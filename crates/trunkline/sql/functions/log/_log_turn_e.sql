@@ -11,9 +11,12 @@ declare
     v_size bigint[];
 begin
     select * into v_ring from trunkline.ring where name = 'request_e' for update;
-    v_size := array[
-        pg_relation_size('trunkline.request_e0') + pg_relation_size('trunkline.take_e0') + pg_relation_size('trunkline.ending_e0'),
-        pg_relation_size('trunkline.request_e1') + pg_relation_size('trunkline.take_e1') + pg_relation_size('trunkline.ending_e1')];
+    v_size := array(                                -- with what is kept out of line: large payloads are
+        select sum(pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0))::bigint
+          from (values (0, array['trunkline.request_e0', 'trunkline.take_e0', 'trunkline.ending_e0']::regclass[]),
+                       (1, array['trunkline.request_e1', 'trunkline.take_e1', 'trunkline.ending_e1'])) t(segment, tables)
+          join pg_class c on c.oid = any (t.tables)
+         group by t.segment order by t.segment);
     if v_size[2 - v_ring.current] = 0 then          -- the other one is empty
         if v_size[1 + v_ring.current] < full_bytes then
             return null;

@@ -6,13 +6,15 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 declare
     v_lock boolean := watched and pg_try_advisory_lock(1953656428, session);
+    v_ours boolean;
 begin
     perform trunkline._log_begin_e();
     update trunkline.session s
        set pid = pg_backend_pid(), watched = v_lock, expires_at = clock_timestamp() + lease
      where s.id = _session_resume.session and s.address = _session_resume.address and s.role = trunkline._role();
-    if not found and v_lock then
+    v_ours := found;                        -- a PERFORM sets FOUND anew
+    if v_lock and not v_ours then
         perform pg_advisory_unlock(1953656428, session);
     end if;
-    return found;
+    return v_ours;
 end $$;

@@ -13,6 +13,7 @@ begin
         end if;
     end if;
     if bytes > v_most then
-        raise exception 'payload for channel "%" must be at most % bytes, got %', v_name, v_most, bytes using errcode = 'TL004';
+        raise exception 'payload for channel "%" must be at most % bytes, got %', v_name, v_most, bytes
+            using errcode = 'TL004';
     end if;
 end $$;

@@ -4,7 +4,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 #variable_conflict use_column
 begin
     perform trunkline._request_end_e(array_agg(
-        row(t.ids[s], coalesce(t.attempts[s], 1), -1, t.callers[s], t.corrs[s], 7, 0, null, null, null)::trunkline.request_end))
+        row(t.ids[s], coalesce(t.attempts[s], 1), -1, t.callers[s], t.corrs[s], 7, 0,
+            null, null, null)::trunkline.request_end))
        from trunkline.take_e0 t cross join unnest(slots) s
       where t.id = _request_confirm_e0.take and t.token = _request_confirm_e0.token and t.ids[s] is not null;
 end $$;

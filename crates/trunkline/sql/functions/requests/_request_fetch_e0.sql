@@ -7,14 +7,16 @@ create or replace function trunkline._request_fetch_e0(session int, since pg_sna
 returns table (seen pg_snapshot, id bigint, corr bigint, attempt int, part int, status smallint, content smallint,
                code text, payload bytea, headers text)
 language sql stable as $$
-    select pg_catalog.pg_current_snapshot(), e.id, e.corr, e.attempt, e.part, e.status, e.content, e.code, e.payload, e.headers
+    select pg_catalog.pg_current_snapshot(), e.id, e.corr, e.attempt, e.part, e.status, e.content,
+           e.code, e.payload, e.headers
       from trunkline.own_ending_e0 e
      where e.caller operator(pg_catalog.=) session
        and e.xid operator(pg_catalog.>=) case when trunkline._log_near(since) then pg_catalog.pg_snapshot_xmin(since)
                                               else pg_catalog.pg_snapshot_xmax(since) end
        and not pg_catalog.pg_visible_in_snapshot(e.xid, since)
     union all
-    select pg_catalog.pg_current_snapshot(), e.id, e.corr, e.attempt, e.part, e.status, e.content, e.code, e.payload, e.headers
+    select pg_catalog.pg_current_snapshot(), e.id, e.corr, e.attempt, e.part, e.status, e.content,
+           e.code, e.payload, e.headers
       from trunkline.own_ending_e0 e
      where e.caller operator(pg_catalog.=) session
        and e.xid operator(pg_catalog.=) any (

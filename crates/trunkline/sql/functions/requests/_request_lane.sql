@@ -9,7 +9,8 @@ begin
         if destination !~ '^@[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
             raise exception 'an address is "@" and a uuid' using errcode = '22023';
         end if;
-        select -s.id, false, 67108864 into lane, durable, max_bytes from trunkline.session s where s.address = substr(destination, 2)::uuid;
+        select -s.id, false, 67108864 into lane, durable, max_bytes
+          from trunkline.session s where s.address = substr(destination, 2)::uuid;
         if not found then
             raise exception 'no session has address "%"', destination using errcode = 'TL012';
         end if;

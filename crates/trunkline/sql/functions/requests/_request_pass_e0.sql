@@ -15,7 +15,7 @@ begin
      where t.id = _request_pass_e0.take and t.token = _request_pass_e0.token for update;
     perform pg_advisory_xact_lock_shared(1953656431, v_take.session);
     if not exists (select from trunkline.session s where s.id = v_take.session) then
-        return;                                    -- its burial has handed on or ended them all
+        return;                                    -- its burial hands them on, or ends them
     end if;
     v_ids := v_take.ids;
     foreach v_slot in array slots loop

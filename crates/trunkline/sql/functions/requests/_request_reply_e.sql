@@ -8,11 +8,15 @@ declare
     v_callers int[];
 begin
     if take & 1 = 0 then
-        select t.callers[slot:slot] into v_callers from trunkline.take_e0 t where t.id = _request_reply_e.take and t.token = _request_reply_e.token;
-        return (select r.accepted = 1 from trunkline._request_reply_e0(array_remove(v_callers, 0), array[take], array[token], array[slot], array[part],
-            array[status::smallint], array[content::smallint], array[code], array[payload], array[headers]) r);
+        select t.callers[slot:slot] into v_callers from trunkline.take_e0 t
+         where t.id = _request_reply_e.take and t.token = _request_reply_e.token;
+        return (select r.accepted = 1 from trunkline._request_reply_e0(
+            array_remove(v_callers, 0), array[take], array[token], array[slot], array[part], array[status::smallint],
+            array[content::smallint], array[code], array[payload], array[headers]) r);
     end if;
-    select t.callers[slot:slot] into v_callers from trunkline.take_e1 t where t.id = _request_reply_e.take and t.token = _request_reply_e.token;
-    return (select r.accepted = 1 from trunkline._request_reply_e1(array_remove(v_callers, 0), array[take], array[token], array[slot], array[part],
-        array[status::smallint], array[content::smallint], array[code], array[payload], array[headers]) r);
+    select t.callers[slot:slot] into v_callers from trunkline.take_e1 t
+     where t.id = _request_reply_e.take and t.token = _request_reply_e.token;
+    return (select r.accepted = 1 from trunkline._request_reply_e1(
+        array_remove(v_callers, 0), array[take], array[token], array[slot], array[part], array[status::smallint],
+        array[content::smallint], array[code], array[payload], array[headers]) r);
 end $$;

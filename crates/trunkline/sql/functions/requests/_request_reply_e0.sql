@@ -2,7 +2,7 @@
 -- they carry. When that is not all of them, _request_refused_e0 tells which. `callers`: the sessions to ring.
 -- Refused: the attempt has ended already, its deadline passed, or the claim is not theirs. (id, attempt, part) is unique,
 -- so an attempt ends once, whoever tries and at whatever isolation level. Statuses: see _request_end_e.
--- Locks: waits for a transaction that is ending the same attempt just now. The usual case has a short way: sql/direct/reply.sql.
+-- Locks: waits for a transaction that is ending the same attempt just now. Short way: sql/direct/reply.sql.
 create or replace function trunkline._request_reply_e0(callers int[], takes bigint[], tokens bigint[], slots int[],
     parts int[], statuses smallint[], contents smallint[], codes text[], payloads bytea[], headers text[])
 returns table (accepted bigint, xid text, rang boolean)
@@ -25,5 +25,6 @@ begin
             on conflict do nothing
         returning id
     )
-    select count(*), pg_current_xact_id()::text, (select bool_or(trunkline._door_ring(64 + c)) from unnest($1) c) from written;
+    select count(*), pg_current_xact_id()::text,
+           (select bool_or(trunkline._door_ring(64 + c)) from unnest($1) c) from written;
 end $$;

@@ -41,7 +41,8 @@ begin
         insert into trunkline.take_e0 (id, lane, turn, session, token, taken_at, expires_at, lo, hi, pos_xid, pos_id,
                                        ids, attempts, callers, corrs, deadlines)
         select nextval('trunkline.log_id_e') * 4 + v_bits, _request_take_again_e0.lane, coalesce(t.turn, 0) + 1,
-               _request_take_again_e0.session, _request_take_again_e0.token, v_now, q.until, coalesce(t.lo, '1:1:'), t.hi, t.pos_xid, t.pos_id,
+               _request_take_again_e0.session, _request_take_again_e0.token,
+               v_now, q.until, coalesce(t.lo, '1:1:'), t.hi, t.pos_xid, t.pos_id,
                v_ids, q.attempts, q.callers, q.corrs, q.deadlines
           from (select max(r.expires_at) as until, array_agg((v_again ->> r.id::text)::int order by r.id) as attempts,
                        array_agg(r.caller order by r.id) as callers, array_agg(r.corr order by r.id) as corrs,

@@ -23,9 +23,11 @@ begin
     end if;
     loop
         v_slot := 0; v_state := null;
-        for v in select * from trunkline._request_take_e0(session, lane, max, v_looks < 1000, v_again, v_token) where v_segment = 0
+        for v in select * from trunkline._request_take_e0(session, lane, max, v_looks < 1000, v_again, v_token)
+                     where v_segment = 0
                  union all
-                 select * from trunkline._request_take_e1(session, lane, max, v_looks < 1000, v_again, v_token) where v_segment = 1
+                 select * from trunkline._request_take_e1(session, lane, max, v_looks < 1000, v_again, v_token)
+                     where v_segment = 1
                  union all
                  select * from trunkline._request_take_again_e0(session, lane, types, max, v_token) where v_segment = 10
                  union all

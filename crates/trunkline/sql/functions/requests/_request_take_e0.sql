@@ -8,7 +8,8 @@
 -- taking: look again soon; 4 xids went backwards (a restore): TL008. A row's number, from 1, is its slot. No rows: nothing.
 -- Locks, to the commit: the lane's key, and the session's, for which its burial waits. Short way: sql/direct/take.sql.
 -- Plans want enable_seqscan and enable_bitmapscan off.
-create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean, token bigint)
+create or replace function trunkline._request_take_e0(session int, lane int, max int, polite boolean, again boolean,
+    token bigint)
 returns table (state int, more boolean, take bigint, claim bigint, id bigint, attempt int, caller int, flags int,
                deadline timestamptz, left_ms int, kind text, payload bytea, headers text,
                turn bigint, lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint)
@@ -82,12 +83,14 @@ begin
             on conflict do nothing
         returning id, turn, lo, hi, pos_xid, pos_id, ids = '{}' as empty, (select span.hi is not null from span) as older
     )
-    select case when t.id is null then 1 else 0 end, t.hi is not null or t.older, t.id, $6, s.id, 1, s.caller, s.flags, s.expires_at,
-           (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers,
+    select case when t.id is null then 1 else 0 end, t.hi is not null or t.older, t.id, $6, s.id, 1, s.caller, s.flags,
+           s.expires_at, (extract(epoch from s.expires_at - clock_timestamp()) * 1000)::int, s.type, s.payload, s.headers,
            t.turn, t.lo, t.hi, t.pos_xid, t.pos_id
       from slice s left join taken t on true
     union all
-    select 1, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null from taken t where t.empty
+    select 1, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+      from taken t where t.empty
     union all
-    select a.state, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null from at a where a.state <> 0;
+    select a.state, true, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+      from at a where a.state <> 0;
 end $$;

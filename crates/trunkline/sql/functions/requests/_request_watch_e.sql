@@ -8,5 +8,6 @@ begin
         select u.id from unnest(targets, attempts, callers) u(id, attempt, caller)
          where exists (select from trunkline.ending_e0 e where e.id = u.id and e.attempt = u.attempt and e.part = 0)
             or exists (select from trunkline.ending_e1 e where e.id = u.id and e.attempt = u.attempt and e.part = 0)
-            or right('request_e', 1) = 'e' and u.caller <> 0 and not exists (select from trunkline.session s where s.id = u.caller));
+            or right('request_e', 1) = 'e' and u.caller <> 0
+               and not exists (select from trunkline.session s where s.id = u.caller));
 end $$;

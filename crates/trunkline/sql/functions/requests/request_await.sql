@@ -1,6 +1,7 @@
 -- Waits for a request's outcome: one row, or none when `wait` ended first (then ask again). Null waits to its deadline.
 -- outcome: ok, remote error, unsupported, timed out, cancelled, lost, taken. At the deadline it ends the request itself.
 -- Polls, from 1 ms to 50 ms apart. As one statement it keeps a snapshot open: for long waits use `call request_call`.
+-- One sent through a mailbox leaves it (request_mailbox).
 -- Errors: TL007 unknown id, TL009 sent in this same transaction, 25001 outside READ COMMITTED. Never hangs.
 create or replace function trunkline.request_await(id bigint, wait interval default null)
 returns table (outcome text, code text, payload text, bytes bytea, headers jsonb)
@@ -24,6 +25,9 @@ begin
             select * into v from trunkline._request_look(request_await.id);
         end if;
         if v.outcome is not null then
+            if current_setting('trunkline.mailbox', true) like '% ' || request_await.id || ' %' then
+                perform trunkline._request_unbox(array[request_await.id]);
+            end if;
             return query select v.outcome, v.code, v.payload, v.bytes, v.headers;
             return;
         elsif v_until <= clock_timestamp() then

@@ -9,6 +9,9 @@ declare
     v_line  text := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
 begin
     perform trunkline._check_read_committed('schema_repair');
+    if exists (select from pg_proc where oid = to_regprocedure('pgq._repair()') and proowner = current_user::regrole) then
+        execute 'select pgq._repair()';             -- the adapter for PgQ keeps its own note of the cluster it is in
+    end if;
     lock table trunkline.epoch in exclusive mode;
     select * into v_epoch from trunkline.epoch order by epoch desc limit 1;
     if v_epoch.system_identifier = v_id and v_epoch.timeline = v_line then

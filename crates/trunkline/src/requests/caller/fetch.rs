@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::timeout;
@@ -102,8 +102,11 @@ impl Pumps {
             .filter(|(_, f)| all || f.session != link.session)
             .filter_map(|(corr, f)| Some((*corr, f.id?, f.ring)))
             .collect();
-        // Perhaps written, and no way to ask: no id was learned, and what answers goes to a session that is not ours.
-        let gone = |f: &mut Flight| f.id.is_none() && f.session != 0 && f.session != link.session;
+        // Perhaps written, and no way to ask: no id was learned, and what answers goes to a session that is not ours, or
+        // would have come by now.
+        let now = SystemTime::now();
+        let past = |f: &Flight| f.session != link.session || f.summary.deadline + POLL < now;
+        let gone = |f: &mut Flight| f.id.is_none() && f.session != 0 && past(f);
         for (_, f) in lock(&self.flights).extract_if(|_, f| gone(f)) {
             let _ = f.done.send(Err(lost()));
         }
@@ -160,6 +163,7 @@ impl Pumps {
             }
             return;
         }
+        let _ = flight.known.set(ended.id);
         let destination = flight.summary.destination.clone();
         let corr = ended.corr;
         if let Some(answer) = verdict(ended, &destination)

@@ -21,7 +21,7 @@ mod write;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -62,8 +62,9 @@ pub(super) struct Counters {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) ring: Ring,
-    /// Known once it was written.
+    /// Known once it was written; its caller's handle has it too.
     pub(super) id: Option<i64>,
+    known: Arc<OnceLock<i64>>,
     pub(super) done: oneshot::Sender<Result<Reply>>,
     pub(super) parts: Option<mpsc::Sender<Part>>,
     pub(super) summary: Summary,
@@ -75,6 +76,15 @@ pub(super) struct Flight {
     ended: Option<i32>,
     /// Parts that came before this attempt's are dropped.
     attempt: i32,
+}
+
+impl Flight {
+    fn written(&mut self, id: i64, session: i32) {
+        self.id = Some(id);
+        let _ = self.known.set(id);
+        self.summary.id = id;
+        self.session = session;
+    }
 }
 
 /// What a call is about, for lists.
@@ -130,12 +140,19 @@ impl Caller {
         caller
     }
 
-    /// The lane of a destination; channels are remembered, addresses looked up each time.
+    /// The lane of a destination; channels are remembered, addresses looked up each time. Waits while the connection is
+    /// down, as all of a call does: bound it by the call's deadline.
     pub(super) async fn lane(&self, destination: &str) -> Result<Lane> {
         if let Some(known) = lock(&self.lanes).get(destination) {
             return Ok(*known);
         }
-        let found = wire::lane(&*self.listener.link().await?, destination).await?;
+        let found = loop {
+            let link = self.listener.link().await?;
+            match wire::lane(&link, destination).await {
+                Err(e) if e.kind() == ErrorKind::Unreachable => self.listener.next_after(&link).await?,
+                found => break found?,
+            }
+        };
         let mut lanes = lock(&self.lanes);
         if !destination.starts_with('@') && lanes.len() < 10_000 {
             lanes.insert(destination.to_owned(), found);
@@ -143,20 +160,22 @@ impl Caller {
         Ok(found)
     }
 
-    /// Registers a flight: its correlation number.
+    /// Registers a flight: its correlation number, where its id will be, and its outcome.
     pub(super) fn register(
         &self,
         ring: Ring,
         summary: Summary,
         parts: Option<mpsc::Sender<Part>>,
-    ) -> (i64, oneshot::Receiver<Result<Reply>>) {
+    ) -> (i64, Arc<OnceLock<i64>>, oneshot::Receiver<Result<Reply>>) {
         let corr = self.next.fetch_add(1, Ordering::Relaxed);
         let (done, rx) = oneshot::channel();
+        let known = Arc::new(OnceLock::new());
         lock(&self.flights).insert(
             corr,
             Flight {
                 ring,
                 id: None,
+                known: known.clone(),
                 done,
                 parts,
                 summary,
@@ -166,7 +185,7 @@ impl Caller {
                 attempt: 1,
             },
         );
-        (corr, rx)
+        (corr, known, rx)
     }
 
     /// A request that was written in the application's transaction. One that expects no answer is done with.
@@ -176,9 +195,7 @@ impl Caller {
         let mut flights = lock(&self.flights);
         if expects_answer {
             if let Some(f) = flights.get_mut(&corr) {
-                f.id = Some(id);
-                f.summary.id = id;
-                f.session = session;
+                f.written(id, session);
                 f.unseen = true;
             }
         } else if let Some(f) = flights.remove(&corr) {

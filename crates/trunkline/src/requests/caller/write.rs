@@ -70,12 +70,12 @@ impl Pumps {
                 // Perhaps written, and the answer lost: what may run twice is written again.
                 Err(e) if e.kind() == ErrorKind::Unreachable && group.iter().any(|r| r.flags & 4 != 0) => {
                     let twice: Vec<Outgoing> = group.extract_if(.., |r| r.flags & 4 != 0).collect();
-                    self.failed(link, &group, e);
+                    self.failed(link, &group, &e);
                     tokio::time::sleep(AGAIN).await;
                     let Ok(next) = self.listener.link().await else { return self.abort() };
                     return Box::pin(self.write_group(&next, ring, twice)).await;
                 }
-                Err(e) => return self.failed(link, &group, e),
+                Err(e) => return self.failed(link, &group, &e),
             }
         }
     }
@@ -103,9 +103,7 @@ impl Pumps {
                     }));
                 }
             } else if let Some(f) = flights.get_mut(&request.corr) {
-                f.id = Some(*id);
-                f.summary.id = *id;
-                f.session = link.session;
+                f.written(*id, link.session);
                 if let (Some(status), Some(ending)) = (f.ended, self.ending.upgrade()) {
                     let _ = ending.send((request.corr, status));
                 }
@@ -119,7 +117,7 @@ impl Pumps {
 
     /// A write that failed. When the connection broke in the middle it may have been done: those wait for a reply, for as
     /// long as the session is the same.
-    fn failed(&self, link: &Link, group: &[Outgoing], e: Error) {
+    fn failed(&self, link: &Link, group: &[Outgoing], e: &Error) {
         if e.kind() == ErrorKind::Unreachable {
             let mut flights = lock(&self.flights);
             for request in group {
@@ -136,11 +134,7 @@ impl Pumps {
         let mut flights = lock(&self.flights);
         for request in group {
             if let Some(f) = flights.remove(&request.corr) {
-                let again = Error::new(e.kind(), e.to_string());
-                let _ = f.done.send(Err(match e.code() {
-                    Some(code) => again.with_code(code),
-                    None => again,
-                }));
+                let _ = f.done.send(Err(e.again()));
             }
         }
     }

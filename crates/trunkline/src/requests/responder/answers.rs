@@ -7,13 +7,13 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::sleep,
 };
 
 use super::incoming::{gone, stale};
 use crate::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     listener::Listener,
     requests::{
         caller::Counters,
@@ -30,6 +30,7 @@ pub(super) struct Answer {
     pub(super) caller: i32,
     pub(super) ending: Ending,
     pub(super) accepted: oneshot::Sender<Result<()>>,
+    pub(super) _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -41,7 +42,7 @@ impl Answer {
 /// One reply statement in flight: whatever is answered meanwhile goes into the next.
 pub(super) async fn reply_pump(
     listener: Arc<Listener>,
-    mut queue: mpsc::Receiver<Answer>,
+    mut queue: mpsc::UnboundedReceiver<Answer>,
     counters: Arc<Counters>,
 ) {
     let mut batch: Vec<Answer> = Vec::with_capacity(BATCH);
@@ -69,7 +70,7 @@ fn answer_later(
 }
 
 /// Writes answers, and tells whoever gave them. A connection that ends meanwhile is not their end: they are written
-/// again through the next one. One that had been committed is then refused, though it is the caller's outcome.
+/// again through the next one, where what had been committed counts as accepted.
 async fn answer_group(
     listener: &Arc<Listener>,
     segment: Segment,
@@ -81,9 +82,9 @@ async fn answer_group(
     callers.sort_unstable();
     callers.dedup();
     let mut refused = Err(gone());
-    for _ in 0..100 {
+    for tries in 0..100 {
         let Ok(link) = listener.link().await else { break };
-        refused = wire::reply(&link, segment, &callers, &endings).await;
+        refused = wire::reply(&link, segment, &callers, &endings, tries > 0).await;
         if group.iter().any(|a| a.caller == link.session) {
             listener.ring(64 + link.session); // nobody notifies itself
         }
@@ -113,11 +114,7 @@ async fn answer_group(
         }
         Err(e) => {
             for answer in group {
-                let again = Error::new(e.kind(), e.to_string());
-                let _ = answer.accepted.send(Err(match e.code() {
-                    Some(code) => again.with_code(code),
-                    None => again,
-                }));
+                let _ = answer.accepted.send(Err(e.again()));
             }
         }
     }

@@ -65,11 +65,15 @@ pub struct Incoming {
     pub(super) caller: i32,
     pub(super) ring: Ring,
     pub(super) parts: i32,
-    pub(super) answers: Option<mpsc::Sender<Answer>>,
+    /// None once it was answered.
+    pub(super) answers: Option<mpsc::UnboundedSender<Answer>>,
+    /// The part that was sent last, until it is known whether it was accepted.
+    pub(super) part_sent: Option<oneshot::Receiver<Result<()>>>,
     pub(super) ended: watch::Receiver<bool>,
     pub(super) held: Arc<Mutex<HashMap<i64, Held>>>,
     pub(super) counters: Arc<Counters>,
-    pub(super) _slot: OwnedSemaphorePermit,
+    /// Until its answer is written.
+    pub(super) slot: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -126,7 +130,7 @@ impl Incoming {
     pub async fn reply_with(mut self, payload: impl Into<Payload>, headers: &Headers) -> Result<()> {
         let status = if self.one_way { 8 } else { 0 };
         let headers = encode_headers(headers)?;
-        self.settle(0, status, None, payload.into(), headers).await
+        self.settle(status, None, payload.into(), headers).await
     }
 
     /// Answers with an error of your own.
@@ -134,16 +138,25 @@ impl Incoming {
     /// # Errors
     /// As [`Incoming::reply`].
     pub async fn fail(mut self, failure: Failure) -> Result<()> {
-        self.settle(0, 1, Some(cut(failure.code)), failure.message.into(), None).await
+        self.settle(1, Some(cut(failure.code)), failure.message.into(), None).await
     }
 
-    /// Sends a part of the reply, or progress, ahead of the reply itself.
+    /// Sends a part of the reply, or progress, ahead of the reply itself. One at a time: after one whose future was dropped,
+    /// the next waits until that was written.
     ///
     /// # Errors
     /// As [`Incoming::reply`].
     pub async fn part(&mut self, payload: impl Into<Payload>) -> Result<()> {
+        self.part_written().await;
         self.parts += 1;
-        self.settle(self.parts, 9, None, payload.into(), None).await
+        self.part_sent = Some(self.hand_over(self.parts, 9, None, payload.into(), None)?);
+        self.part_written().await.unwrap_or(Ok(()))
+    }
+
+    async fn part_written(&mut self) -> Option<Result<()>> {
+        let accepted = self.part_sent.as_mut()?.await.unwrap_or_else(|_| Err(gone()));
+        self.part_sent = None;
+        Some(accepted)
     }
 
     /// Answers in your own transaction, together with your writes: the reply goes out with its commit. Commit before the
@@ -173,25 +186,36 @@ impl Incoming {
 
     async fn settle(
         &mut self,
-        part: i32,
         status: i16,
         code: Option<String>,
         payload: Payload,
         headers: Option<String>,
     ) -> Result<()> {
-        let Some(answers) = self.answers.clone() else { return Err(self.stale()) };
-        if part == 0 {
-            self.answers = None;
-        }
+        self.hand_over(0, status, code, payload, headers)?.await.map_err(|_| gone())?
+    }
+
+    /// Queues an answer, which is written whether anybody waits for that or not. The queue is as long as there are slots, and
+    /// one part for each: an answer keeps its slot until it is written.
+    fn hand_over(
+        &mut self,
+        part: i32,
+        status: i16,
+        code: Option<String>,
+        payload: Payload,
+        headers: Option<String>,
+    ) -> Result<oneshot::Receiver<Result<()>>> {
+        let (answers, slot) = match part {
+            0 => (self.answers.take(), self.slot.take()),
+            _ => (self.answers.clone(), None),
+        };
+        let answers = answers.ok_or_else(|| self.stale())?;
         let (accepted, rx) = oneshot::channel();
         let content = payload.content().code();
         let ending =
             Ending { claim: self.claim, part, status, content, code, payload: payload.into_bytes(), headers };
-        answers
-            .send(Answer { id: self.id, caller: self.caller, ending, accepted })
-            .await
-            .map_err(|_| gone())?;
-        rx.await.map_err(|_| gone())?
+        let answer = Answer { id: self.id, caller: self.caller, ending, accepted, _slot: slot };
+        answers.send(answer).map_err(|_| gone())?;
+        Ok(rx)
     }
 
     fn stale(&self) -> Error {
@@ -203,28 +227,15 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         lock(&self.held).remove(&self.id);
-        let Some(answers) = self.answers.take() else { return };
-        // Ended, and perhaps nobody wrote that down: a caller that is gone cancels.
-        let (status, code) = match (*self.ended.borrow(), self.one_way) {
-            (true, _) => (3, None),
-            (false, true) => (8, None),
-            (false, false) => (1, Some("dropped".to_owned())),
-        };
-        let ending = Ending {
-            claim: self.claim,
-            part: 0,
-            status,
-            content: 1,
-            code,
-            payload: b"the handler gave no answer".to_vec(),
-            headers: None,
-        };
-        let _ = answers.try_send(Answer {
-            id: self.id,
-            caller: self.caller,
-            ending,
-            accepted: oneshot::channel().0,
-        });
+        if self.answers.is_some() {
+            // Ended, and perhaps nobody wrote that down: a caller that is gone cancels.
+            let (status, code) = match (*self.ended.borrow(), self.one_way) {
+                (true, _) => (3, None),
+                (false, true) => (8, None),
+                (false, false) => (1, Some("dropped".to_owned())),
+            };
+            let _ = self.hand_over(0, status, code, "the handler gave no answer".into(), None);
+        }
     }
 }
 

@@ -39,10 +39,11 @@ use self::{
 use super::{
     caller::Counters,
     payload::{Content, Payload, decode_headers},
+    serve::State,
     wire::{self, Debts, Ring, Taken, Wanted},
 };
 use crate::{
-    Result,
+    ErrorKind, Result,
     listener::{Link, Listener, POLL, lock, turned},
 };
 
@@ -52,17 +53,19 @@ const MOST: i32 = 128;
 #[derive(Debug)]
 pub(super) struct Responder {
     listener: Arc<Listener>,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::UnboundedSender<Answer>,
     held: Arc<Mutex<HashMap<i64, Held>>>,
     counters: Arc<Counters>,
 }
 
-/// What is served: a channel, or (none) this session's own address.
+/// What is served: a channel, this session's own address, or both; and how many requests of it.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     pub(super) channel: Option<String>,
     pub(super) types: Option<Vec<String>>,
     pub(super) concurrency: usize,
+    pub(super) address: bool,
+    pub(super) most: u64,
 }
 
 /// Where a service stands: its lanes, on which connection it is registered and holds its lane's key, and what it owes.
@@ -76,7 +79,7 @@ struct Place {
 
 impl Responder {
     pub(super) fn start(listener: Arc<Listener>, counters: Arc<Counters>) -> Arc<Self> {
-        let (answers, queue) = mpsc::channel(4096);
+        let (answers, queue) = mpsc::unbounded_channel();
         let responder =
             Arc::new(Self { listener: listener.clone(), answers, held: Arc::default(), counters });
         tokio::spawn(reply_pump(listener.clone(), queue, responder.counters.clone()));
@@ -92,38 +95,42 @@ impl Responder {
         all
     }
 
-    /// Takes requests for a service and hands them to `out` until that is closed or `stop` turns true; `ready` turns true
-    /// when it is registered.
+    /// Takes requests for a service and hands them to `out` until that is closed, `stop` turns true, it has had its number, or
+    /// what keeps it from being registered can never heal; `state` tells.
     pub(super) async fn pump(
         &self,
         service: Service,
         out: mpsc::Sender<Incoming>,
-        ready: watch::Sender<bool>,
+        state: watch::Sender<State>,
         mut stop: watch::Receiver<bool>,
     ) {
         let slots = Arc::new(Semaphore::new(service.concurrency));
         let mut at = Place::default();
-        while !*stop.borrow() && !out.is_closed() {
+        let mut left = service.most;
+        while left > 0 && !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
-                link = self.listener.link() => match link { Ok(l) => l, Err(_) => return },
+                link = self.listener.link() => match link {
+                    Ok(l) => l,
+                    Err(closed) => return drop(state.send_replace(State::Over(Err(closed)))),
+                },
                 () = turned(&mut stop) => break,
             };
             if at.registered != Some(link.generation) {
                 if let Err(e) = self.register(&link, &service, &mut at).await {
+                    if for_good(e.kind()) {
+                        warn!(channel = ?service.channel, error = %e, "cannot serve");
+                        state.send_replace(State::Over(Err(e)));
+                        break;
+                    }
                     warn!(channel = ?service.channel, error = %e, "cannot serve; trying again");
                     let _ = timeout(POLL, turned(&mut stop)).await;
                     continue;
                 }
-                ready.send_replace(true);
+                state.send_replace(State::Here);
             }
             at.debts.pay(&link, service.types.as_deref()).await;
             let Some(lane) = at.lanes.iter_mut().rev().find(|l| l.look.is_some()) else {
-                tokio::select! {
-                    () = any_rung(&mut at.lanes) => {}
-                    () = sleep(POLL) => at.lanes.iter_mut().for_each(|l| l.look = Some(Look::Current)),
-                    () = turned(&mut stop) => {}
-                    () = out.closed() => {}
-                }
+                idle(&mut at.lanes, &mut stop, &out).await;
                 continue;
             };
             let first = tokio::select! {
@@ -132,13 +139,15 @@ impl Responder {
                 () = out.closed() => break,
                 slot = slots.clone().acquire_owned() => match slot { Ok(s) => s, Err(_) => return },
             };
-            let most = i32::try_from(slots.available_permits()).unwrap_or(MOST).saturating_add(1).min(MOST);
+            let most = left.min(slots.available_permits() as u64 + 1);
+            let most = i32::try_from(most).unwrap_or(MOST).min(MOST);
             lane.begin();
             let segment = lane.segment(&link);
             let wanted = Wanted { segment, lane: lane.number, types: service.types.as_deref(), most };
             match wire::take(&link, wanted, &mut lane.cursors[segment.index()], &mut at.debts).await {
                 Ok((more, taken)) => {
                     lane.looked(more, taken.is_empty());
+                    left = left.saturating_sub(taken.len() as u64);
                     let ring = lane.ring;
                     if service.types.is_some() || taken.iter().any(|t| t.flags & 24 == 24) {
                         self.ring_ourselves(link.session, more.then_some(lane.number));
@@ -152,7 +161,17 @@ impl Responder {
                 }
             }
         }
-        if let (Some(own), Some(link)) = (at.lanes.get(1), self.listener.current()) {
+        if left == 0 {
+            state.send_replace(State::Over(Ok(())));
+        }
+        self.leave(at, &service).await;
+    }
+
+    /// Is found no more, and owes nothing.
+    async fn leave(&self, mut at: Place, service: &Service) {
+        if let (Some(own), Some(link)) =
+            (at.lanes.get(1).filter(|_| service.channel.is_some()), self.listener.current())
+        {
             at.debts.pay(&link, service.types.as_deref()).await;
             let held = at.held == Some(link.generation);
             let _ = timeout(POLL, wire::unserve(&link, own.number, held)).await;
@@ -167,7 +186,8 @@ impl Responder {
         }
     }
 
-    /// Two lanes: the channel's, which all its responders share, and this responder's own, where `gather` asks it.
+    /// A channel has two lanes: one that all its responders share, and this responder's own, where `gather` asks it. An address
+    /// is one more.
     async fn register(&self, link: &Link, service: &Service, at: &mut Place) -> Result<()> {
         let lane = |number: i32, ring| Lane::new(number, ring, self.listener.door(number & 63));
         at.lanes = match &service.channel {
@@ -179,8 +199,11 @@ impl Responder {
                 }
                 vec![lane(number, ring), lane(own, Ring::Ephemeral)]
             }
-            None => vec![lane(-link.session, Ring::Ephemeral)],
+            None => Vec::new(),
         };
+        if service.address {
+            at.lanes.push(lane(-link.session, Ring::Ephemeral));
+        }
         at.registered = Some(link.generation);
         Ok(())
     }
@@ -230,12 +253,28 @@ impl Responder {
                 ended,
                 held: self.held.clone(),
                 counters: self.counters.clone(),
-                _slot: slot,
+                part_sent: None,
+                slot: Some(slot),
             };
             // With nobody there any more each is dropped, which answers it.
             let _ = out.send(incoming).await;
         }
     }
+}
+
+/// Sleeps until there may be something to take, or nobody to take it for.
+async fn idle(lanes: &mut [Lane], stop: &mut watch::Receiver<bool>, out: &mpsc::Sender<Incoming>) {
+    tokio::select! {
+        () = any_rung(lanes) => {}
+        () = sleep(POLL) => lanes.iter_mut().for_each(|l| l.look = Some(Look::Current)),
+        () = turned(stop) => {}
+        () = out.closed() => {}
+    }
+}
+
+/// Whether trying to register again is of no use, until somebody corrects the program or grants it something.
+fn for_good(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NoResponder)
 }
 
 /// Runs a handler for each request of a service; panics are error replies.

@@ -99,7 +99,9 @@ const FINISH: [&str; 2] = each_ring!("select trunkline._request_finish_", "($1, 
 const OUTCOME: [&str; 2] =
     each_ring!("select id, status, content, code, payload, headers from trunkline._request_outcome_", "($1)");
 const WATCH: [&str; 2] = each_ring!("select trunkline._request_watch_", "($1, $2, $3)");
-const REAP: &str = "select trunkline._session_reap()";
+const REAP: &str = "select more from trunkline._session_reap()";
+/// A round of burials ends after so many slices, and the next one goes on.
+const SLICES: i32 = 1000;
 
 /// The statements of `sql/direct`, one for each segment: what the functions do in the usual case, for engines that have
 /// rights on the tables. A function costs several times its statements, when it is one of a short transaction.
@@ -213,7 +215,13 @@ pub(crate) async fn unserve(link: &Link, own: i32, held: bool) -> Result<()> {
     link.query(UNSERVE, args).await.map(drop)
 }
 
-/// Buries sessions whose process is gone.
+/// Buries sessions whose process is gone, slice by slice, so that others' statements come between: how much there was to
+/// do, zero for nothing.
 pub(crate) async fn reap(link: &Link) -> Result<i32> {
-    link.value(REAP, &[]).await
+    for done in 0..SLICES {
+        if !link.value::<bool>(REAP, &[]).await? {
+            return Ok(done);
+        }
+    }
+    Ok(SLICES)
 }

@@ -35,12 +35,14 @@ pub(crate) struct Ending {
     pub(crate) headers: Option<String>,
 }
 
-/// Writes endings, and rings their callers: the positions (from 1) that were refused.
+/// Writes endings, and rings their callers: the positions (from 1) that were refused. `again`: an earlier try may have been
+/// committed, so that what is there of them already was ours.
 pub(crate) async fn reply(
     link: &Link,
     segment: Segment,
     callers: &[i32],
     batch: &[&Ending],
+    again: bool,
 ) -> Result<Vec<i32>> {
     let takes: Vec<i64> = batch.iter().map(|e| e.claim.take).collect();
     let tokens: Vec<i64> = batch.iter().map(|e| e.claim.token).collect();
@@ -75,6 +77,7 @@ pub(crate) async fn reply(
     if accepted == batch.len() {
         return Ok(Vec::new());
     }
+    let xid = (!again).then_some(xid);
     let args: &Args<'_> = &[
         (&xid, Type::TEXT),
         (&takes, Type::INT8_ARRAY),

@@ -48,6 +48,23 @@ pub(crate) struct Taken {
     pub(crate) headers: Option<String>,
 }
 
+impl Taken {
+    /// From a row of either statement; they differ in the columns of the id, the caller and the flags.
+    fn read(row: &Row, claim: Claim, attempt: i32, [id, caller, flags]: [usize; 3]) -> Result<Self> {
+        Ok(Self {
+            claim,
+            id: row.try_get(id)?,
+            attempt,
+            caller: row.try_get(caller)?,
+            flags: row.try_get(flags)?,
+            left_ms: row.try_get(9)?,
+            kind: row.try_get(10)?,
+            payload: row.try_get(11)?,
+            headers: row.try_get(12)?,
+        })
+    }
+}
+
 /// Where a lane stands in a segment, as far as its last take from here left it; see `direct/take.sql`.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
@@ -260,35 +277,15 @@ async fn take_direct(
     let take: Option<i64> = first.try_get(5)?;
     cursor.learn(first, 0, take)?;
     let Some(take) = take else { return Ok((false, Vec::new())) };
-    let taken = rows.iter().zip(1..).map(|(row, slot)| {
-        Ok(Taken {
-            claim: Claim { take, token, slot },
-            id: row.try_get(6)?,
-            attempt: 1,
-            caller: row.try_get(7)?,
-            flags: row.try_get(8)?,
-            left_ms: row.try_get(9)?,
-            kind: row.try_get(10)?,
-            payload: row.try_get(11)?,
-            headers: row.try_get(12)?,
-        })
-    });
+    let taken =
+        rows.iter().zip(1..).map(|(row, slot)| Taken::read(row, Claim { take, token, slot }, 1, [6, 7, 8]));
     Ok((more, taken.collect::<Result<_>>()?))
 }
 
 fn slice(rows: &[Row]) -> Result<(bool, Vec<Taken>)> {
     let taken = rows.iter().zip(1..).map(|(row, slot)| {
-        Ok(Taken {
-            claim: Claim { take: row.try_get(2)?, token: row.try_get(3)?, slot },
-            id: row.try_get(4)?,
-            attempt: row.try_get(5)?,
-            caller: row.try_get(6)?,
-            flags: row.try_get(7)?,
-            left_ms: row.try_get(9)?,
-            kind: row.try_get(10)?,
-            payload: row.try_get(11)?,
-            headers: row.try_get(12)?,
-        })
+        let claim = Claim { take: row.try_get(2)?, token: row.try_get(3)?, slot };
+        Taken::read(row, claim, row.try_get(5)?, [4, 6, 7])
     });
     Ok((rows.first().map_or(Ok(false), |row| row.try_get(1))?, taken.collect::<Result<_>>()?))
 }

@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
         Some("produce") => produce(&streams, &url).await?,
         Some(_) => {
             let mut terminate = signal(SignalKind::terminate())?;
-            consume(&streams, &url, &given_up, async { drop(terminate.recv().await) }).await?;
+            consume(&streams, &url, &given_up, async { terminate.recv().await.unwrap_or(()) }).await?;
             println!("stopped");
         }
         None => {

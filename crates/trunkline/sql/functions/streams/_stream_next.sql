@@ -1,7 +1,8 @@
 -- The batch after a consumer's newest turn, not handed out yet: as many ticks as fit its limits, or a part of one that is
 -- larger than they are; and what is due to come again. With `most`, that many events at most, of both kinds together.
 -- A row of nulls when there is nothing, or not enough yet.
-create or replace function trunkline._stream_next(cursor trunkline.stream_take, open bigint[], most int) returns trunkline.stream_take
+create or replace function trunkline._stream_next(cursor trunkline.stream_take, open bigint[], most int)
+returns trunkline.stream_take
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare

@@ -20,7 +20,8 @@ begin
         raise exception 'the session or the consumer is not, or is no longer, yours' using errcode = 'TL001';
     end if;
     loop
-        select * into v from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member, max);
+        select * into v
+          from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member, max);
         exit when v.state is distinct from 1;
     end loop;
     if v.state = 0 then

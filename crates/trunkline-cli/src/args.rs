@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, db, demo, man, requests, schema, serve, streams};
+use crate::commands::{bench, db, demo, man, pgq, requests, schema, serve, streams};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Append events to streams, and consume them
     #[command(subcommand)]
     Streams(streams::Command),
+    /// For databases with PgQ, or our adapter: the ticker, the queues, the consumers
+    #[command(subcommand)]
+    Pgq(pgq::Command),
     /// Install, upgrade, check, print, repair or remove the SQL schema
     #[command(subcommand)]
     Schema(schema::Command),

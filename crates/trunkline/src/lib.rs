@@ -11,6 +11,7 @@ pub mod error;
 pub mod executor;
 mod listener;
 mod maintenance;
+pub mod pgq;
 pub mod requests;
 pub mod schema;
 pub mod streams;

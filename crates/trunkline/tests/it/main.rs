@@ -20,6 +20,7 @@ mod kills;
 mod lease;
 mod log;
 mod mailbox;
+mod pgq_module;
 mod races;
 mod requests;
 mod requests_sql;

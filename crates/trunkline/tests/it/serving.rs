@@ -222,7 +222,7 @@ async fn a_service_for_so_many_requests_takes_those_and_no_more() {
     for _ in 0..13 {
         within(3_000, "an answer", mailbox.next()).await.unwrap().result.unwrap();
     }
-    let gathered = requests.gather("work", "x", 9, millis(900)).await.unwrap();
+    let gathered = requests.gather("work", "x", 9, secs(3)).await.unwrap();
     assert_eq!(gathered.len(), 1);
     let to = two.address().unwrap();
     let by_address = requests.call(to, "x").timeout(secs(3)).await.unwrap();
@@ -230,9 +230,10 @@ async fn a_service_for_so_many_requests_takes_those_and_no_more() {
     within(1_000, "its end", second.ended()).await.unwrap();
     let mut inbox = one.requests().inbox(Serve::channel("few").at_most(1));
     within(3_000, "the inbox", inbox.ready()).await.unwrap();
-    let calls = futures_util::future::join_all((0..2).map(|n| {
-        requests.call("few", n.to_string()).wait_for_responder().timeout(millis(700)).into_future()
-    }));
+    let calls =
+        futures_util::future::join_all((0..2).map(|n| {
+            requests.call("few", n.to_string()).wait_for_responder().timeout(secs(2)).into_future()
+        }));
     let calls = tokio::spawn(calls);
     within(3_000, "one", inbox.next()).await.unwrap().reply("y").await.unwrap();
     assert!(within(1_000, "its end", inbox.next()).await.is_none());

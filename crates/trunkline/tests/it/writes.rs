@@ -31,7 +31,7 @@ async fn what_may_run_twice_is_written_again_when_its_write_is_in_doubt() {
     let held = within(6_000, "it to be written again", inbox.next()).await.unwrap();
     assert_eq!(held.payload.bytes(), b"twice");
     held.reply("y").await.unwrap();
-    within(1_000, "its reply", twice.wait()).await.unwrap();
+    within(3_000, "its reply", twice.wait()).await.unwrap();
     let ended = within(3_000, "the other's end", once.wait()).await.unwrap_err();
     assert!(matches!(ended.kind(), ErrorKind::TimedOut | ErrorKind::Lost), "{ended:?}");
     assert_eq!(ended.request(), None);

@@ -101,7 +101,7 @@ const OUTCOME: [&str; 2] =
 const WATCH: [&str; 2] = each_ring!("select trunkline._request_watch_", "($1, $2, $3)");
 const REAP: &str = "select more from trunkline._session_reap()";
 /// A round of burials ends after so many slices, and the next one goes on.
-const SLICES: i32 = 1000;
+const SLICES: i32 = 50;
 
 /// The statements of `sql/direct`, one for each segment: what the functions do in the usual case, for engines that have
 /// rights on the tables. A function costs several times its statements, when it is one of a short transaction.

@@ -30,5 +30,6 @@ mod rust_input;
 mod schema;
 mod serving;
 mod storm;
+mod streams_sql;
 mod support;
 mod takes;

@@ -1,10 +1,10 @@
-//! Streams in plain SQL, beside their core: many events at once, settings, moving a consumer, dead letters, what is
+//! Streams in plain SQL, beside their core: settings, moving a consumer, dead letters, what is
 //! shown of streams and consumers, ticks from outside.
 
 use crate::support::{Db, Raw, Stream};
 
 /// Each call fails with this code and says this, and changes nothing.
-async fn refused(raw: &Raw, calls: &[(&str, &str, &str)]) {
+pub async fn refused(raw: &Raw, calls: &[(&str, &str, &str)]) {
     let state = "select md5(string_agg(t, '' order by t)) from (
         select s::text t from trunkline.stream s union all select c::text from trunkline.stream_consumer c
         union all select e::text from trunkline.stream_event e union all select e::text from trunkline.stream_tick e
@@ -13,87 +13,13 @@ async fn refused(raw: &Raw, calls: &[(&str, &str, &str)]) {
     let before = raw.one(state).await;
     for (call, code, says) in calls {
         let failure = raw.failure(&format!("select trunkline.{call}")).await;
-        assert!(failure.contains(&format!("\"{code}\"")) || failure.contains(&format!("E{code}")), "{call}: {failure}");
+        assert!(
+            failure.contains(&format!("\"{code}\"")) || failure.contains(&format!("E{code}")),
+            "{call}: {failure}"
+        );
         assert!(failure.contains(says), "{call}: {failure}");
     }
     assert_eq!(raw.one(state).await, before);
-}
-
-#[tokio::test]
-async fn many_events_are_written_by_one_call_in_their_order() {
-    let db = Db::new().await;
-    let raw = db.raw().await;
-    let s = Stream::new(&raw, "s", &["c"]).await;
-    let many = "select trunkline.stream_append_many('s', array['a', 'b', 'c'], array['x', '', 'z'], array['k', null, 'm'])";
-    assert_eq!(raw.one(many).await, "3");
-    assert_eq!(raw.one("select trunkline.stream_append_many('s', '{}')").await, "0");
-    let written = "select cardinality(trunkline._stream_write('s', '{2,1,0}', array['{\"b\": 1.0, \"a\":2}', 'é', null],
-        array[null, null, '\\x00ff'::bytea], array['j', 't', 'b'], null, array['{\"h\": \"1\"}', null, null]))";
-    assert_eq!(raw.one(written).await, "3");
-    let batch = s.batch("c").await;
-    let rows = format!("select type, key, payload, case when payload is null then bytes end, headers from trunkline.stream_events('{batch}')");
-    assert_eq!(
-        raw.rows(&rows).await,
-        ["x|k|a||", "||b||", "z|m|c||", "j||{\"b\": 1.0, \"a\":2}||{\"h\": \"1\"}", "t||é||", "b|||\\x00ff|"]
-    );
-    let ids = raw.rows("select unnest(trunkline._stream_write('s', '{1,1,1}', '{a,b,c}', null))").await;
-    assert!(ids.is_sorted() && ids.len() == 3, "{ids:?}");
-}
-
-#[tokio::test]
-async fn many_events_wake_who_sleeps_there() {
-    let db = Db::new().await;
-    let (raw, mut sleeper) = (db.raw().await, db.raw().await);
-    Stream::new(&raw, "s", &["c"]).await;
-    let door = raw.one("select id & 63 from trunkline.stream").await;
-    sleeper.run(&format!("listen trunkline_{door}; select pg_advisory_lock_shared(1953656427, {door})")).await;
-    let events = "select trunkline.stream_append_many('s', array(select i::text from generate_series(1, 1000) i))";
-    assert_eq!(raw.one(events).await, "1000");
-    raw.run(&format!("notify trunkline_{door}, 'end'")).await;
-    for _ in 0..2 {
-        crate::support::within(1_000, "a bell", sleeper.notes.recv()).await.unwrap();
-    }
-    assert!(sleeper.notes.try_recv().is_err(), "a thousand events, one bell");
-}
-
-#[tokio::test]
-async fn what_cannot_be_written_is_refused_by_its_number() {
-    let db = Db::new().await;
-    let raw = db.raw().await;
-    let s = Stream::new(&raw, "s", &["c"]).await;
-    s.set("max_bytes", "10").await;
-    refused(
-        &raw,
-        &[
-            ("stream_append_many('t', '{a}')", "42704", "there is no stream \\\"t\\\""),
-            ("stream_append_many(null, '{a}')", "22004", "stream name must not be null"),
-            ("stream_append_many('s', null)", "22004", "payloads must not be null"),
-            ("stream_append_many('s', array['a', null])", "22004", "event 2: event payload must not be null"),
-            ("stream_append_many('s', array['a', 'b', 'elevenbytes'])", "TL004", "event 3: payload for stream \\\"s\\\" must be at most 10 bytes, got 11"),
-            ("stream_append_many('s', '{a,b}', array['', repeat('x', 101)])", "22023", "event 2: event type must be at most 100 bytes, got 101"),
-            ("stream_append_many('s', '{a,b}', array[null, ''])", "22004", "event 1: event type must not be null"),
-            ("stream_append_many('s', '{a,b}', null, array['', repeat('x', 1001)])", "22023", "event 2: event key must be at most 1000 bytes, got 1001"),
-            ("stream_append_many('s', '{a,b}', '{x}')", "22023", "types must have one element for each of 2 events, got 1"),
-            ("stream_append_many('s', '{a,b}', null, '{x,y,z}')", "22023", "keys must have one element for each of 2 events, got 3"),
-            ("_stream_write('s', null, '{a}', null)", "22004", "contents must not be null"),
-            ("_stream_write('s', '{1,3}', '{a,b}', null)", "22023", "event 2: content must be 0, 1 or 2, got 3"),
-            ("_stream_write('s', array[1,null]::smallint[], '{a,b}', null)", "22023", "event 2: content must be 0, 1 or 2, got null"),
-            ("_stream_write('s', '{1,0}', '{a,b}', null)", "22004", "event 2: event payload"),
-            ("_stream_write('s', '{2,2}', array['1', '{S3cret'], null)", "22P02", "event 2: payload is not JSON"),
-            ("_stream_write('s', '{2,2}', array['1', '\"\\u0000\"'], null)", "22P02", "event 2: payload is not JSON"),
-            ("_stream_write('s', '{1,1}', '{a,b}', null, null, null, array[null, '[]'])", "22023", "event 2: headers must be an object"),
-            ("_stream_write('s', '{1,1}', '{a,b}', null, null, null, array['{}', '{\"a\": 1}'])", "22023", "event 2: header values must be strings"),
-        ],
-    )
-    .await;
-    let secret = raw.failure("select trunkline._stream_write('s', '{2}', array['{S3cret'], null)").await;
-    let message = secret.split("message").nth(1).unwrap().split("where_").next().unwrap();
-    assert!(!message.contains("S3cret"), "{secret}");
-    s.set("closed", "true").await;
-    refused(&raw, &[("stream_append_many('s', '{a}')", "TL016", "is closed"), ("_stream_write('s', '{1}', '{a}', null)", "TL016", "is closed")]).await;
-    s.set("closed", "off").await;
-    assert_eq!(raw.one("select trunkline.stream_append_many('s', '{a}')").await, "1");
-    assert_eq!(s.drain("c").await, ["a"]);
 }
 
 #[tokio::test]
@@ -152,7 +78,11 @@ async fn every_setting_is_checked_and_kept() {
             ("stream_consumer_set('s', 'c', 'role', 'x')", "22023", "no setting \\\"role\\\" of a consumer"),
             ("stream_consumer_set('s', 'd', 'max_events', '1')", "42704", "no consumer \\\"d\\\""),
             ("stream_consumer_set('t', 'c', 'max_events', '1')", "42704", "no stream \\\"t\\\""),
-            ("stream_consumer_set('s', 'c', 'max_events', '0')", "22023", "max_events must be 1 to 1000000 events, got 0"),
+            (
+                "stream_consumer_set('s', 'c', 'max_events', '0')",
+                "22023",
+                "max_events must be 1 to 1000000 events, got 0",
+            ),
         ],
     )
     .await;
@@ -213,7 +143,13 @@ async fn a_moved_consumer_goes_on_from_there_and_its_holder_is_fenced() {
     assert_eq!(s.drain("c").await, ["d"]);
     assert_eq!(s.drain("d").await, ["a", "b", "c", "skipped", "d"], "nobody else is moved");
     let moves = "select consumer, stream, role, from_tick, to_tick from trunkline.stream_move order by id";
-    assert_eq!(raw.rows(moves).await[..2], [format!("c|s|postgres|{middle}|1"), format!("c|s|postgres|{}|{middle}", middle.parse::<i64>().unwrap() + 1)]);
+    assert_eq!(
+        raw.rows(moves).await[..2],
+        [
+            format!("c|s|postgres|{middle}|1"),
+            format!("c|s|postgres|{}|{middle}", middle.parse::<i64>().unwrap() + 1)
+        ]
+    );
     assert_eq!(raw.rows(moves).await.len(), 5);
 }
 
@@ -230,7 +166,11 @@ async fn an_event_that_was_to_come_again_comes_once_after_a_move() {
     assert_eq!(s.read(&batch).await, ["a 2", "b"]);
     s.retry(&batch, "'0'").await;
     raw.run(&format!("select trunkline.stream_seek('s', 'c', 'tick:{middle}')")).await;
-    assert_eq!(s.drain("c").await, ["a 3", "b"], "a is before the position and comes again; b comes from there");
+    assert_eq!(
+        s.drain("c").await,
+        ["a 3", "b"],
+        "a is before the position and comes again; b comes from there"
+    );
     assert_eq!(raw.one("select count(*) from trunkline.stream_again").await, "0");
 }
 
@@ -271,7 +211,11 @@ async fn a_move_that_cannot_be_is_refused() {
         &raw,
         &[
             ("stream_seek('s', 'c', null)", "22004", "position must not be null"),
-            ("stream_seek('s', 'c', 'nowhere')", "22023", "a position is end, beginning, tick:N, like:CONSUMER or a time"),
+            (
+                "stream_seek('s', 'c', 'nowhere')",
+                "22023",
+                "a position is end, beginning, tick:N, like:CONSUMER or a time",
+            ),
             ("stream_seek('s', 'c', 'tick:1')", "TL007", "nothing at position tick:1"),
             ("stream_seek('s', 'c', 'tick:99')", "TL007", "nothing at position tick:99"),
             ("stream_seek('s', 'c', 'like:nobody')", "TL007", "nothing at position like:nobody"),
@@ -292,8 +236,13 @@ async fn dead_letters_are_listed_replayed_and_purged() {
     s.consumer_set("c", "max_attempts", "2").await;
     raw.run("select trunkline.stream_append_many('s', '{a,b,c}', '{x,y,z}')").await;
     s.retry(&s.batch("c").await, "'0'").await;
-    let list = |what: &str| format!("select payload, attempt, cause, due_at <= clock_timestamp() from trunkline.{what}");
-    assert_eq!(raw.rows(&list("stream_retries('s', 'c')")).await, ["a|2|because|t", "b|2|because|t", "c|2|because|t"]);
+    let list = |what: &str| {
+        format!("select payload, attempt, cause, due_at <= clock_timestamp() from trunkline.{what}")
+    };
+    assert_eq!(
+        raw.rows(&list("stream_retries('s', 'c')")).await,
+        ["a|2|because|t", "b|2|because|t", "c|2|because|t"]
+    );
     s.retry(&s.batch("c").await, "'0'").await;
     assert!(s.drain("c").await.is_empty());
     assert!(raw.rows("select * from trunkline.stream_retries('s', 'c')").await.is_empty());
@@ -301,10 +250,18 @@ async fn dead_letters_are_listed_replayed_and_purged() {
     assert_eq!(raw.rows(dead).await, ["x|a|2|because", "y|b|2|because", "z|c|2|because"]);
     let page = "select payload from trunkline.stream_dead_letters('s', 'c', 1, (select min(id) from trunkline.stream_dead))";
     assert_eq!(raw.rows(page).await, ["b"]);
-    let id = |payload: &str| format!("(select id from trunkline.stream_dead_letters('s', 'c') where payload = '{payload}')");
-    assert_eq!(raw.one(&format!("select trunkline.stream_replay('s', 'c', array[{}, 99])", id("b"))).await, "1");
+    let id = |payload: &str| {
+        format!("(select id from trunkline.stream_dead_letters('s', 'c') where payload = '{payload}')")
+    };
+    assert_eq!(
+        raw.one(&format!("select trunkline.stream_replay('s', 'c', array[{}, 99])", id("b"))).await,
+        "1"
+    );
     assert_eq!(s.drain("c").await, ["b 2"]);
-    assert_eq!(raw.one(&format!("select trunkline.stream_purge('s', 'c', array[{}, 99])", id("c"))).await, "1");
+    assert_eq!(
+        raw.one(&format!("select trunkline.stream_purge('s', 'c', array[{}, 99])", id("c"))).await,
+        "1"
+    );
     assert_eq!(raw.rows(dead).await, ["x|a|2|because"]);
     assert_eq!(raw.one("select trunkline.stream_replay('s', 'c')").await, "1");
     s.retry(&s.batch("c").await, "null").await;
@@ -344,27 +301,52 @@ async fn the_lists_say_what_is_there() {
     let s = Stream::new(&raw, "s", &["c", "d"]).await;
     Stream::new(&raw, "empty", &[]).await;
     let list = |columns: &str| format!("select {columns} from trunkline.stream_list()");
-    let counts = list("stream, events, uncovered, consumers, furthest_behind, lag, slow, closed, tick_mode, limited_by");
+    let counts = list(
+        "stream, events, uncovered, consumers, furthest_behind, lag, slow, closed, tick_mode, limited_by",
+    );
     assert_eq!(raw.rows(&counts).await, ["empty|0|0|0|||{}|f|auto|", "s|0|0|2|||{}|f|auto|"]);
     raw.run("select trunkline.stream_append_many('s', '{a,b,c}')").await;
     raw.run("begin; select trunkline.stream_append('s', 'gone'); rollback").await;
-    let backlog = async |consumer: &str| s.of_consumer(consumer, "backlog, estimate, in_hand, coming_again, dead").await;
-    assert_eq!(backlog("c").await, "3|0|0|0|0", "what no tick covers is counted, what was rolled back is not");
+    let backlog = async |consumer: &str| {
+        s.of_consumer(consumer, "backlog, estimate, in_hand, coming_again, dead").await
+    };
+    assert_eq!(
+        backlog("c").await,
+        "3|0|0|0|0",
+        "what no tick covers is counted, what was rolled back is not"
+    );
     assert_eq!(s.of_consumer("c", "lag > '0' and lag < '1 min'").await, "t");
     let held = s.of(&other).batch("c").await;
     s.append("d").await;
     assert_eq!(backlog("c").await, "4|3|1|0|0");
     let session = other.one("select current_setting('trunkline.session')").await;
-    assert_eq!(s.of_consumer("c", "session, member, alive, held_since <= clock_timestamp(), last_seen = held_since, role").await, format!("{session}||t|t|t|postgres"));
+    assert_eq!(
+        s.of_consumer(
+            "c",
+            "session, member, alive, held_since <= clock_timestamp(), last_seen = held_since, role"
+        )
+        .await,
+        format!("{session}||t|t|t|postgres")
+    );
     let rows = raw.rows(&list("stream, events, uncovered, furthest_behind, lag > '0', segment, segment_bytes[1] > 0, last_tick, last_tick_age < '1 min', ticks_per_second > 0")).await;
     assert_eq!(rows[1], "s|4|1|c|t|1|t|4|t|t");
     s.of(&other).retry(&held, "'1 h'").await;
     assert_eq!(backlog("c").await, "1|0|0|3|0");
-    assert_eq!(s.of_consumer("c", "session is null, held_since is null, alive is null, last_seen > now() - interval '1 min'").await, "t|t|t|t");
+    assert_eq!(
+        s.of_consumer(
+            "c",
+            "session is null, held_since is null, alive is null, last_seen > now() - interval '1 min'"
+        )
+        .await,
+        "t|t|t|t"
+    );
     assert_eq!(backlog("d").await, "4|3|0|0|0");
-    assert_eq!(raw.one(&list("furthest_behind") .replace("()", "() where stream = 's'")).await, "d");
+    assert_eq!(raw.one(&list("furthest_behind").replace("()", "() where stream = 's'")).await, "d");
     assert_eq!(raw.one("select count(*) from trunkline.stream_consumers('empty')").await, "0");
-    assert_eq!(raw.rows("select consumer, backlog, estimate from trunkline.stream_consumers(exact => false)").await, ["c||0", "d||3"]);
+    assert_eq!(
+        raw.rows("select consumer, backlog, estimate from trunkline.stream_consumers(exact => false)").await,
+        ["c||0", "d||3"]
+    );
     refused(&raw, &[("stream_consumers('t')", "42704", "no stream \\\"t\\\"")]).await;
 }
 
@@ -374,7 +356,8 @@ async fn the_backlog_is_exact_in_the_midst_of_a_large_window_and_of_shared_batch
     let (raw, other) = (db.raw().await, db.raw().await);
     let s = Stream::new(&raw, "s", &["c"]).await;
     s.consumer_set("c", "max_events", "2").await;
-    raw.run("select trunkline.stream_append_many('s', '{a,b,c,d,e}'); select trunkline.stream_tick('s')").await;
+    raw.run("select trunkline.stream_append_many('s', '{a,b,c,d,e}'); select trunkline.stream_tick('s')")
+        .await;
     raw.run("select trunkline.stream_append_many('s', '{f}'); select trunkline.stream_tick('s')").await;
     s.append("g").await;
     assert_eq!(s.of_consumer("c", "backlog").await, "7");
@@ -408,7 +391,11 @@ async fn ticks_come_from_outside_where_that_is_wanted() {
     assert_eq!(raw.one("select trunkline.stream_tick_at('s', 1000, '2020-02-02Z')").await, "2");
     assert_eq!(s.drain("c").await, ["a", "b"]);
     raw.run("select trunkline.stream_register('s', 'd')").await;
-    assert_eq!(raw.one("select max(id) from trunkline.stream_tick").await, "1000", "not one of our own for its end");
+    assert_eq!(
+        raw.one("select max(id) from trunkline.stream_tick").await,
+        "1000",
+        "not one of our own for its end"
+    );
     s.append("c").await;
     refused(
         &raw,

@@ -312,7 +312,9 @@ impl<'a> Stream<'a> {
 
     /// Payload and attempt of each event of a batch.
     pub async fn read(&self, batch: &str) -> Vec<String> {
-        let sql = format!("select concat_ws(' ', payload, nullif(attempt, 1)) from trunkline.stream_events('{batch}')");
+        let sql = format!(
+            "select concat_ws(' ', payload, nullif(attempt, 1)) from trunkline.stream_events('{batch}')"
+        );
         self.raw.rows(&sql).await
     }
 
@@ -342,7 +344,10 @@ impl<'a> Stream<'a> {
 
     /// A column of `stream_consumers` for a consumer.
     pub async fn of_consumer(&self, consumer: &str, column: &str) -> String {
-        let sql = format!("select {column} from trunkline.stream_consumers('{}') where consumer = '{consumer}'", self.name);
+        let sql = format!(
+            "select {column} from trunkline.stream_consumers('{}') where consumer = '{consumer}'",
+            self.name
+        );
         self.raw.one(&sql).await
     }
 }

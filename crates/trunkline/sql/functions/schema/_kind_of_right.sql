@@ -10,7 +10,7 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
         when function_name in ('_door_hold', '_door_leave', '_door_mark', '_door_unsettled', '_epoch_check', '_schema_version', '_log_near', '_door_ring', '_session_here', '_request_served', '_request_present',
             '_session_open', '_session_resume', '_session_renew', '_session_close',
             '_request_lane', '_request_crowd', '_request_serve', '_request_unserve', '_request_hold', '_session_reap',
-            '_stream_next_batch', '_stream_events', '_stream_write') then 'writer'
+            '_stream_next_batch', '_stream_events', '_stream_write', '_stream_key_columns') then 'writer'
         when function_name ~ '^_request_((write|take|take_again|reply|refused|fetch|pass|confirm)_[ed][01]|(write|reply|finish|outcome|watch|return)_[ed])$' then 'writer'
         when function_name !~ '^_' then 'writer'
     end

@@ -31,6 +31,7 @@ mod schema;
 mod serving;
 mod storm;
 mod streams_many;
+mod streams_restore;
 mod streams_slow;
 mod streams_sql;
 mod streams_trigger;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use trunkline::{ErrorKind, Trunkline};
 
-use crate::support::{Cluster, Db};
+use crate::support::{Cluster, Db, Raw};
 
 /// The server's own tools stand beside it.
 fn tool(db: &Db, name: &str) -> Command {
@@ -14,23 +14,9 @@ fn tool(db: &Db, name: &str) -> Command {
     command
 }
 
-#[tokio::test]
-async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
-    let db = Db::new().await;
-    let raw = db.raw().await;
-    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
-    let send = |text: &str, idempotent: bool| {
-        format!(
-            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
-        )
-    };
-    let answered = raw.one(&send("answered", true)).await;
-    let claim = raw.one("select claim from trunkline.request_take('work')").await;
-    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
-    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
-    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
-    let queued = raw.one(&send("queued", false)).await;
-    let dump = tool(&db, "pg_dump").arg(&db.url).output().expect("pg_dump");
+/// A dump of a database, restored on a server of its own that is younger.
+pub async fn restored(db: &Db) -> (Cluster, Db, Raw) {
+    let dump = tool(db, "pg_dump").arg(&db.url).output().expect("pg_dump");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sql", db.name));
     std::fs::write(&file, &dump.stdout).unwrap();
@@ -54,7 +40,26 @@ async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
         .expect("psql");
     assert!(restored.success());
     std::fs::remove_file(&file).unwrap();
+    (cluster, elsewhere, admin)
+}
 
+#[tokio::test]
+async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("select trunkline.request_open('work', durable => true), trunkline.request_serve('work')").await;
+    let send = |text: &str, idempotent: bool| {
+        format!(
+            "select trunkline.request_send('work', '{text}', timeout => '1 h', idempotent => {idempotent})"
+        )
+    };
+    let answered = raw.one(&send("answered", true)).await;
+    let claim = raw.one("select claim from trunkline.request_take('work')").await;
+    raw.run(&format!("select trunkline.request_reply('{claim}', 'kept')")).await;
+    let (again, once) = (raw.one(&send("again", true)).await, raw.one(&send("once", false)).await);
+    assert_eq!(raw.rows("select id from trunkline.request_take('work', 9)").await.len(), 2);
+    let queued = raw.one(&send("queued", false)).await;
+    let (_cluster, elsewhere, admin) = restored(&db).await;
     let refused = Trunkline::with(elsewhere.info("early")).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::Epoch, Some("TL008")));
     assert_eq!(admin.one("select trunkline.schema_repair()").await, "2");

@@ -2,7 +2,7 @@
 -- at in one statement first, and one by one only if that finds something: then it costs what reading their JSON costs.
 create or replace function trunkline._stream_check_each(stream text, contents smallint[], texts text[], bytes bytea[],
     types text[], keys text[], headers text[], fast boolean) returns void
-language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v record;
 begin

@@ -30,6 +30,7 @@ mod rust_input;
 mod schema;
 mod serving;
 mod storm;
+mod streams_isolation;
 mod streams_many;
 mod streams_restore;
 mod streams_slow;

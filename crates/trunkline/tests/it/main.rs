@@ -33,6 +33,7 @@ mod storm;
 mod streams_isolation;
 mod streams_many;
 mod streams_restore;
+mod streams_rights;
 mod streams_slow;
 mod streams_sql;
 mod streams_trigger;

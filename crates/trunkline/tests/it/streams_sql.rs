@@ -402,6 +402,7 @@ async fn ticks_come_from_outside_where_that_is_wanted() {
         &[
             ("stream_tick_at('s', 1000)", "22023", "tick number must be above 1000, got 1000"),
             ("stream_tick_at('s', -5)", "22023", "tick number must be above 1000, got -5"),
+            ("stream_tick('s', true)", "55000", "ticks of stream \\\"s\\\" come from outside"),
             ("stream_tick_at('s', null)", "22004", "tick number must not be null"),
             ("stream_tick_at('s', 1001, null)", "22004", "tick time must not be null"),
             ("stream_tick_at('s', 1001, 'infinity')", "22023", "tick time must be finite"),

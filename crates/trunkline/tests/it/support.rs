@@ -313,7 +313,7 @@ impl<'a> Stream<'a> {
     /// Payload and attempt of each event of a batch.
     pub async fn read(&self, batch: &str) -> Vec<String> {
         let sql = format!(
-            "select concat_ws(' ', payload, nullif(attempt, 1)) from trunkline.stream_events('{batch}')"
+            "select concat_ws(' ', payload, case when attempt > 1 then attempt end) from trunkline.stream_events('{batch}')"
         );
         self.raw.rows(&sql).await
     }

@@ -10,5 +10,6 @@ begin
     for v_id in select s.id from trunkline.stream s order by s.id loop
         perform trunkline._stream_rebase_one(v_id);
     end loop;
+    update trunkline.stream_consumer c set slow_since = null where c.slow_since is not null;
     update trunkline.stream s set home = 'trunkline.stream'::regclass where s.home <> 'trunkline.stream'::regclass;
 end $$;

@@ -13,6 +13,7 @@ async fn a_granted_call_works_and_any_other_is_refused() {
     let calls = [
         ("select * from trunkline.stream_list()", 1),
         ("select * from trunkline.stream_consumers()", 1),
+        ("select * from trunkline.stream_moves()", 1),
         ("select trunkline.stream_append('s', 'x')", 2),
         ("select trunkline.stream_append_many('s', '{x}')", 2),
         ("select trunkline._stream_write('s', '{1}', '{x}', null)", 2),

@@ -142,15 +142,14 @@ async fn a_moved_consumer_goes_on_from_there_and_its_holder_is_fenced() {
     s.append("d").await;
     assert_eq!(s.drain("c").await, ["d"]);
     assert_eq!(s.drain("d").await, ["a", "b", "c", "skipped", "d"], "nobody else is moved");
-    let moves = "select consumer, stream, role, from_tick, to_tick from trunkline.stream_move order by id";
-    assert_eq!(
-        raw.rows(moves).await[..2],
-        [
-            format!("c|s|postgres|{middle}|1"),
-            format!("c|s|postgres|{}|{middle}", middle.parse::<i64>().unwrap() + 1)
-        ]
-    );
-    assert_eq!(raw.rows(moves).await.len(), 5);
+    let moves =
+        raw.rows("select consumer, stream, role, from_tick, to_tick from trunkline.stream_moves()").await;
+    let next = middle.parse::<i64>().unwrap() + 1;
+    assert_eq!(moves[3..], [format!("c|s|postgres|{next}|{middle}"), format!("c|s|postgres|{middle}|1")]);
+    assert_eq!(moves.len(), 5);
+    assert_eq!(raw.rows("select from_tick from trunkline.stream_moves('s', 1)").await.len(), 1);
+    assert!(raw.rows("select * from trunkline.stream_moves('t')").await.is_empty());
+    refused(&raw, &[("stream_moves('s', 0)", "22023", "max must be from 1 to 10000 rows, got 0")]).await;
 }
 
 #[tokio::test]
@@ -272,7 +271,7 @@ async fn dead_letters_are_listed_replayed_and_purged() {
         refused(
             &raw,
             &[
-                (&format!("{list}('s', 'c', 0)"), "22023", "max must be from 1 to 10000 events, got 0"),
+                (&format!("{list}('s', 'c', 0)"), "22023", "max must be from 1 to 10000 rows, got 0"),
                 (&format!("{list}('s', 'c', 10001)"), "22023", "got 10001"),
                 (&format!("{list}('s', 'c', null)"), "22004", "max must not be null"),
                 (&format!("{list}('s', 'c', 1, null)"), "22004", "after must not be null"),

@@ -4,7 +4,7 @@ create or replace function trunkline._kind_of_right(function_name text) returns 
 language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
     select case
         when function_name in ('request_list', 'request_show', 'request_responders',
-            'stream_list', 'stream_consumers') then 'reader'
+            'stream_list', 'stream_consumers', 'stream_moves') then 'reader'
         when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain') then 'admin'
         when function_name in ('maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d') then 'admin'
         when function_name in ('_door_hold', '_door_leave', '_door_mark', '_door_unsettled', '_epoch_check', '_schema_version', '_log_near', '_door_ring', '_session_here', '_request_served', '_request_present',

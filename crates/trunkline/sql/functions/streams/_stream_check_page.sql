@@ -5,6 +5,6 @@ begin
     if max is null or after is null then
         raise exception '% must not be null', case when max is null then 'max' else 'after' end using errcode = '22004';
     elsif max not between 1 and 10000 then
-        raise exception 'max must be from 1 to 10000 events, got %', max using errcode = '22023';
+        raise exception 'max must be from 1 to 10000 rows, got %', max using errcode = '22023';
     end if;
 end $$;

@@ -1,6 +1,7 @@
 -- Begins a new epoch on this cluster: after a restore, a clone, or a failover to a standby. The new epoch's number.
 -- Cursors that count in the old cluster's xids are set back to "everything kept"; what was answered stays answered.
--- A repair where nothing changed does nothing and returns the epoch in force. Locks: the epoch table, the rings.
+-- Streams are rebased: every consumer goes on where it was. A repair where nothing changed does nothing and returns the
+-- epoch in force; a dump that was restored in its own cluster keeps its epoch. Locks: the epoch table, the rings, streams.
 create or replace function trunkline.schema_repair() returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
@@ -14,6 +15,10 @@ begin
     end if;
     lock table trunkline.epoch in exclusive mode;
     select * into v_epoch from trunkline.epoch order by epoch desc limit 1;
+    if v_epoch.system_identifier <> v_id or v_epoch.timeline <> v_line
+       or exists (select from trunkline.stream s where s.home <> 'trunkline.stream'::regclass) then
+        perform trunkline._stream_rebase();
+    end if;
     if v_epoch.system_identifier = v_id and v_epoch.timeline = v_line then
         return v_epoch.epoch;
     end if;

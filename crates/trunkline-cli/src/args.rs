@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, db, demo, man, pgq, requests, schema, serve};
+use crate::commands::{bench, db, demo, man, pgq, requests, schema, serve, streams};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Call services, and be one
     #[command(subcommand)]
     Requests(requests::Command),
+    /// Append events to streams, and consume them
+    #[command(subcommand)]
+    Streams(streams::Command),
     /// For databases with PgQ, or our adapter: the ticker, the queues, the consumers
     #[command(subcommand)]
     Pgq(pgq::Command),

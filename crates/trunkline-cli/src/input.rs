@@ -17,6 +17,9 @@ use crate::exit::{Failure, Result};
 /// The largest payload of any channel.
 pub(crate) const LIMIT: u64 = 64 << 20;
 
+/// How much of the lines is read at once.
+const BUFFER: usize = 256 << 10;
+
 /// Reads a payload as it was named on the command line; nothing named is an empty one.
 pub(crate) fn payload(argument: Option<&str>, json: bool) -> Result<Payload> {
     let bytes = match argument {
@@ -52,8 +55,10 @@ fn place(e: &serde_json::Error) -> String {
 /// The lines to be sent: of a file, or of stdin.
 pub(crate) fn lines(argument: Option<&str>) -> Result<Box<dyn AsyncBufRead + Unpin + Send>> {
     match argument.and_then(|a| a.strip_prefix('@')) {
-        Some(path) => Ok(Box::new(BufReader::new(tokio::fs::File::from_std(open(path)?)))),
-        None if argument.is_none_or(|a| a == "-") => Ok(Box::new(BufReader::new(tokio::io::stdin()))),
+        Some(path) => Ok(Box::new(BufReader::with_capacity(BUFFER, tokio::fs::File::from_std(open(path)?)))),
+        None if argument.is_none_or(|a| a == "-") => {
+            Ok(Box::new(BufReader::with_capacity(BUFFER, tokio::io::stdin())))
+        }
         None => Err(Failure::Usage("--lines reads stdin or @file, not an argument".into())),
     }
 }

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod daemon;
+mod exec;
 mod exit;
 mod input;
 mod logging;

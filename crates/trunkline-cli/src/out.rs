@@ -65,6 +65,22 @@ impl Out {
         self.bytes(text.as_bytes())
     }
 
+    /// Puts a payload on one line: line breaks in it are escaped, unless it was asked for as it is.
+    pub(crate) fn on_one_line(self, bytes: &[u8], to: &mut Vec<u8>) {
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if self.escape {
+            to.extend_from_slice(escaped(&String::from_utf8_lossy(bytes), true).as_bytes());
+        } else if self.raw {
+            to.extend_from_slice(bytes);
+        } else {
+            bytes.iter().for_each(|b| match b {
+                b'\n' => to.extend_from_slice(b"\\n"),
+                b'\r' => to.extend_from_slice(b"\\r"),
+                b => to.push(*b),
+            });
+        }
+    }
+
     /// Writes rows, each an object with these fields.
     pub(crate) fn rows(self, fields: &[&str], rows: &[Value]) -> Result<()> {
         if self.json {

@@ -1,11 +1,21 @@
 //! SIGINT and SIGTERM for commands that run until told otherwise: the first drains, the second ends at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 use crate::exit::{self, Failure, Result};
+
+/// Whether it was Ctrl-C that told us to stop.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What a drained command ends with: 130 after Ctrl-C, 0 after SIGTERM or by itself.
+pub(crate) fn code() -> u8 {
+    if INTERRUPTED.load(Ordering::Relaxed) { exit::INTERRUPTED } else { exit::OK }
+}
 
 /// Turns true at the first SIGINT or SIGTERM. At the second `now` runs and the process ends.
 pub(crate) fn drain(now: fn()) -> Result<watch::Receiver<bool>> {
@@ -16,7 +26,7 @@ pub(crate) fn drain(now: fn()) -> Result<watch::Receiver<bool>> {
     tokio::spawn(async move {
         for round in 0..2 {
             tokio::select! {
-                _ = interrupt.recv() => {}
+                _ = interrupt.recv() => INTERRUPTED.store(true, Ordering::Relaxed),
                 _ = terminate.recv() => {}
             }
             if round == 0 {

@@ -162,6 +162,11 @@ pub(crate) async fn install(database: &Database) -> Result<()> {
 }
 
 impl Database {
+    /// Another database that was named, for what goes there.
+    pub(crate) fn other(text: &str) -> Result<Self> {
+        Ok(Self { info: read(text)?, text: text.to_owned(), started: None })
+    }
+
     /// The settings for another database of the same server.
     pub(crate) fn named(&self, name: &str) -> Self {
         Self { info: self.info.clone().with_database(name), text: self.text.clone(), started: None }

@@ -80,7 +80,7 @@ impl Trunkline {
         self.inner.listener.listen(channel)
     }
 
-    /// One round of every duty of the daemon: buries dead sessions, turns the rings. Harmless at any time.
+    /// One round of every duty of the daemon: buries dead sessions, ticks, turns the rings. Harmless at any time.
     ///
     /// # Errors
     /// What the database reports; [`Epoch`](crate::ErrorKind::Epoch) after a restore.

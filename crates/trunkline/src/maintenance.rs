@@ -7,10 +7,11 @@ use tracing::debug;
 
 use crate::{Result, listener::Link, requests::wire};
 
-const DUTIES: [&str; 3] = [
+const DUTIES: [&str; 4] = [
     "select trunkline._epoch_check()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
+    "select trunkline.stream_maintain()::text",
 ];
 
 /// One round of every duty; the first failure is reported after all were tried.

@@ -9,6 +9,7 @@ pub(crate) mod pgq;
 pub(crate) mod requests;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod streams;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -23,6 +24,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Requests(command) => requests::run(global, command).await,
+        Command::Streams(command) => streams::run(global, command).await,
         Command::Req(args) => requests::call::run(global, args).await,
         Command::Reply(args) => requests::serve::run(global, args).await,
         Command::Pgq(command) => pgq::run(global, command).await,

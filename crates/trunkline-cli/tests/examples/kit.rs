@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
     thread,
 };
 
@@ -23,13 +24,19 @@ impl Language {
 /// Where everything is.
 #[derive(Debug)]
 pub(crate) struct Kit {
+    /// Where the Rust ones lie.
     rust: PathBuf,
     modules: PathBuf,
     node: PathBuf,
 }
 
 impl Kit {
-    pub(crate) fn get() -> Self {
+    pub(crate) fn get() -> &'static Self {
+        static KIT: OnceLock<Kit> = OnceLock::new();
+        KIT.get_or_init(Self::make)
+    }
+
+    fn make() -> Self {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
         let (modules, node) = (kept.join("python"), kept.join("node"));
         let rust = thread::scope(|s| {
@@ -40,11 +47,12 @@ impl Kit {
         Self { rust, modules, node }
     }
 
-    /// An example as a command: `call` or `respond`.
+    /// An example as a command: `call` or `respond`, `produce` or `consume`.
     pub(crate) fn command(&self, language: Language, role: &str) -> Command {
         match language {
             Language::Rust => {
-                let mut command = clean(&self.rust);
+                let word = if matches!(role, "call" | "respond") { "requests" } else { "streams" };
+                let mut command = self.both(word);
                 command.arg(role);
                 command
             }
@@ -62,9 +70,9 @@ impl Kit {
         }
     }
 
-    /// The Rust example without a role.
-    pub(crate) fn both(&self) -> Command {
-        clean(&self.rust)
+    /// The Rust example of a word, without a role.
+    pub(crate) fn both(&self, word: &str) -> Command {
+        clean(self.rust.join(word))
     }
 }
 
@@ -84,11 +92,13 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
 
-/// Builds the Rust example: nothing to do after `cargo test --workspace`, which builds all examples.
+/// Builds the Rust examples: nothing to do after `cargo test --workspace`, which builds all examples.
 fn build() -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_trunkline")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--example", "requests"]).current_dir(examples());
+    cargo
+        .args(["build", "--quiet", "--workspace", "--example", "requests", "--example", "streams"])
+        .current_dir(examples());
     // Set for this test's own package; the build scripts of some dependencies run again when they change.
     for (name, _) in std::env::vars() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"].iter().any(|own| name.starts_with(own)) {
@@ -100,7 +110,7 @@ fn build() -> PathBuf {
     }
     cargo.arg("--target-dir").arg(profile.parent().unwrap());
     succeed(&mut cargo);
-    profile.join("examples/requests")
+    profile.join("examples")
 }
 
 fn install_psycopg(modules: &Path) {
@@ -123,7 +133,7 @@ fn install_pg(node: &Path) {
     let asked = fs::read_to_string(examples().join("node/package.json")).unwrap();
     let mark = node.join("asked.json");
     fs::create_dir_all(node).unwrap();
-    for file in ["package.json", "call.mjs", "respond.mjs"] {
+    for file in ["package.json", "call.mjs", "respond.mjs", "produce.mjs", "consume.mjs"] {
         fs::copy(examples().join("node").join(file), node.join(file)).unwrap();
     }
     if fs::read_to_string(&mark).is_ok_and(|had| had == asked) {

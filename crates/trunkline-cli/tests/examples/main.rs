@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod kit;
+mod streams;
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -40,6 +41,21 @@ const HEARD: [&str; 5] = [
 #[test]
 fn everybody_answers_everybody() {
     let kit = Kit::get();
+    let (_dir, server) = server();
+    let database = |name: &str| database(&server, name);
+    thread::scope(|s| {
+        for responder in Language::ALL {
+            let (owner, app) = database(&format!("{responder:?}").to_lowercase());
+            s.spawn(move || answers_all(kit, responder, &owner, &app));
+        }
+        let (_, app) = database("alone");
+        let mut both = kit.both("requests");
+        assert_eq!(Running::start(both.arg(&app)).end(), (0, HEARD.map(str::to_owned).to_vec()));
+    });
+}
+
+/// A server, with an ordinary role "app".
+fn server() -> (tempfile::TempDir, Server) {
     let dir = tempfile::Builder::new().prefix("tl-").tempdir_in("/tmp").unwrap();
     // The server's user must be able to enter it.
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -47,26 +63,19 @@ fn everybody_answers_everybody() {
         Settings::default().data_dir(dir.path().join("pg")).fetch(Fetch::Forbidden).setting("fsync", "off");
     let server = Server::start(&settings, &mut |_| {}).unwrap().stop_on_drop();
     sql(&server.url(), "create role app login");
-    let database = |name: &str| {
-        sql(&server.url(), &format!("create database {name}"));
-        let url = server.url_for(name);
-        succeed(&mut trunkline(&url, &["-q", "schema", "install"]));
-        sql(&url, "grant trunkline_writer to app");
-        // Everything but what the test itself looks at is done by an ordinary role.
-        let app = url.replace(&format!("user={}", server.user()), "user=app");
-        assert_eq!(sql(&app, "select current_user"), "app");
-        (url, app)
-    };
-    thread::scope(|s| {
-        for responder in Language::ALL {
-            let (owner, app) = database(&format!("{responder:?}").to_lowercase());
-            let kit = &kit;
-            s.spawn(move || answers_all(kit, responder, &owner, &app));
-        }
-        let (_, app) = database("alone");
-        let mut both = kit.both();
-        assert_eq!(Running::start(both.arg(&app)).end(), (0, HEARD.map(str::to_owned).to_vec()));
-    });
+    (dir, server)
+}
+
+/// A database with the schema: its URL, for the owner and for "app".
+fn database(server: &Server, name: &str) -> (String, String) {
+    sql(&server.url(), &format!("create database {name}"));
+    let url = server.url_for(name);
+    succeed(&mut trunkline(&url, &["-q", "schema", "install"]));
+    sql(&url, "grant trunkline_writer to app");
+    // Everything but what the test itself looks at is done by an ordinary role.
+    let app = url.replace(&format!("user={}", server.user()), "user=app");
+    assert_eq!(sql(&app, "select current_user"), "app");
+    (url, app)
 }
 
 /// One responder, and every caller in turn.

@@ -7,9 +7,12 @@
 mod bad_input;
 mod daemon;
 mod daemon_faults;
+mod demo;
 mod pgq;
 mod requests;
 mod schema;
+mod streams;
+mod streams_relay;
 mod usage;
 
 use std::{

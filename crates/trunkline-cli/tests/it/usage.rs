@@ -18,6 +18,12 @@ fn help_is_as_written_down() {
         ("requests-call.txt", &["requests", "call", "--help"]),
         ("requests-serve.txt", &["requests", "serve", "--help"]),
         ("serve.txt", &["serve", "--help"]),
+        ("streams.txt", &["streams", "--help"]),
+        ("streams-append.txt", &["streams", "append", "--help"]),
+        ("streams-read.txt", &["streams", "read", "--help"]),
+        ("streams-copy.txt", &["streams", "copy", "--help"]),
+        ("streams-split.txt", &["streams", "split", "--help"]),
+        ("streams-sql.txt", &["streams", "sql", "--help"]),
     ] {
         let help = trunkline(args).output().unwrap();
         assert_eq!(code(&help), 0);

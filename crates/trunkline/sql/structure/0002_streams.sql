@@ -20,6 +20,8 @@ create table trunkline.stream (
     keep_bytes bigint not null default 0,
     slow_after interval not null default '1 day',          -- a consumer that is further behind is slow: warn of it, drop it,
     slow_rule  text not null default 'warn',               -- or limit the stream, which refuses what is appended
+    limited_by text,                                       -- while it does, the slow consumer's name
+    home       oid not null,                               -- of this table: another one in a restored dump (see _stream_check)
     made_at    timestamptz not null default now()
 );
 
@@ -82,6 +84,7 @@ create table trunkline.stream_consumer (
     min_interval interval not null default '0',
     min_lag      interval not null default '0',            -- and nothing younger than this is handed out
     max_attempts int not null default 20,
+    slow_since   timestamptz,                              -- by its stream's slow_after
     made_at      timestamptz not null default now(),
     unique (stream, name)
 );
@@ -143,13 +146,23 @@ create table trunkline.stream_dead (
     primary key (consumer, id)
 );
 
--- Who moved a consumer, from where to where.
+-- Who moved a consumer, from where to where; to_tick is null for one that was removed because it was slow.
 create table trunkline.stream_move (
     id       bigint generated always as identity primary key,
     consumer text not null,
     stream   text not null,
     role     text not null,
     from_tick bigint not null,
-    to_tick  bigint not null,
+    to_tick  bigint,
     moved_at timestamptz not null default now()
+);
+
+-- How far a copy of another stream has come, written in the transaction of what it appends here (_stream_copied).
+create table trunkline.stream_copy (
+    stream    int not null,
+    source    text not null,
+    role      text not null,
+    turn      bigint not null,
+    copied_at timestamptz not null default clock_timestamp(),
+    primary key (stream, source, role)
 );

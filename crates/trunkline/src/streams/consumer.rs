@@ -26,7 +26,7 @@ use crate::{
 
 const ASK: &str = "select number, door from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
-    "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4)";
+    "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
 const EVENTS: &str = "select id, at, type, key, content, payload, headers, attempt from trunkline._stream_events($1, null, null)";
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
@@ -64,6 +64,7 @@ pub struct Consumer {
     stream: String,
     name: String,
     mode: Mode,
+    most: Option<i32>,
     member: String,
     known: Option<Known>,
 }
@@ -114,13 +115,21 @@ impl Pace {
 impl Consumer {
     pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
-        Self { listener, stream, name, mode: Mode::default(), member, known: None }
+        Self { listener, stream, name, mode: Mode::default(), most: None, member, known: None }
     }
 
     /// What to do while another member holds the batch.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// How many events a new batch has at most, besides the consumer's own limits; at least 1. What is in hand already
+    /// comes again as it was.
+    #[must_use]
+    pub fn max_events(mut self, most: usize) -> Self {
+        self.most = Some(i32::try_from(most.max(1)).unwrap_or(i32::MAX));
         self
     }
 
@@ -186,6 +195,7 @@ impl Consumer {
             (&known.number, Type::INT4),
             (&self.mode.word(), Type::TEXT),
             (&self.member, Type::TEXT),
+            (&self.most, Type::INT4),
         ];
         let rows = link.query(NEXT, args).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -268,7 +278,18 @@ impl Batch {
     /// # Errors
     /// [`ErrorKind::Stale`] when the batch was handed to another.
     pub async fn retry(&self, ids: &[i64], delay: Duration, cause: Option<&str>) -> Result<i32> {
-        let seconds = delay.as_secs_f64();
+        self.tag(ids, Some(delay.as_secs_f64()), cause).await
+    }
+
+    /// Tags events to become dead letters, once the batch is finished. The number tagged.
+    ///
+    /// # Errors
+    /// As [`Batch::retry`].
+    pub async fn give_up(&self, ids: &[i64], cause: Option<&str>) -> Result<i32> {
+        self.tag(ids, None, cause).await
+    }
+
+    async fn tag(&self, ids: &[i64], seconds: Option<f64>, cause: Option<&str>) -> Result<i32> {
         let args: &Args<'_> = &[
             (&self.token, Type::TEXT),
             (&ids, Type::INT8_ARRAY),

@@ -297,7 +297,8 @@ impl Streams {
 }
 
 /// How long until an event that failed comes again: twice as long each time, from a second to ten minutes.
-fn backoff(attempt: i32) -> Duration {
+#[must_use]
+pub fn backoff(attempt: i32) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(10);
     Duration::from_secs(1 << doublings).min(Duration::from_secs(600))
 }

@@ -58,12 +58,9 @@ fn tool(db: &Db, name: &str) -> Command {
     command
 }
 
-#[tokio::test]
-async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
-    let db = Db::new().await;
-    let raw = db.raw().await;
-    let kept = Kept::fill(&raw).await;
-    let dump = tool(&db, "pg_dump").arg(&db.url).output().expect("pg_dump");
+/// A dump of a database, restored on a server of its own that is younger.
+pub async fn restored(db: &Db) -> (Cluster, Db, Raw) {
+    let dump = tool(db, "pg_dump").arg(&db.url).output().expect("pg_dump");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sql", db.name));
     std::fs::write(&file, &dump.stdout).unwrap();
@@ -87,7 +84,15 @@ async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
         .expect("psql");
     assert!(restored.success());
     std::fs::remove_file(&file).unwrap();
+    (cluster, elsewhere, admin)
+}
 
+#[tokio::test]
+async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    let kept = Kept::fill(&raw).await;
+    let (_cluster, elsewhere, admin) = restored(&db).await;
     let refused = Trunkline::with(elsewhere.info("early")).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::Epoch, Some("TL008")));
     assert_eq!(admin.one("select trunkline.schema_repair()").await, "2");

@@ -29,7 +29,7 @@ async fn roles(raw: &Raw) {
     }
 }
 
-async fn with_roles() -> (Db, Raw) {
+pub async fn with_roles() -> (Db, Raw) {
     shared().await;
     let db = Db::new().await;
     let raw = db.raw().await;
@@ -178,7 +178,7 @@ async fn a_session_is_its_roles_own() {
 }
 
 /// A session whose path begins with a schema of traps: each of our names, and the operators that anybody uses.
-async fn trapped(db: &Db) -> Raw {
+pub async fn trapped(db: &Db) -> Raw {
     let raw = db.raw().await;
     raw.run("create schema evil; create function evil.trap() returns int language plpgsql as $$ begin raise exception 'trapped' using errcode = 'P0666'; end $$").await;
     let mut traps = String::new();

@@ -305,6 +305,51 @@ async fn a_load_comes_whole_or_not_at_all_with_copy_and_without() {
 }
 
 #[tokio::test]
+async fn a_round_of_the_duties_ticks_and_empties_what_nobody_needs() {
+    let (db, tl) = orders().await;
+    let raw = db.raw().await;
+    raw.run("update trunkline.stream set tick_lag = '0', turn_bytes = 1, free_after = '0'").await;
+    let ticks = "select max(id)::text from trunkline.stream_tick";
+    let before = raw.one(ticks).await;
+    tl.streams().append("orders", "x").await.unwrap();
+    tl.maintain().await.unwrap();
+    assert_ne!(raw.one(ticks).await, before, "a consumer that polls needs the tick");
+    let mut consumer = tl.streams().consumer("orders", "c");
+    consumer.try_next().await.unwrap().unwrap().finish().await.unwrap();
+    let done = raw.one("select trunkline.maintain()->'streams'->>'errors'").await;
+    assert_eq!(done, "{}");
+    tl.maintain().await.unwrap();
+    assert_eq!(raw.one("select count(*)::text from trunkline.stream_event").await, "0");
+}
+
+#[tokio::test]
+async fn a_new_batch_is_no_larger_than_asked_for_and_what_comes_again_counts() {
+    let (_db, tl) = orders().await;
+    tl.streams().append_all("orders", (0..10).map(|n| n.to_string())).await.unwrap();
+    let mut consumer = tl.streams().consumer("orders", "c").max_events(4);
+    let first = within(5_000, "a batch", consumer.next()).await.unwrap();
+    assert_eq!(texts(first.events()), ["0", "1", "2", "3"]);
+    let ids: Vec<i64> = first.events().iter().map(|e| e.id).collect();
+    first.retry(&ids[..3], millis(0), None).await.unwrap();
+    first.give_up(&ids[3..], Some("enough")).await.unwrap();
+    first.finish().await.unwrap();
+    let second = within(5_000, "a batch", consumer.next()).await.unwrap();
+    assert_eq!(texts(second.events()), ["0", "1", "2", "4"]);
+    second.retry(&ids[..3], millis(0), None).await.unwrap();
+    second.finish().await.unwrap();
+    let mut consumer = consumer.max_events(3);
+    let third = within(5_000, "a batch", consumer.next()).await.unwrap();
+    assert_eq!(texts(third.events()), ["0", "1", "2"]);
+    assert!(third.events().iter().all(|e| e.attempt == 3));
+    third.finish().await.unwrap();
+    let mut consumer = consumer.max_events(100);
+    let rest = within(5_000, "a batch", consumer.next()).await.unwrap();
+    assert_eq!(texts(rest.events()), ["5", "6", "7", "8", "9"]);
+    rest.finish().await.unwrap();
+    assert!(consumer.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_nothing_is_written() {
     let (db, tl) = orders().await;
     let streams = tl.streams();

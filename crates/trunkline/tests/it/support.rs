@@ -271,6 +271,88 @@ impl Raw {
     }
 }
 
+/// A stream, and what its consumers do in one session.
+pub struct Stream<'a> {
+    pub raw: &'a Raw,
+    pub name: &'static str,
+}
+
+impl<'a> Stream<'a> {
+    /// Made here, with these consumers at its end.
+    pub async fn new(raw: &'a Raw, name: &'static str, consumers: &[&str]) -> Self {
+        raw.run(&format!("select trunkline.stream_open('{name}')")).await;
+        for consumer in consumers {
+            raw.run(&format!("select trunkline.stream_register('{name}', '{consumer}')")).await;
+        }
+        Self { raw, name }
+    }
+
+    /// Of another session.
+    pub fn of<'b>(&self, raw: &'b Raw) -> Stream<'b> {
+        Stream { raw, name: self.name }
+    }
+
+    pub async fn append(&self, payload: &str) -> String {
+        self.raw.one(&format!("select trunkline.stream_append('{}', '{payload}')", self.name)).await
+    }
+
+    pub async fn set(&self, setting: &str, value: &str) {
+        self.raw.run(&format!("select trunkline.stream_set('{}', '{setting}', '{value}')", self.name)).await;
+    }
+
+    pub async fn consumer_set(&self, consumer: &str, setting: &str, value: &str) {
+        let call = format!("'{}', '{consumer}', '{setting}', '{value}'", self.name);
+        self.raw.run(&format!("select trunkline.stream_consumer_set({call})")).await;
+    }
+
+    /// The next batch, or the one in hand; empty when there is nothing.
+    pub async fn batch(&self, consumer: &str) -> String {
+        let sql = format!("select batch from trunkline.stream_next_batch('{}', '{consumer}')", self.name);
+        self.raw.rows(&sql).await.pop().unwrap_or_default()
+    }
+
+    /// Payload and attempt of each event of a batch.
+    pub async fn read(&self, batch: &str) -> Vec<String> {
+        let sql = format!(
+            "select concat_ws(' ', payload, case when attempt > 1 then attempt end) from trunkline.stream_events('{batch}')"
+        );
+        self.raw.rows(&sql).await
+    }
+
+    pub async fn finish(&self, batch: &str) -> String {
+        self.raw.code(&format!("select trunkline.stream_finish('{batch}')")).await
+    }
+
+    /// Tags every event of a batch, and finishes it.
+    pub async fn retry(&self, batch: &str, delay: &str) {
+        let ids = format!("array(select id from trunkline.stream_events('{batch}'))");
+        self.raw.run(&format!("select trunkline.stream_retry('{batch}', {ids}, {delay}, 'because')")).await;
+        assert_eq!(self.finish(batch).await, "00000");
+    }
+
+    /// All there is to read now, batch after batch, finished.
+    pub async fn drain(&self, consumer: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let batch = self.batch(consumer).await;
+            if batch.is_empty() {
+                return all;
+            }
+            all.extend(self.read(&batch).await);
+            assert_eq!(self.finish(&batch).await, "00000");
+        }
+    }
+
+    /// A column of `stream_consumers` for a consumer.
+    pub async fn of_consumer(&self, consumer: &str, column: &str) -> String {
+        let sql = format!(
+            "select {column} from trunkline.stream_consumers('{}') where consumer = '{consumer}'",
+            self.name
+        );
+        self.raw.one(&sql).await
+    }
+}
+
 /// Looks again until something holds; fails after 15 s.
 pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(15);

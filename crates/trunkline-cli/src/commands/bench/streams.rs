@@ -28,7 +28,7 @@ const SETUP: &str = "
     select trunkline.stream_drop('bench', true);
     select trunkline.stream_open('bench');
     select trunkline.stream_register('bench', 'c'), trunkline.stream_register('bench', 'd');
-    update trunkline.stream_consumer set max_events = 10000 where name in ('c', 'd');";
+    select trunkline.stream_consumer_set('bench', c, 'max_events', '10000') from unnest(array['c', 'd']) c;";
 const TEARDOWN: &str =
     "drop schema if exists trunkline_bench cascade; select trunkline.stream_drop('bench', true);";
 const INSERT: &str = "insert into trunkline_bench.bare (payload) values ($1)";

@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::event::{Done, Event, How, Told};
+use super::{
+    event::{Done, Event, How, Told},
+    tally::Tally,
+};
 
 /// What one consumer did.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub(super) struct Books {
     /// Round trips in microseconds, of quick requests while nothing was wrong.
     samples: Vec<u64>,
     calm_since: Option<Instant>,
+    /// The events of the stream.
+    pub(super) tally: Tally,
     /// What became of the SHUTDOWNs, by address.
     pub(super) told: HashMap<String, Told>,
 }
@@ -100,6 +105,8 @@ impl Books {
                     Done::TooLate => desk.too_late += 1,
                 }
             }
+            Event::Logged { id } => self.tally.log(*id),
+            Event::Counted { events } => self.tally.count(part, events),
             Event::Told { address, told } => {
                 self.told.insert(address.clone(), *told);
             }

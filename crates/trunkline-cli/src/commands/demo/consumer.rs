@@ -16,10 +16,11 @@ use tokio::{
 use trunkline::{
     Error, ErrorKind, Result, Trunkline,
     requests::{Failure, Reply, Request, Serve},
+    streams::NewEvent,
 };
 
 use super::{
-    CHANNEL, FROM, HASH, SHUTDOWN, WORK, controller,
+    ANSWERS, CHANNEL, FROM, HASH, SHUTDOWN, WORK, controller,
     event::{Event, How, Voice},
     part::{self, Order},
 };
@@ -39,6 +40,9 @@ pub(super) struct ConsumerArgs {
     /// How long requests that take time are worked on, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     work: u32,
+    /// Append what was answered to the stream "answers", which must be there
+    #[arg(long)]
+    log: bool,
     /// Speak JSON, and leave when stdin closes
     #[arg(long, hide = true)]
     events: bool,
@@ -173,11 +177,16 @@ impl Consumer<'_> {
     fn ask(&mut self, ask: Ask, place: Option<OwnedSemaphorePermit>) {
         self.next += 1;
         let flight = Flight::begin(ask, self.voice.clone());
-        let trunk = self.trunk.clone();
+        let (trunk, logs) = (self.trunk.clone(), self.args.log || self.args.events);
         self.asking.spawn(async move {
-            let _place = place;
             let outcome = send(&trunk, &flight).await;
+            drop(place);
+            let (number, voice) = (flight.number.clone(), flight.voice.clone());
+            let answer = outcome.as_ref().ok().map(|reply| reply.payload.clone());
             flight.end(outcome);
+            if let Some(answer) = answer.filter(|_| logs) {
+                log(&trunk, &voice, NewEvent::new(answer).kind(HASH).key(number)).await;
+            }
         });
     }
 
@@ -187,6 +196,14 @@ impl Consumer<'_> {
         if timeout(Duration::from_millis(1500), all).await.is_err() {
             self.asking.shutdown().await;
         }
+    }
+}
+
+/// Appends to the stream, and tells when that is committed.
+async fn log(trunk: &Trunkline, voice: &Voice, event: NewEvent) {
+    match trunk.streams().append(ANSWERS, event).await {
+        Ok(id) => voice.say(&Event::Logged { id }),
+        Err(e) => crate::out::talk(&format!("an answer was not logged: {e}")),
     }
 }
 

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 use trunkline::{Error, ErrorKind, Result};
 
 use super::{
+    COUNTERS,
     books::Books,
+    counter,
     event::How,
     part::{self, Order},
     plan::Plan,
@@ -29,11 +31,17 @@ const CONTROLLER: [(&str, u128); 1] = [("--concurrency", 1000)];
 /// As [`super::run`].
 pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
     // What is wrong with the database is told here, once, and as what it is.
-    part::close(part::connect(&url, "demo").await?).await;
+    let trunk = part::connect(&url, "demo").await?;
+    counter::prepare(&trunk, COUNTERS).await?;
+    part::close(trunk).await;
     let began = Instant::now();
-    let mut stage = Stage::new(url, Screen::new(json, plan.length)?)?;
+    let mut stage = Stage::new(url.clone(), Screen::new(json, plan.length)?)?;
     let played = Box::pin(play(&plan, &mut stage)).await;
     stage.clear().await;
+    if let Ok(trunk) = part::connect(&url, "demo").await {
+        let _ = counter::forget(&trunk, COUNTERS).await;
+        part::close(trunk).await;
+    }
     match played {
         Ok(()) => {}
         Err(_) if stage.screen.closed() => return Ok(()),
@@ -50,7 +58,7 @@ pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
 }
 
 async fn play(plan: &Plan, stage: &mut Stage) -> Result<()> {
-    let mut show = Show { plan, stage, consumers: Vec::new() };
+    let mut show = Show { plan, stage, consumers: Vec::new(), counters: Vec::new() };
     let first = Box::pin(show.steady()).await?;
     Box::pin(show.without(first)).await?;
     let controllers = Box::pin(show.back()).await?;
@@ -62,6 +70,8 @@ struct Show<'a> {
     plan: &'a Plan,
     stage: &'a mut Stage,
     consumers: Vec<usize>,
+    /// Those of the stream.
+    counters: Vec<usize>,
 }
 
 impl Show<'_> {
@@ -69,11 +79,13 @@ impl Show<'_> {
     async fn steady(&mut self) -> Result<usize> {
         self.phase(1, "steady work");
         let controller = self.controllers(&["A"]).await?[0];
+        self.counters = self.start_counters().await?;
         self.consumers = self.start_consumers().await?;
         self.say(&format!(
             "controller A serves \"hash\", {} consumers send it {} HASH requests a second each",
             self.plan.consumers, self.plan.rate
         ));
+        self.say("what is answered they append to the stream \"answers\", and counters a and b consume it");
         self.stage.screen.begin();
         self.stage.books.calm(true);
         self.stage.play(self.plan.share(24)).await?;
@@ -197,7 +209,29 @@ impl Show<'_> {
         let end = Instant::now() + Duration::from_secs(3);
         self.stage.until(end, |s| addresses.iter().all(|a| s.books.told.contains_key(a))).await?;
         self.stage.order(controller, Order::Leave).await;
-        self.stage.settled(&[controller], &[State::Left], PATIENCE).await
+        self.stage.settled(&[controller], &[State::Left], PATIENCE).await?;
+        self.counted().await
+    }
+
+    /// The counters leave once they have seen everything. What they did not see is found by the verdict.
+    async fn counted(&mut self) -> Result<()> {
+        let counters = self.counters.clone();
+        let end = Instant::now() + PATIENCE;
+        self.stage.until(end, |s| s.books.tally.complete(counters.len())).await?;
+        for counter in &counters {
+            self.stage.order(*counter, Order::Leave).await;
+        }
+        self.stage.settled(&counters, &[State::Left], PATIENCE).await
+    }
+
+    async fn start_counters(&mut self) -> Result<Vec<usize>> {
+        let mut ids = Vec::new();
+        for (number, letter) in (1..=COUNTERS).zip('a'..) {
+            let options = [("--number", u128::from(number))];
+            ids.push(self.stage.start(Role::Counter, format!("counter {letter}"), &options)?);
+        }
+        self.ready(&ids).await?;
+        Ok(ids)
     }
 
     async fn controllers(&mut self, letters: &[&str]) -> Result<Vec<usize>> {

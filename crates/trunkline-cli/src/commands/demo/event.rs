@@ -82,6 +82,10 @@ pub(super) enum Event {
     Took { id: i64, from: String, attempt: i32 },
     /// A controller is done with it; `text` is what it answered.
     Done { id: i64, done: Done, number: String, text: String },
+    /// A consumer appended this event to the stream.
+    Logged { id: i64 },
+    /// A counter has finished these events.
+    Counted { events: Vec<i64> },
     /// A controller sent SHUTDOWN to this address.
     Told { address: String, told: Told },
     /// A consumer was told SHUTDOWN.
@@ -160,7 +164,8 @@ pub(super) fn colour(terminal: bool) -> bool {
 fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Ready { address } => format!("here, at {address}"),
-        Event::Sent { .. } => return None,
+        Event::Sent { .. } | Event::Logged { .. } => return None,
+        Event::Counted { events } => format!("{} events", events.len()),
         Event::Ended { number, how: How::Replied, correct: true, us, text, .. } => {
             format!("HASH {number}: {text} in {}", milliseconds(*us))
         }

@@ -7,15 +7,17 @@
 //!   controller A, B, C                 consumer 1 … n          each one a process with a session of its own
 //!   serve `hash`: HASH → MD5 ◀─────────── HASH requests
 //!   SHUTDOWN, one-way ──────────────────▶ serve their own address
+//!                                        answers ──▶ stream `answers` ──▶ counter a, counter b
 //! ```
 //! The director starts the parts, takes some away and kills others, and keeps the books: every request that a
-//! consumer announces must end exactly once. The parts can also be started by hand, each in a terminal of its own.
+//! consumer announces must end exactly once, and each counter must see every answer exactly once. The parts can also be started by hand, each in a terminal of its own.
 //! Guarantees: no part outlives the director, however that ends (a part leaves when its stdin closes); every wait is
-//! bounded. Fails when the books do not balance, a reply is wrong, or a SHUTDOWN is not confirmed.
+//! bounded. Fails when the books do not balance, a reply is wrong, an event is missed, or a SHUTDOWN is not confirmed.
 
 mod books;
 mod consumer;
 mod controller;
+mod counter;
 mod director;
 mod event;
 mod part;
@@ -23,6 +25,7 @@ mod plan;
 mod screen;
 mod stage;
 mod summary;
+mod tally;
 
 use std::time::Duration;
 
@@ -33,6 +36,9 @@ use crate::exit::Failure;
 
 /// The channel that controllers serve.
 const CHANNEL: &str = "hash";
+/// The stream of what was answered, and how many consumers count it.
+const ANSWERS: &str = "answers";
+const COUNTERS: u8 = 2;
 /// The request's types, in pgReQ's words.
 const HASH: &str = "HASH";
 const SHUTDOWN: &str = "SHUTDOWN";
@@ -67,6 +73,8 @@ enum PartCommand {
     Controller(controller::ControllerArgs),
     /// Sends HASH requests and shows the replies, until Ctrl-C or SHUTDOWN
     Consumer(consumer::ConsumerArgs),
+    /// Counts the events of the stream "answers", until Ctrl-C; consumers with --log append to it
+    Counter(counter::CounterArgs),
 }
 
 impl DemoArgs {
@@ -101,6 +109,7 @@ pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
     match args.part {
         Some(PartCommand::Controller(part)) => Box::pin(controller::run(&url, &part, json)).await,
         Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
+        Some(PartCommand::Counter(part)) => Box::pin(counter::run(&url, &part, json)).await,
         None => {
             let length = args.length.unwrap_or(Duration::from_secs(20));
             let plan =

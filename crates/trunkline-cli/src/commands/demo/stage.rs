@@ -33,6 +33,8 @@ const REFRESH: Duration = Duration::from_millis(120);
 pub(super) enum Role {
     Controller,
     Consumer,
+    /// A consumer of the stream.
+    Counter,
 }
 
 /// How a part is doing.
@@ -129,6 +131,7 @@ impl Stage {
         let word = match role {
             Role::Controller => "controller",
             Role::Consumer => "consumer",
+            Role::Counter => "counter",
         };
         let mut arguments: Vec<OsString> = ["demo", word, "--events"].map(Into::into).into();
         for (option, value) in options {

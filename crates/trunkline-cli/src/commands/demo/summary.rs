@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
+    COUNTERS,
     books::Books,
     event::{How, Told, milliseconds},
     screen::Tone,
@@ -59,6 +60,13 @@ impl Verdict {
                 format!("SHUTDOWN reached {confirmed} of {remained} consumers, all left"),
             ),
             (badly.is_empty(), format!("every process that was not killed ended well{}", named(&badly))),
+            (
+                b.tally.complete(COUNTERS.into()),
+                format!(
+                    "each of {} events of the stream \"answers\" was seen exactly once by each of its {COUNTERS} consumers",
+                    b.tally.events()
+                ),
+            ),
             (replied > 0, "there were replies".to_owned()),
         ];
         Self { confirmed, remained, killed, promises }
@@ -80,6 +88,7 @@ pub(super) fn headline(b: &Books) -> String {
     for how in How::ALL.into_iter().filter(|how| *how != How::Failed || b.ended(*how) > 0) {
         text.push_str(&format!(" · {} {}", how.word(), b.ended(how)));
     }
+    text.push_str(&format!(" · events {}", b.tally.events()));
     if let Some(us) = b.percentile(50) {
         text.push_str(&format!(" · p50 {}", milliseconds(us)));
     }
@@ -105,6 +114,7 @@ fn activity(stage: &Stage, id: usize, part: &Part) -> String {
             let held = if part.ended() { 0 } else { d.in_hand.len() };
             format!("took {:<6} in hand {held:<5} gave up {}", d.took, d.given_up + d.too_late)
         }),
+        Role::Counter => format!("counted {}", stage.books.tally.of(id)),
         Role::Consumer => stage.books.accounts.get(&id).map_or_else(String::new, |a| {
             let sign = match a.last_how {
                 None => " ",
@@ -155,6 +165,10 @@ fn table(stage: &Stage) -> Vec<String> {
     let mut lines = consumers.lines;
     lines.extend(controllers(stage));
     lines.push(String::new());
+    let counted: Vec<String> =
+        counters(stage).map(|(part, seen)| format!("{} has seen {seen}", part.name)).collect();
+    let events = stage.books.tally.events();
+    lines.push(format!("Stream \"answers\": {events} events; {}", counted.join(", ")));
     if let (Some(p50), Some(p99)) = (b.percentile(50), b.percentile(99)) {
         lines.push(format!(
             "Round trip while nothing was wrong: p50 {}, p99 {} ({} requests)",
@@ -164,6 +178,12 @@ fn table(stage: &Stage) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The consumers of the stream, and what each has counted.
+fn counters(stage: &Stage) -> impl Iterator<Item = (&Part, u64)> {
+    let counters = (0..).zip(&stage.parts).filter(|(_, part)| part.role == Role::Counter);
+    counters.map(|(id, part)| (part, stage.books.tally.of(id)))
 }
 
 fn controllers(stage: &Stage) -> Vec<String> {
@@ -210,6 +230,7 @@ impl Table {
 
 fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {
     let b = &stage.books;
+    let counted: Vec<u64> = counters(stage).map(|(_, seen)| seen).collect();
     json!({
         "sent": b.sent(),
         "replied": b.ended(How::Replied),
@@ -225,6 +246,9 @@ fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {
         "p99_us": b.percentile(99),
         "handlers_given_up": b.handlers_given_up(),
         "taken_over": b.second_hand(),
+        "events": b.tally.events(),
+        "consumer_a": counted.first(),
+        "consumer_b": counted.get(1),
         "shutdown_confirmed": verdict.confirmed,
         "remained": verdict.remained,
         "killed": verdict.killed,

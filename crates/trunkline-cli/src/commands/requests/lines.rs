@@ -100,17 +100,7 @@ fn show(number: u64, outcome: &Result<Reply, Error>, out: Out, to: &mut Vec<u8>)
     if out.json {
         to.extend_from_slice(Shown::of(outcome, Some(number)).json().as_bytes());
     } else if let Ok(reply) = outcome {
-        let bytes = reply.payload.bytes();
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        match std::str::from_utf8(bytes) {
-            Ok(text) if out.escape => to.extend_from_slice(out::escaped(text, true).as_bytes()),
-            _ if out.raw => to.extend_from_slice(bytes),
-            _ => bytes.iter().for_each(|b| match b {
-                b'\n' => to.extend_from_slice(b"\\n"),
-                b'\r' => to.extend_from_slice(b"\\r"),
-                b => to.push(*b),
-            }),
-        }
+        out.on_one_line(reply.payload.bytes(), to);
     }
     to.push(b'\n');
 }

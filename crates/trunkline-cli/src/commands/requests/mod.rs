@@ -5,7 +5,7 @@ mod exec;
 mod gather;
 mod lines;
 mod list;
-mod outcome;
+pub(super) mod outcome;
 mod send;
 pub(crate) mod serve;
 

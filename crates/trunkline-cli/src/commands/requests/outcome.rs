@@ -86,7 +86,7 @@ fn word(kind: ErrorKind) -> &'static str {
 }
 
 /// JSON as it was written, text as a string, none for other bytes.
-fn payload(payload: &Payload) -> Option<Box<RawValue>> {
+pub(in crate::commands) fn payload(payload: &Payload) -> Option<Box<RawValue>> {
     let text = payload.text().ok()?;
     if payload.content() == Content::Json {
         // Line breaks stand only between the tokens of JSON, never in them.

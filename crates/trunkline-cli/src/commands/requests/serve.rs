@@ -52,7 +52,7 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
-    let stop = signals::drain(exec::kill_all)?;
+    let stop = signals::drain(crate::exec::kill_all)?;
     let begin = async { source::choose(global).await?.trunkline().await };
     let Some(trunkline) = signals::unless_stopped(&stop, begin).await? else { return Ok(OK) };
     let answered = Arc::new(AtomicU64::new(0));

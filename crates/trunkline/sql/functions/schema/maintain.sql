@@ -1,4 +1,4 @@
--- One round of every duty, for pg_cron or by hand: buries dead sessions, turns the rings. What was done, as JSON.
+-- One round of every duty, for pg_cron or by hand: buries dead sessions, ticks, turns the rings. What was done, as JSON.
 -- The daemon and Trunkline::maintain do the same on a clock; any number at once is harmless.
 create or replace function trunkline.maintain() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -15,5 +15,6 @@ begin
     return jsonb_build_object(
         'sessions_buried', v_buried,
         'ephemeral_requests', trunkline._log_turn_e(67108864),
-        'durable_requests', trunkline._log_turn_d(67108864));
+        'durable_requests', trunkline._log_turn_d(67108864),
+        'streams', trunkline.stream_maintain());
 end $$;

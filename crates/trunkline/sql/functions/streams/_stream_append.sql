@@ -8,8 +8,8 @@ declare
     v_id   bigint;
 begin
     select * into v from trunkline.stream s where s.name = _stream_append.stream;
-    if v.id is null or v.closed or payload is null or octet_length(payload) > v.max_bytes
-       or type is null or octet_length(type) > 100 or octet_length(key) > 1000 then
+    if v.id is null or v.closed or v.limited_by is not null or v.home <> 'trunkline.stream'::regclass
+       or payload is null or octet_length(payload) > v.max_bytes or type is null or octet_length(type) > 100 or octet_length(key) > 1000 then
         perform trunkline._stream_check(_stream_append.stream, octet_length(payload), type, key);
     end if;
     v_id := nextval('trunkline.stream_event_id');

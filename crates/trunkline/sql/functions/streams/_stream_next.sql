@@ -1,6 +1,8 @@
 -- The batch after a consumer's newest turn, not handed out yet: what is due to come again, up to half of its limits; and as
--- many ticks as fit the rest of them, or a part of one that is larger. A row of nulls when there is nothing, or not enough.
-create or replace function trunkline._stream_next(cursor trunkline.stream_take, open bigint[]) returns trunkline.stream_take
+-- many ticks as fit the rest of them, or a part of one that is larger. With `most`, that many events at most, of both kinds
+-- together. A row of nulls when there is nothing, or not enough.
+create or replace function trunkline._stream_next(cursor trunkline.stream_take, open bigint[], most int)
+returns trunkline.stream_take
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -10,6 +12,7 @@ declare
     v_sum  record;
 begin
     select * into v_of from trunkline.stream_consumer c where c.id = cursor.consumer;
+    v_of.max_events := least(v_of.max_events, most);
     v_new.consumer := cursor.consumer;
     v_new.attempt := 1;
     v_new.open := _stream_next.open;

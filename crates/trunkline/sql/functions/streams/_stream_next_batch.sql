@@ -1,5 +1,5 @@
 -- The next batch of a consumer for a session of this connection: see stream_next_batch.
-create or replace function trunkline._stream_next_batch(session int, consumer int, mode text, member text)
+create or replace function trunkline._stream_next_batch(session int, consumer int, mode text, member text, max int default null)
 returns table (batch text, first_tick bigint, last_tick bigint, attempt int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -11,6 +11,8 @@ begin
         raise exception 'mode must be fail, share or take, got "%"', coalesce(mode, 'null') using errcode = '22023';
     elsif member is null or octet_length(member) > 100 then
         raise exception 'member must be at most 100 bytes, and not null' using errcode = '22023';
+    elsif max < 1 then
+        raise exception 'max must be at least 1, got %', max using errcode = '22023';
     elsif not exists (select from trunkline.session s where s.id = _stream_next_batch.session
                          and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role()))
        or not exists (select from trunkline.stream_consumer c
@@ -18,7 +20,8 @@ begin
         raise exception 'the session or the consumer is not, or is no longer, yours' using errcode = 'TL001';
     end if;
     loop
-        select * into v from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member);
+        select * into v
+          from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member, max);
         exit when v.state is distinct from 1;
     end loop;
     if v.state = 0 then

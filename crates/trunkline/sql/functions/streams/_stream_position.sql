@@ -1,4 +1,5 @@
--- The tick that a position names (see stream_register), kept at this moment: hold the stream's row.
+-- The tick that a position names (see stream_register), kept at this moment: hold the stream's row. `end` of a stream whose
+-- ticks come from outside is its last tick, since we make none there.
 create or replace function trunkline._stream_position(stream int, at text) returns bigint
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -7,7 +8,9 @@ declare
     v_at    bigint;
 begin
     if _stream_position.at = 'end' then
-        v_at := trunkline._stream_tick(stream, true, true);
+        v_at := case when (select s.tick_mode from trunkline.stream s where s.id = _stream_position.stream) = 'external'
+                     then (select max(t.id) from trunkline.stream_tick t where t.stream = _stream_position.stream)
+                     else trunkline._stream_tick(stream, true, true) end;
     elsif _stream_position.at = 'beginning' then
         v_at := v_first;
     elsif _stream_position.at ~ '^tick:[0-9]{1,18}$' then

@@ -4,8 +4,8 @@
 -- batch: consumer:turn:attempt:token, whose knowledge is the right to finish it. state 1: look again at once.
 -- The newest turn is the cursor, and (consumer, turn, attempt) is unique: who follows it first has the batch, at every
 -- isolation level. That turn must still be there: what follows one that is off the books was taken long ago.
--- Locks: none beyond the insert, the row of the turn that it follows, and those of a tick.
-create or replace function trunkline._stream_take(session int, consumer int, mode text, member text)
+-- most: at most so many events, or null. Locks: none beyond the insert, the row of the turn that it follows, and a tick's.
+create or replace function trunkline._stream_take(session int, consumer int, mode text, member text, most int)
 returns table (state int, batch text, first_tick bigint, last_tick bigint, attempt int)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -43,7 +43,7 @@ begin
         end if;
     end loop;
     if v_new.consumer is null then
-        v_new := trunkline._stream_next(v, v_open);
+        v_new := trunkline._stream_next(v, v_open, most);
         if v_new.turn is null then
             return;
         end if;

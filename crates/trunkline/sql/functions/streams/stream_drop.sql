@@ -13,6 +13,7 @@ begin
             hint = 'unregister them, or drop it by force';
     end if;
     perform trunkline._stream_forget(c.id) from trunkline.stream_consumer c where c.stream = v_id;
+    delete from trunkline.stream_copy c where c.stream = v_id;
     delete from trunkline.stream_tick t where t.stream = v_id;
     delete from trunkline.stream_mark m where m.stream = v_id;
     delete from trunkline.stream_clock c where c.stream = v_id;

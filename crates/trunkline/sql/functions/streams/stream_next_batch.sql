@@ -2,15 +2,16 @@
 -- Commit, read stream_events(batch), then stream_finish(batch), also in the transaction of your own writes. Until it is
 -- finished the same batch comes again. mode: `fail` raises TL015 while another session holds it, `share` takes another
 -- batch beside it, `take` takes it over: whoever held it can no longer finish. member tells those of one session apart.
+-- max: a new batch has no more events than that; one in hand comes again as it was.
 -- Ticks when there is something new, so no daemon is needed. Errors: 42704, 22023, TL015. At any isolation level; outside
 -- READ COMMITTED it makes no tick, and 40001 means: again.
 create or replace function trunkline.stream_next_batch(stream text, consumer text, mode text default 'fail',
-    member text default '')
+    member text default '', max int default null)
 returns table (batch text, first_tick bigint, last_tick bigint, attempt int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_of int := (trunkline._stream_consumer(stream_next_batch.stream, stream_next_batch.consumer)).id;
 begin
-    return query select * from trunkline._stream_next_batch(trunkline._session_own(), v_of, mode, member);
+    return query select * from trunkline._stream_next_batch(trunkline._session_own(), v_of, mode, member, max);
 end $$;

@@ -12,8 +12,8 @@ begin
     perform trunkline._check_name('stream', stream_open.stream);
     perform trunkline._check_read_committed('stream_open');
     v_id := nextval('trunkline.stream_id_seq');
-    insert into trunkline.stream (id, name, segment) overriding system value values (v_id, stream_open.stream, v_id * 4)
-        on conflict do nothing;
+    insert into trunkline.stream (id, name, segment, home) overriding system value
+    values (v_id, stream_open.stream, v_id * 4, 'trunkline.stream'::regclass) on conflict do nothing;
     if not found then
         return (select s.id from trunkline.stream s where s.name = stream_open.stream);
     end if;

@@ -1,0 +1,86 @@
+//! `trunkline streams`: append events, consume them, pass them on, and look after streams and their consumers.
+
+mod append;
+mod batches;
+mod copy;
+mod event;
+mod lines;
+mod manage;
+mod read;
+mod relay;
+mod split;
+mod sql;
+mod statement;
+
+use clap::Subcommand;
+use trunkline::streams::Position;
+
+use super::until_interrupted;
+use crate::{args::Global, exit::Result};
+
+/// What to do with streams.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a stream; one that is there stays as it is
+    Create(manage::StreamArgs),
+    /// Remove a stream with its events
+    Drop(manage::DropArgs),
+    /// Append an event, or one for each input line
+    Append(append::AppendArgs),
+    /// Register a consumer; one that is there stays where it is
+    Register(manage::RegisterArgs),
+    /// Remove a consumer, its retries and its dead letters
+    Unregister(manage::ConsumerArgs),
+    /// Print the events of a consumer, or run a command for each
+    Read(read::ReadArgs),
+    /// Append a stream's events to another one, also in another database: each exactly once
+    Copy(copy::CopyArgs),
+    /// Append each event to the stream that its type or key names: each exactly once
+    Split(split::SplitArgs),
+    /// Run an SQL statement for each event, in the transaction that finishes it: each exactly once
+    Sql(sql::SqlArgs),
+    /// Make a tick, if there is anything that none covers yet; consumers that wait need none
+    Tick(manage::TickArgs),
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
+    match command {
+        Command::Create(args) => until_interrupted(manage::create(global, args)).await,
+        Command::Drop(args) => until_interrupted(manage::drop(global, args)).await,
+        Command::Append(args) => until_interrupted(append::run(global, args)).await,
+        Command::Register(args) => until_interrupted(manage::register(global, args)).await,
+        Command::Unregister(args) => until_interrupted(manage::unregister(global, args)).await,
+        Command::Read(args) => read::run(global, args).await,
+        Command::Copy(args) => copy::run(global, args).await,
+        Command::Split(args) => split::run(global, args).await,
+        Command::Sql(args) => sql::run(global, args).await,
+        Command::Tick(args) => until_interrupted(manage::tick(global, args)).await,
+    }
+}
+
+/// `end`, `beginning`, `tick:N`, `like:CONSUMER`, or a time as PostgreSQL reads it.
+fn position(text: &str) -> Result<Position, String> {
+    Ok(match text {
+        "end" => Position::End,
+        "beginning" => Position::Beginning,
+        _ => match text.split_once(':') {
+            Some(("tick", id)) => Position::Tick(id.parse().map_err(|_| "give a tick as tick:7".to_owned())?),
+            Some(("like", name)) => Position::Like(name.to_owned()),
+            _ => Position::Time(text.to_owned()),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_read() {
+        assert_eq!(position("end"), Ok(Position::End));
+        assert_eq!(position("tick:7"), Ok(Position::Tick(7)));
+        assert_eq!(position("like:a"), Ok(Position::Like("a".into())));
+        assert_eq!(position("2030-01-01 10:00"), Ok(Position::Time("2030-01-01 10:00".into())));
+        assert!(position("tick:seven").is_err());
+    }
+}

@@ -150,3 +150,16 @@ async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
     let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();
     assert_eq!((outcomes.len(), late), (4, 1));
 }
+
+#[tokio::test]
+async fn whether_an_inbox_is_ready_can_be_awaited_in_any_task() {
+    let db = Db::new().await;
+    let tl = db.client("it").await;
+    let inbox = tl.requests().inbox("work");
+    let ready = tokio::spawn(async move {
+        inbox.ready().await;
+        inbox
+    });
+    let _inbox = within(5_000, "the inbox to be ready", ready).await.unwrap();
+    tl.requests().send("work", "somebody is there").await.unwrap();
+}

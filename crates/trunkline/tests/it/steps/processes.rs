@@ -75,7 +75,7 @@ impl Calling {
             Step::Write | Step::Replied => scene.gate("request", "after", CALLER).await,
             Step::Take => scene.gate("take", "after", "responder").await,
             Step::Reply | Step::Fetch => scene.gate("ending", "after", "responder").await,
-            Step::Cancel => scene.gate("ending", "after", CALLER).await,
+            Step::Cancel | Step::Expiry => scene.gate("ending", "after", CALLER).await,
             _ => {}
         }
         let verb = if step == Step::Cancel { "hold" } else { "ask" };
@@ -103,9 +103,11 @@ impl Calling {
                 scene.at_gate("responder").await;
                 hider = Some(scene.hide_endings(CALLER).await);
             }
-            (Step::Cancel, Some(r)) => {
+            (Step::Cancel | Step::Expiry, Some(r)) => {
                 drop(r.says(&scene).await);
-                process.tell("cancel").await;
+                if step == Step::Cancel {
+                    process.tell("cancel").await;
+                }
                 scene.at_gate(CALLER).await;
             }
             _ => {}
@@ -124,7 +126,12 @@ impl Calling {
 }
 
 async fn caller_killed(step: Step, kind: Kind) {
-    let mut calling = Calling::at(step, kind, 3_000).await;
+    let limit = match step {
+        Step::Expiry => 1_000,
+        _ if kind.durable => 15_000,
+        _ => 4_000, // what is passed over ends then
+    };
+    let mut calling = Calling::at(step, kind, limit).await;
     calling.process.child.kill().await.unwrap();
     calling.release().await;
     let Calling { scene, responder, .. } = calling;
@@ -132,7 +139,7 @@ async fn caller_killed(step: Step, kind: Kind) {
     let told = |said: &[Said]| said.iter().any(|s| matches!(s, Said::Told(_)));
     let mut said = Vec::new();
     let held = matches!(step, Step::Write | Step::Waiting | Step::Take | Step::Handler) && !kind.durable;
-    if held || step == Step::Cancel {
+    if held || matches!(step, Step::Cancel | Step::Expiry) {
         scene.buried(CALLER).await;
         // Either it was passed over, or the handler is told.
         let took = step != Step::Write && step != Step::Waiting || {
@@ -157,8 +164,9 @@ async fn caller_killed(step: Step, kind: Kind) {
     let states = scene.states().await;
     match step {
         Step::Before => assert_eq!(states, ["ok"], "{scene}"),
-        Step::Cancel => {
-            assert_eq!(states, ["cancelled", "ok"], "{scene}");
+        Step::Cancel | Step::Expiry => {
+            let word = if step == Step::Cancel { "cancelled" } else { "timed out" };
+            assert_eq!(states, [word, "ok"], "{scene}");
             assert!(answers.contains(&Err(ErrorKind::Stale)), "{scene}: {said:?}");
         }
         _ if held => {
@@ -174,7 +182,7 @@ async fn caller_killed(step: Step, kind: Kind) {
     scene.once().await;
 }
 
-const CALLERS_STEPS: [Step; 8] = [
+const CALLERS_STEPS: [Step; 9] = [
     Step::Before,
     Step::Write,
     Step::Waiting,
@@ -183,11 +191,12 @@ const CALLERS_STEPS: [Step; 8] = [
     Step::Reply,
     Step::Replied,
     Step::Fetch,
+    Step::Cancel,
 ];
 
 #[tokio::test]
 async fn a_caller_killed_at_any_step_leaves_one_outcome_and_handlers_that_know() {
-    let steps = CALLERS_STEPS.into_iter().chain([Step::Cancel]);
+    let steps = CALLERS_STEPS.into_iter().chain([Step::Expiry]);
     all(steps.flat_map(|step| [Kind::ALL[0], Kind::ALL[2]].map(|kind| caller_killed(step, kind)))).await;
 }
 
@@ -228,8 +237,8 @@ async fn caller_frozen(step: Step, kind: Kind) {
 
 #[tokio::test]
 async fn a_caller_frozen_past_its_lease_at_any_step_hears_what_the_database_says_and_goes_on() {
-    let steps = CALLERS_STEPS.into_iter().chain([Step::Cancel]);
-    all(steps.flat_map(|step| [Kind::ALL[0], Kind::ALL[3]].map(|kind| caller_frozen(step, kind)))).await;
+    let cells = CALLERS_STEPS.into_iter();
+    all(cells.flat_map(|step| [Kind::ALL[0], Kind::ALL[3]].map(|kind| caller_frozen(step, kind)))).await;
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub enum Step {
     Replied,
     Fetch,
     Cancel,
+    Expiry,
 }
 
 /// A database of one request, with a gate.

@@ -127,7 +127,7 @@ impl Calling {
 
 async fn caller_killed(step: Step, kind: Kind) {
     let limit = match step {
-        Step::Expiry => 1_000,
+        Step::Expiry => 4_000,
         _ if kind.durable => 15_000,
         _ => 4_000, // what is passed over ends then
     };
@@ -201,7 +201,9 @@ async fn a_caller_killed_at_any_step_leaves_one_outcome_and_handlers_that_know()
 }
 
 async fn caller_frozen(step: Step, kind: Kind) {
-    let mut calling = Calling::at(step, kind, 9_000).await;
+    // What is passed over meanwhile ends at its deadline; all else ends before.
+    let passed = matches!(step, Step::Write | Step::Waiting) && !kind.durable;
+    let mut calling = Calling::at(step, kind, if passed { 9_000 } else { 25_000 }).await;
     if step != Step::Replied {
         signal(calling.process.pid(), "-STOP");
     }
@@ -229,7 +231,7 @@ async fn caller_frozen(step: Step, kind: Kind) {
         );
         assert!(states.len() == 1 || kind.again && states.len() == 2, "{scene}: {states:?}");
     }
-    process.tell("ask 8000 0").await;
+    process.tell("ask 15000 0").await;
     let after = Outcome::parse(&process.line("ended").await);
     assert_eq!(after.word, "ok", "{scene}: its next call");
     scene.once().await;
@@ -359,7 +361,7 @@ async fn responder_frozen(step: Step, when: &str, kind: Kind) {
         }
     }
     other.stop().await;
-    let after = ask(&caller, false, secs(8), false);
+    let after = ask(&caller, false, secs(15), false);
     // Of a take whose answer it found when it went on, it may have a request that is long another's.
     loop {
         process.line("took").await;

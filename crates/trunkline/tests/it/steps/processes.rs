@@ -87,9 +87,9 @@ impl Calling {
             (Step::Waiting, _) => scene.reaches("waiting").await,
             (Step::Write, _) => scene.at_gate(CALLER).await,
             (Step::Take, _) => scene.at_gate("responder").await,
-            (Step::Handler, Some(r)) => drop(r.says(&scene).await),
+            (Step::Handler, Some(r)) => r.took(&scene).await,
             (Step::Reply, Some(r)) => {
-                drop(r.says(&scene).await);
+                r.took(&scene).await;
                 r.go.send_replace(true);
                 scene.at_gate("responder").await;
             }
@@ -104,7 +104,7 @@ impl Calling {
                 hider = Some(scene.hide_endings(CALLER).await);
             }
             (Step::Cancel | Step::Expiry, Some(r)) => {
-                drop(r.says(&scene).await);
+                r.took(&scene).await;
                 if step == Step::Cancel {
                     process.tell("cancel").await;
                 }

@@ -303,6 +303,11 @@ impl Responder {
         within(10_000, &format!("{scene}: the responder to say something"), self.said.recv()).await.unwrap()
     }
 
+    pub async fn took(&mut self, scene: &Scene) {
+        let said = self.says(scene).await;
+        assert!(matches!(said, Said::Took(..)), "{scene}: {said:?}");
+    }
+
     /// What else it said.
     pub fn rest(&mut self) -> Vec<Said> {
         std::iter::from_fn(|| self.said.try_recv().ok()).collect()
@@ -350,16 +355,18 @@ pub async fn well(scene: &Scene, caller: &Trunkline) -> Outcome {
 }
 
 /// Runs cells beside one another, to the end of each, and fails with all that failed.
-pub async fn all<F: Future<Output = ()> + 'static>(cells: impl Iterator<Item = F>) {
+pub fn all<F: Future<Output = ()> + 'static>(cells: impl Iterator<Item = F>) -> impl Future<Output = ()> {
     let here = LocalSet::new();
     let mut running = JoinSet::new();
     cells.for_each(|cell| drop(running.spawn_local_on(cell, &here)));
-    let ends = here.run_until(async {
-        let mut failed = 0;
-        while let Some(cell) = running.join_next().await {
-            failed += i32::from(cell.is_err());
-        }
-        failed
-    });
-    assert_eq!(ends.await, 0, "cells that failed, see above");
+    async move {
+        let ends = here.run_until(async {
+            let mut failed = 0;
+            while let Some(cell) = running.join_next().await {
+                failed += i32::from(cell.is_err());
+            }
+            failed
+        });
+        assert_eq!(ends.await, 0, "cells that failed, see above");
+    }
 }

@@ -46,13 +46,13 @@ impl Cell {
         match (step, &mut responder) {
             (Step::Write, _) => scene.at_gate("caller").await,
             (Step::Take | Step::Reply, _) => scene.at_gate("responder").await,
-            (Step::Handler, Some(r)) => drop(r.says(&scene).await),
+            (Step::Handler, Some(r)) => r.took(&scene).await,
             (Step::Fetch, _) => {
                 scene.at_gate("responder").await;
                 hider = Some(scene.hide_endings("caller").await);
             }
             (Step::Cancel, Some(r)) => {
-                drop(r.says(&scene).await);
+                r.took(&scene).await;
                 drop(cancel);
                 scene.at_gate("caller").await;
             }

@@ -109,7 +109,7 @@ pub async fn shared() -> &'static Cluster {
         std::thread::spawn(|| {
             let storm =
                 std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
-            std::thread::sleep(secs(240 + storm));
+            std::thread::sleep(secs(360 + storm));
             eprintln!("the tests hang");
             std::process::exit(101);
         });

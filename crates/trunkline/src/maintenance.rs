@@ -15,7 +15,7 @@ const DUTIES: [&str; 3] = [
     "select trunkline._log_turn_d(67108864)",
 ];
 const STREAMS: &str = "select trunkline._stream_all()";
-const STREAM: &str = "select trunkline._stream_duty($1)::text";
+const STREAM: &str = "select trunkline._stream_duty($1, true)::text";
 
 /// One round of every duty; the first failure is reported after all were tried.
 pub(crate) async fn round(link: &Link) -> Result<()> {

@@ -144,6 +144,6 @@ async fn one_ticker_ticks_and_tidies_and_a_second_stands_by() {
         });
         let all = all.unwrap();
         assert!(all.ticks > 0, "{which}: {all:?}");
-        assert!(Ticker::maintain(&client).await.unwrap() > 0, "{which}");
+        Ticker::maintain(&client).await.unwrap();
     }
 }

@@ -260,7 +260,12 @@ async fn consume(
         dice.pause(30).await;
     }
     client.batch_execute(&format!("select trunkline.stream_finish('{batch}')")).await?;
-    client.batch_execute("commit").await?;
+    if dice.one_in(12) {
+        client.batch_execute(&format!("prepare transaction '{batch}'")).await?;
+        client.batch_execute(&format!("commit prepared '{batch}'")).await?;
+    } else {
+        client.batch_execute("commit").await?;
+    }
     Ok(true)
 }
 
@@ -416,7 +421,24 @@ async fn rage(storm: &Arc<Storm>) {
             tasks.spawn_local(consumer(storm.clone(), part, member));
         }
     }
-    tasks.join_all().await;
+    tokio::select! {
+        () = forsaken(storm, "clock_timestamp() - interval '300 ms'") => {}
+        _ = tasks.join_all() => {}
+    }
+}
+
+/// Commits, for ever, what was prepared before a time and whose owner was cut off.
+async fn forsaken(storm: &Storm, before: &str) {
+    let client = storm.open("forsaken").await;
+    let list = format!(
+        "select gid from pg_prepared_xacts where database = current_database() and prepared < {before}"
+    );
+    loop {
+        for gid in rows(&client, &list).await.unwrap() {
+            let _ = client.batch_execute(&format!("commit prepared '{gid}'")).await;
+        }
+        tokio::time::sleep(millis(50)).await;
+    }
 }
 
 fn effect(row: &str) -> Effect {

@@ -1,12 +1,15 @@
--- One round of the duties of one stream: a tick if one is due, its ring, its books, slow consumers. What was done, as JSON.
--- Errors: 25001 outside READ COMMITTED; TL008 after a restore.
-create or replace function trunkline._stream_duty(stream int) returns jsonb
+-- One round of the duties of one stream: a tick if one is due, slow consumers, and, unless told not to, its ring and its
+-- books. What was done, as JSON. Errors: 25001 outside READ COMMITTED; TL008 after a restore.
+create or replace function trunkline._stream_duty(stream int, turn boolean) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_tick bigint := trunkline._stream_tick(stream, false, false);
-    v_did  text := trunkline._stream_turn(stream);
     v_slow int := coalesce(trunkline._stream_slow(stream), 0);
+    v_did  text;
 begin
+    if turn then
+        v_did := trunkline._stream_turn(stream);
+    end if;
     if v_did in ('turned', 'emptied') then
         perform trunkline._stream_tidy(stream);
     end if;

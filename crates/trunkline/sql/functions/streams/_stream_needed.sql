@@ -15,10 +15,10 @@ begin
     end if;
     if _stream_needed.stream.keep_bytes > 0 then
         v_low := least(v_low, coalesce((
-            select max(k.id) from (
+            select k.id from (
                 select t.id, sum(t.bytes) over (order by t.id desc) as bytes
                   from trunkline.stream_tick t where t.stream = _stream_needed.stream.id) k
-             where k.bytes > _stream_needed.stream.keep_bytes), _stream_needed.stream.first_tick));
+             where k.bytes > _stream_needed.stream.keep_bytes order by k.id desc limit 1), _stream_needed.stream.first_tick));
     end if;
     return v_low;
 end $$;

@@ -1,4 +1,5 @@
 -- Removes a consumer, and what was to come again to it: false when there is none. Its dead letters go with it.
+-- Waits for who is taking or finishing a batch of it just now.
 create or replace function trunkline.stream_unregister(stream text, consumer text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column

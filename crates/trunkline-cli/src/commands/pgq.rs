@@ -100,7 +100,12 @@ async fn ticker(global: &Global, args: TickerArgs) -> Result<u8> {
 }
 
 /// Ticks on one connection for as long as that lasts, where no other ticker does.
-async fn work(database: &Database, ticker: &Ticker, stop: &Receiver<bool>, standing_by: &mut bool) -> Result<()> {
+async fn work(
+    database: &Database,
+    ticker: &Ticker,
+    stop: &Receiver<bool>,
+    standing_by: &mut bool,
+) -> Result<()> {
     let plain = database.plain(Purpose::Work).await?;
     pgq::version(&plain.client).await?;
     if !Ticker::alone(&plain.client).await? {

@@ -11,6 +11,7 @@ mod demo;
 mod requests;
 mod schema;
 mod streams;
+mod streams_look;
 mod streams_relay;
 mod usage;
 

@@ -186,7 +186,7 @@ fn a_statement_that_is_killed_before_its_commit_ran_exactly_once() {
 #[test]
 fn a_statement_that_fails_ends_it_with_nothing_done_or_its_event_comes_again() {
     let url = orders();
-    sql(&url, "update trunkline.stream_consumer set max_attempts = 1");
+    ok(&url, &["streams", "set", "orders", "-c", "c", "max_attempts=1"]);
     sql(&url, "create table numbers (n int)");
     for text in ["1", "two", "3"] {
         ok(&url, &["streams", "append", "orders", text]);

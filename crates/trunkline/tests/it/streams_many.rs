@@ -150,7 +150,8 @@ async fn what_an_engine_cannot_write_is_refused_by_its_number_too() {
         ],
     )
     .await;
-    let secret = raw.failure("select trunkline._stream_append_many('s', '{2}', array['{S3cret'], null)").await;
+    let secret =
+        raw.failure("select trunkline._stream_append_many('s', '{2}', array['{S3cret'], null)").await;
     let message = secret.split("message").nth(1).unwrap().split("where_").next().unwrap();
     assert!(!message.contains("S3cret"), "{secret}");
 }

@@ -190,7 +190,7 @@ fn bounded(text: &str) -> String {
 #[must_use]
 pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
     match code {
-        "TL001" | "TL002" => ErrorKind::Stale,
+        "TL001" | "TL002" | "TL017" => ErrorKind::Stale,
         "TL004" => ErrorKind::Invalid,
         "TL007" => ErrorKind::NotFound,
         "TL008" => ErrorKind::Epoch,

@@ -8,6 +8,7 @@ mod bad_input;
 mod daemon;
 mod daemon_faults;
 mod demo;
+mod pgq;
 mod requests;
 mod schema;
 mod streams;

@@ -42,7 +42,7 @@ create table trunkline.stream_event (
 ) partition by list (segment);
 
 -- A tick: a snapshot; what it sees and the tick before does not is a window. events and bytes: of that window; segments:
--- where its events are, as bits. marks: of a large window, the ids at which each so many events end (see _stream_part).
+-- where its events are, as bits.
 create table trunkline.stream_tick (
     stream   int not null,
     id       bigint not null,
@@ -52,6 +52,25 @@ create table trunkline.stream_tick (
     bytes    bigint not null,
     segments int not null,
     primary key (stream, id)
+);
+
+-- Where the events of a large window are, so many at a time: those with ids in (after, upto] in one segment, while it is the
+-- same file (VACUUM FULL makes a new one). Segments are only inserted into, so rows stay where they are.
+create table trunkline.stream_mark (
+    stream    int not null,
+    tick      bigint not null,
+    upto      bigint not null,
+    segment   int not null,
+    after     bigint not null,
+    file      oid not null,
+    first_row tid not null,
+    last_row  tid not null,
+    primary key (stream, tick, upto, segment)
+);
+
+-- One row a stream, locked for the moment in which a tick draws its number, of a sequence stream_tick_<stream>.
+create table trunkline.stream_clock (
+    stream int primary key
 );
 
 create table trunkline.stream_consumer (

@@ -155,7 +155,6 @@ impl Drop for Serving {
 
 /// What happens at an inbox.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "an event is handed on at once, and most are requests")]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "one is made at a time, and nearly all are the large one")]
 pub enum Event {

@@ -310,6 +310,7 @@ impl Batch {
                 Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
                     sleep(Duration::from_millis(20)).await; // finishing twice is fine
                 }
+                Err(e) if e.code() == Some("TL017") => return Ok(()), // by us, just before
                 done => return done.map(drop),
             }
         }
@@ -318,7 +319,8 @@ impl Batch {
     /// Finishes it in your own transaction, together with your writes: exactly once.
     ///
     /// # Errors
-    /// [`ErrorKind::Stale`] when it was handed to another meanwhile: roll back, your writes belong to nobody.
+    /// [`ErrorKind::Stale`] when it was handed to another meanwhile, or finished by this same batch before, as after a commit
+    /// whose answer was lost: roll back, your writes belong to nobody, or are there already.
     pub async fn finish_on(&self, executor: &mut impl Executor) -> Result<()> {
         executor.scalar(FINISH_ON, &[Param::Text(Some(&self.token))]).await.map(drop)
     }

@@ -45,6 +45,14 @@ async fn many_events_wake_who_sleeps_there() {
         crate::support::within(1_000, "a bell", sleeper.notes.recv()).await.unwrap();
     }
     assert!(sleeper.notes.try_recv().is_err(), "a thousand events, one bell");
+    raw.run("select trunkline.stream_tick('s')").await;
+    crate::support::within(1_000, "a bell for a tick", sleeper.notes.recv()).await.unwrap();
+    for mode in ["external", "auto"] {
+        raw.run(&format!("select trunkline.stream_set('s', 'tick_mode', '{mode}')")).await;
+        let tick = if mode == "auto" { "stream_tick('s', true)" } else { "stream_tick_at('s', 100)" };
+        raw.run(&format!("select trunkline.{tick}")).await;
+        crate::support::within(1_000, tick, sleeper.notes.recv()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! A real dump, restored on a younger server: after the repair every consumer gets there what it would have got here.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use crate::{
     restore::restored,
-    support::{Db, Raw, Stream},
+    support::{Db, Raw, Stream, until},
 };
 
 /// Everything that a consumer has before it, with attempts of what comes again, in the order of the payloads. What is held
@@ -124,4 +129,81 @@ async fn a_restored_stream_loses_and_doubles_nothing() {
 
 async fn xid(raw: &Raw) -> i64 {
     raw.one("select pg_snapshot_xmax(pg_current_snapshot())").await.parse().unwrap()
+}
+
+/// Appends until told to end, now and then by a transaction that stays open for a while.
+async fn produce(raw: Raw, n: usize, ended: Arc<AtomicBool>) {
+    for i in 0.. {
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let append = format!("select trunkline.stream_append('s', '{n}-{i}')");
+        match i % 20 {
+            7 => raw.run(&format!("begin; {append}; select pg_sleep(0.05); {append}; commit")).await,
+            11 => raw.run(&format!("begin; {append}; rollback")).await,
+            13 => raw.run(&format!("begin; savepoint a; {append}; rollback to a; {append}; commit")).await,
+            _ => raw.run(&append).await,
+        }
+    }
+}
+
+/// Writes down each event of each batch in the transaction that finishes it.
+async fn consume(raw: Raw, consumer: &str, ended: Arc<AtomicBool>) {
+    let s = Stream { raw: &raw, name: "s" };
+    loop {
+        let last = ended.load(Ordering::Relaxed);
+        let sql = format!("select batch from trunkline.stream_next_batch('s', '{consumer}', 'take')");
+        if let Some(batch) = s.raw.rows(&sql).await.pop() {
+            raw.run(&format!(
+                "begin; insert into done select '{consumer}', id from trunkline.stream_events('{batch}');
+                select trunkline.stream_finish('{batch}'); commit"
+            ))
+            .await;
+        } else if last {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dump_under_load_goes_on_exactly_once() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("create table done (consumer text, id bigint)").await;
+    Stream::new(&raw, "s", &["a", "b"]).await;
+    raw.run("do $$ begin for i in 1..3000 loop perform pg_current_xact_id(); commit; end loop; end $$").await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..2 {
+        tasks.spawn(produce(db.raw().await, n, ended.clone()));
+    }
+    for consumer in ["a", "b"] {
+        let (session, ended) = (db.raw().await, ended.clone());
+        tasks.spawn(async move { consume(session, consumer, ended).await });
+    }
+    until("some work to be done", async || raw.one("select count(*) > 300 from done").await == "t").await;
+    let (_cluster, elsewhere, copy) = restored(&db).await;
+    ended.store(true, Ordering::Relaxed);
+    tasks.join_all().await;
+    assert!(xid(&copy).await < xid(&raw).await, "it is younger");
+    let done: i64 = copy.one("select count(*) from done").await.parse().unwrap();
+    assert!(done > 300 && copy.one("select trunkline.schema_repair()").await == "2");
+    copy.run(
+        "select trunkline.stream_append('s', 'after'), trunkline.stream_register('s', 'all', 'beginning')",
+    )
+    .await;
+    for (place, at) in [(&raw, &db), (&copy, &elsewhere)] {
+        for consumer in ["a", "b"] {
+            consume(at.raw().await, consumer, ended.clone()).await;
+        }
+        let written = place.one("select count(*) from trunkline.stream_event").await;
+        let each = "select consumer, count(*), count(distinct id) from done group by 1 order by 1";
+        assert_eq!(
+            place.rows(each).await,
+            [format!("a|{written}|{written}"), format!("b|{written}|{written}")]
+        );
+    }
+    let (all, kept) =
+        (rest(&copy, "all").await.len(), copy.one("select count(*) from trunkline.stream_event").await);
+    assert_eq!(all.to_string(), kept);
 }

@@ -6,6 +6,7 @@
 mod bare;
 mod baseline;
 mod measure;
+mod pgq;
 mod requests;
 mod streams;
 

@@ -16,6 +16,7 @@ use trunkline::{
 use super::{
     Figure, connect,
     measure::{Run, count, load, median, session},
+    pgq::Beside,
 };
 
 const PAYLOAD: usize = 100;
@@ -60,6 +61,7 @@ struct Found {
     held: Vec<f64>,
     dead: Vec<f64>,
     backlog: Vec<f64>,
+    beside: Beside,
 }
 
 impl Found {
@@ -95,10 +97,11 @@ impl Found {
         tl.close().await;
         admin.batch_execute(SETUP).await?;
         let tl = connect(url).await?;
-        self.bulk(&tl, admin, bulk, say).await?;
+        let read = self.bulk(&tl, admin, bulk, say).await?;
         self.latency(&tl, url, seconds, say).await?;
         tl.close().await;
-        Ok(())
+        let append = single(url, APPEND, 16, seconds).await?.rate();
+        self.beside.round(url, seconds, append, read, say).await
     }
 
     /// Bulk appends against COPY into a bare table, and reading in batches against COPY out of it.
@@ -108,7 +111,7 @@ impl Found {
         admin: &Client,
         bulk: u32,
         say: &mut dyn FnMut(&str),
-    ) -> Result<()> {
+    ) -> Result<f64> {
         let events = f64::from(bulk);
         let payload = "p".repeat(PAYLOAD);
         let at = Instant::now();
@@ -144,7 +147,7 @@ impl Found {
         self.bulk.push(loaded / copied);
         self.read.push(rate / copied_out);
         self.backlog.push(most - before);
-        Ok(())
+        Ok(rate)
     }
 
     /// From the append to the handler, at a thousand a second, with nobody polling.
@@ -199,7 +202,7 @@ impl Found {
         let figure = |name, values, unit, wanted| Figure { name, value: median(values), unit, wanted };
         let [one, sixteen, thirty_two] = self.over_insert;
         let [p50, p99] = self.latency;
-        vec![
+        let mut all = vec![
             figure("append1_over_insert", one, "x", ">= 0.85"),
             figure("append16_over_insert", sixteen, "x", ">= 0.85"),
             figure("append32_over_insert", thirty_two, "x", ">= 0.85"),
@@ -210,12 +213,14 @@ impl Found {
             figure("held_xmin_speed", self.held, "x", ">= 0.95"),
             figure("segment_dead_rows", self.dead, "rows", "0"),
             figure("backlog_rss_mib", self.backlog, "MiB", "bounded"),
-        ]
+        ];
+        all.extend(self.beside.figures());
+        all
     }
 }
 
 /// One statement again and again, each in a transaction of its own, with so many sessions.
-async fn single(url: &str, sql: &'static str, clients: usize, seconds: f64) -> Result<Run> {
+pub(super) async fn single(url: &str, sql: &'static str, clients: usize, seconds: f64) -> Result<Run> {
     let mut ends: Vec<(Client, Statement)> = Vec::new();
     for _ in 0..clients {
         let (client, _) = session(url).await?;

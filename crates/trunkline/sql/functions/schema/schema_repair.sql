@@ -11,7 +11,7 @@ declare
 begin
     perform trunkline._check_read_committed('schema_repair');
     if exists (select from pg_proc where oid = to_regprocedure('pgq._repair()') and proowner = current_user::regrole) then
-        execute 'select pgq._repair()';             -- the adapter for PgQ keeps its own note of the cluster it is in
+        execute format('select %s', to_regprocedure('pgq._repair()'));     -- the adapter for PgQ keeps its own note of the cluster it is in
     end if;
     lock table trunkline.epoch in exclusive mode;
     select * into v_epoch from trunkline.epoch order by epoch desc limit 1;
@@ -24,6 +24,7 @@ begin
     end if;
     perform trunkline._request_rebase_e();
     perform trunkline._request_rebase_d();
+    delete from trunkline.stream_mark;                     -- a restore moves rows
     insert into trunkline.epoch (epoch, system_identifier, timeline)
         values (v_epoch.epoch + 1, v_id, v_line);
     return v_epoch.epoch + 1;

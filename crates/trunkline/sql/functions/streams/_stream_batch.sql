@@ -3,7 +3,7 @@
 create or replace function trunkline._stream_batch(batch text, out source text, out turn bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
-    v trunkline.stream_take := trunkline._stream_held(batch, false);
+    v trunkline.stream_take := trunkline._stream_held(_stream_batch.batch);
 begin
     source := concat_ws('/', (select system_identifier from pg_control_system()), trunkline._epoch(),
                         (select oid from pg_database where datname = current_database()), v.consumer);

@@ -16,16 +16,15 @@ begin
         if v_try = 2 then
             execute format('lock table %s in access exclusive mode nowait', v_table);
         end if;
-        execute format('select exists (select from %s where xid >= pg_snapshot_xmin($1)'
-                       ' and not pg_visible_in_snapshot(xid, $1))', v_table) into v_need using v_seen;
-        if v_need or v_since is null or v_since > clock_timestamp() - _stream_empty.stream.free_after then
-            if v_need and v_since is not null or not v_need and v_since is null then
-                update trunkline.stream s set free_since[n + 1] = case when not v_need then clock_timestamp() end
-                 where s.id = _stream_empty.stream.id;
-            end if;
-            if v_need or v_since is not null or _stream_empty.stream.free_after > interval '0' then
-                return null;
-            end if;
+        execute format('select exists (select from %1$s where xid >= $1) or exists (select from %1$s where xid = any ($2))', v_table)
+            into v_need using pg_snapshot_xmax(v_seen), array(select x from pg_snapshot_xip(v_seen) x);
+        if v_need or v_since is null then
+            update trunkline.stream s set free_since[n + 1] = case when not v_need then clock_timestamp() end
+             where s.id = _stream_empty.stream.id and v_need is distinct from (v_since is null);
+            v_since := case when not v_need then clock_timestamp() end;
+        end if;
+        if v_since is null or v_since > clock_timestamp() - _stream_empty.stream.free_after then
+            return null;
         end if;
     end loop;
     execute format('truncate %s', v_table);

@@ -4,22 +4,21 @@ returns table (id bigint, at timestamptz, type text, key text, content smallint,
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v    trunkline.stream_take := trunkline._stream_held(batch, false);
+    v    trunkline.stream_take := trunkline._stream_held(batch);
     v_of int := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
-    v_in record;
+    v_part boolean := v.after > 0 or v.upto is not null;
 begin
-    select * into v_in from trunkline._stream_span(v_of, v.lo, v.hi);
     if v.again = '{}' then
         return query
         select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
-          from trunkline._stream_window(v_of, v_in.segments, v_in.lo, v_in.hi, greatest(v.after, _stream_events.after),
-                                        v.upto, _stream_events.max) w;
+          from trunkline._stream_rows(v_of, v.lo, v.hi, v_part, greatest(v.after, _stream_events.after), v.upto,
+                                      _stream_events.max) w;
         return;
     end if;
     return query
     select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
-      from trunkline._stream_window(v_of, v_in.segments, v_in.lo, v_in.hi, greatest(v.after, _stream_events.after),
-                                    v.upto, _stream_events.max) w
+      from trunkline._stream_rows(v_of, v.lo, v.hi, v_part, greatest(v.after, _stream_events.after), v.upto,
+                                  _stream_events.max) w
     union all
     select a.id, a.at, a.type, a.key, a.content, a.payload, a.headers, a.tries
       from trunkline.stream_again a

@@ -7,13 +7,15 @@ declare
     v record;
 begin
     select max(t.id) filter (where t.events <= consumer.max_events and t.bytes <= consumer.max_bytes) as fits,
-           min(t.id) as first, min(t.at) as since, max(t.events) as events, max(t.id) as last
+           min(t.id) as first, min(t.at) as since, max(t.events) as events, count(*) as ticks
       into v
-      from (select t.id, t.at, sum(t.events) over w as events, sum(t.bytes) over w as bytes
+      from (select t.id, t.at, sum(t.events) over w as events, sum(t.bytes) over w as bytes,
+                   bool_and(consumer.min_lag = interval '0' or t.at <= clock_timestamp() - consumer.min_lag) over w as old
               from trunkline.stream_tick t
-             where t.stream = consumer.stream and t.id > _stream_fit.lo and t.at <= clock_timestamp() - consumer.min_lag
-            window w as (order by t.id) order by t.id limit 2000) t;
-    if v.first is null or v.events = 0 and v.last < lo + 2000
+             where t.stream = consumer.stream and t.id > _stream_fit.lo
+            window w as (order by t.id) order by t.id limit 2000) t
+     where t.old;
+    if v.first is null or v.events = 0 and v.ticks < 2000
        or v.events < consumer.min_events and v.since > clock_timestamp() - consumer.min_interval then
         return;
     end if;

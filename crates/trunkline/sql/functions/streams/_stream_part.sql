@@ -1,19 +1,26 @@
 -- The id of the last event of a consumer's next batch, in a window that is larger than its limits, after those with ids to
--- `after`: null when that is the last of the window. One event at least, whatever its size.
+-- `after`: null when that is the last of the window. One event at least, whatever its size. A part of a large window does
+-- not go beyond a mark (see stream_mark).
+-- Also null when the cursor is so old that its ticks are gone: its turn was taken long ago, which the taker will find.
 create or replace function trunkline._stream_part(consumer trunkline.stream_consumer, lo bigint, hi bigint, after bigint)
 returns bigint
-language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
 declare
-    v_in record;
-    v    record;
+    v_mark bigint;
+    v_last bigint;
+    v      record;
 begin
-    select * into v_in from trunkline._stream_span(consumer.stream, lo, hi);
+    if not exists (select from trunkline.stream_tick t where t.stream = consumer.stream and t.id = _stream_part.lo) then
+        return null;
+    end if;
+    select min(m.upto) filter (where m.upto > _stream_part.after), max(m.upto) into v_mark, v_last
+      from trunkline.stream_mark m where m.stream = consumer.stream and m.tick = _stream_part.hi;
     select max(e.id) filter (where e.n = 1 or e.n <= consumer.max_events and e.bytes <= consumer.max_bytes) as upto,
            max(e.id) as last
       into v
       from (select w.id, row_number() over o as n, sum(octet_length(w.payload)) over o as bytes
-              from trunkline._stream_window(consumer.stream, v_in.segments, v_in.lo, v_in.hi, after, null,
-                                            consumer.max_events + 1) w
+              from trunkline._stream_rows(consumer.stream, lo, hi, true, _stream_part.after, v_mark, consumer.max_events + 1) w
             window o as (order by w.id)) e;
-    return nullif(v.upto, v.last);
+    return case when v.upto < v.last then v.upto when v_mark < v_last then v_mark end;
 end $$;

@@ -16,6 +16,9 @@ begin
                                 and o.id < (select s.first_tick from trunkline.stream s where s.id = _stream_tidy.stream)
                               order by o.id limit 10000));
     get diagnostics v_sum = row_count;
+    delete from trunkline.stream_mark m
+     where m.stream = _stream_tidy.stream
+       and m.tick < (select s.first_tick from trunkline.stream s where s.id = _stream_tidy.stream);
     for v in
         select c.id, l.turn
           from trunkline.stream_consumer c

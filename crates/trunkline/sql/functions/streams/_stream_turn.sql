@@ -22,9 +22,9 @@ begin
     end if;
     v_size := array(select pg_relation_size(format('trunkline.stream_event_%s', v.id * 4 + n)::regclass)
                       from generate_series(0, 2) n order by n);
-    v_low := trunkline._stream_needed(v);
     for v_n in 0..2 loop
         if v_n <> v.segment & 3 and v_size[v_n + 1] > 0 then
+            v_low := coalesce(v_low, trunkline._stream_needed(v));
             v_step := trunkline._stream_empty(v, v_n, v_low);
             v_done := coalesce(v_step, v_done);
             if v_step = 'emptied' then

@@ -16,7 +16,7 @@ begin
       from unnest(types, keys, contents, texts, _stream_write.bytes) with ordinality
            u(type, key, content, text, bytes, n)
      where v.closed or v.limited_by is not null or v.home <> 'trunkline.stream'::regclass or u.type is null
-        or octet_length(u.type) > 100 or octet_length(u.key) > 1000 or u.content is null
+        or octet_length(u.type) > 100 or octet_length(u.key) > 1000 or u.content is null or u.content not between 0 and 2
         or coalesce(octet_length(case when u.content = 0 then u.bytes else convert_to(u.text, 'UTF8') end) > v.max_bytes, true)
      order by u.n limit 1;
     if v_bad.n is not null then
@@ -25,12 +25,13 @@ begin
         exception when others then
             raise exception 'event %: %', v_bad.n, sqlerrm using errcode = sqlstate;
         end;
+        raise exception 'event %: content must be 0 (bytes), 1 (text) or 2 (JSON)', v_bad.n using errcode = '22023';
     end if;
     return query
     with written as (
         insert into trunkline.stream_event (segment, type, key, content, payload, headers)
         select v.segment, u.type, u.key, u.content,
-               case when u.content = 0 then u.bytes else convert_to(u.text, 'UTF8') end, u.header
+               case when u.content = 0 then u.bytes else convert_to(u.text, 'UTF8') end, u.header::jsonb::text
           from unnest(types, keys, contents, texts, _stream_write.bytes, headers) u(type, key, content, text, bytes, header)
          where u.content <> 2 or u.text::json is not null
         returning id)

@@ -15,9 +15,12 @@ begin
     perform trunkline._stream_forget(c.id) from trunkline.stream_consumer c where c.stream = v_id;
     delete from trunkline.stream_copy c where c.stream = v_id;
     delete from trunkline.stream_tick t where t.stream = v_id;
+    delete from trunkline.stream_mark m where m.stream = v_id;
+    delete from trunkline.stream_clock c where c.stream = v_id;
     delete from trunkline.stream s where s.id = v_id;
     for v_n in 0..2 loop
         execute format('drop table trunkline.stream_event_%s', v_id * 4 + v_n);
     end loop;
+    execute format('drop sequence trunkline.stream_tick_%s', v_id);
     return true;
 end $$;

@@ -10,6 +10,8 @@ begin
     return query
     select e.id, e.at, e.type, e.key, case when e.content <> 0 then convert_from(e.payload, 'UTF8') end,
            e.payload, e.headers::jsonb, e.attempt
-      from trunkline._stream_events(batch, stream_events.after, stream_events.max) e
-     where (types is null or e.type = any (types)) and (keys is null or e.key = any (keys));
+      from trunkline._stream_events(batch, stream_events.after,
+                                    case when types is null and keys is null then stream_events.max end) e
+     where (types is null or e.type = any (types)) and (keys is null or e.key = any (keys))
+     order by e.id limit stream_events.max;
 end $$;

@@ -1,18 +1,23 @@
 -- Finishes a batch: what was tagged with stream_retry comes again, all else is done. In the transaction of your own writes
--- it is exactly once. A second time by the same token it does nothing. Errors: TL001 when the batch was handed to another:
--- roll back, your writes belong to nobody. Locks: none beyond the insert; waits for who takes it over just now.
+-- it is exactly once. Errors, upon which to roll back, for your writes belong to nobody: TL001 when the batch was handed to
+-- another; TL017 when it was finished by this same token, as after a commit whose answer was lost: if finishing was all,
+-- that is done. Locks: none beyond the insert and the row of the take; waits for who takes it over just now.
 create or replace function trunkline.stream_finish(batch text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    v trunkline.stream_take := trunkline._stream_held(batch, true);
+    v trunkline.stream_take := trunkline._stream_held(batch);
 begin
     insert into trunkline.stream_take_end (consumer, turn, attempt, finished)
     values (v.consumer, v.turn, v.attempt, true) on conflict do nothing;
+    if found then                                          -- and on the books still
+        perform from trunkline.stream_take t
+          where t.consumer = v.consumer and t.turn = v.turn and t.attempt = v.attempt for key share;
+    end if;
     if not found then
-        perform trunkline._stream_held(batch, true);
-        return;
+        perform trunkline._stream_held(batch);
+        raise exception 'the batch is no longer yours' using errcode = 'TL001';
     end if;
     if v.again <> '{}' then
         delete from trunkline.stream_again a where a.consumer = v.consumer and a.id = any (v.again);

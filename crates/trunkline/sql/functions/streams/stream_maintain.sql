@@ -19,8 +19,8 @@ begin
                 v_ticks := v_ticks + 1;
             end if;
             v_did := trunkline._stream_turn(v.id);
-            v_turned := v_turned + case when v_did in ('turned', 'emptied') then 1 else 0 end;
-            if v_did = 'emptied' then
+            if v_did in ('turned', 'emptied') then
+                v_turned := v_turned + 1;
                 perform trunkline._stream_tidy(v.id);
             end if;
             v_slow := v_slow + coalesce(trunkline._stream_slow(v.id), 0);

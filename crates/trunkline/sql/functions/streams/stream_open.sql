@@ -24,8 +24,10 @@ begin
                         alter table trunkline.stream_event attach partition trunkline.stream_event_%1$s for values in (%1$s)',
                        v_id * 4 + v_n);
     end loop;
+    execute format('create sequence trunkline.stream_tick_%s', v_id);
+    insert into trunkline.stream_clock (stream) values (v_id);
     insert into trunkline.stream_tick (stream, id, seen, events, bytes, segments)
-    values (v_id, 1, trunkline._log_snapshot(pg_current_snapshot()), 0, 0, 0);
+    select v_id, c.id, c.seen, 0, 0, 0 from trunkline._stream_clock(v_id) c;
     update trunkline.stream s set first_tick = 1 where s.id = v_id;
     return v_id;
 end $$;

@@ -7,7 +7,7 @@ create or replace function trunkline.stream_retry(batch text, ids bigint[], dela
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v       trunkline.stream_take := trunkline._stream_held(batch, false);
+    v       trunkline.stream_take := trunkline._stream_held(batch);
     v_most  int := (select c.max_attempts from trunkline.stream_consumer c where c.id = v.consumer);
     v_count int;
 begin

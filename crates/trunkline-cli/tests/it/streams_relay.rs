@@ -111,6 +111,9 @@ fn a_copy_that_cannot_go_on_loses_nothing() {
     sql(&other, "update trunkline.stream set max_bytes = 100");
     assert_eq!(code(&copy("orders", &other)), 0);
     assert_eq!(payloads(&other, "orders"), ["1", "2", "3"]);
+    let seen = copy("orders", "postgresql://u:open-sesame@127.0.0.1:1/d");
+    assert!(code(&seen) == 3 && stderr(&seen).contains("others can read"), "{}", stderr(&seen));
+    assert!(!stderr(&seen).contains("open-sesame"));
     let itself = run(&url, &["streams", "copy", "orders", "--to", "orders"]);
     assert!(code(&itself) == 2 && stderr(&itself).contains("into itself"), "{}", stderr(&itself));
 }

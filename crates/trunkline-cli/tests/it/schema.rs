@@ -12,7 +12,7 @@ fn install_check_and_uninstall() {
     assert_eq!(code(&run(&url, &["requests", "ls"])), 4);
     assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t2\n");
     assert_eq!(ok(&url, &["schema", "install"]), "from\t2\nto\t2\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":2,\"version\":2}\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":null,\"program\":2,\"version\":2}\n");
     assert_eq!(ok(&url, &["schema", "repair"]), "epoch\t1\n");
 
     let refused = run(&url, &["schema", "uninstall"]);

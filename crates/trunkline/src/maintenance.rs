@@ -1,18 +1,21 @@
 //! The duties: what the daemon does on a clock, one round at a time.
 //!
 //! No state of its own; any number of rounds at once, in any processes, is harmless. Each duty is a statement of its
-//! own, so that a ring that is busy does not keep the dead from being buried.
+//! own, and each stream has one, so that a ring that is busy does not keep the dead from being buried, and a stream that is
+//! broken stops no other.
 
-use tracing::debug;
+use tokio_postgres::types::Type;
+use tracing::{debug, warn};
 
 use crate::{Result, listener::Link, requests::wire};
 
-const DUTIES: [&str; 4] = [
+const DUTIES: [&str; 3] = [
     "select trunkline._epoch_check()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
-    "select trunkline.stream_maintain()::text",
 ];
+const STREAMS: &str = "select trunkline._stream_all()";
+const STREAM: &str = "select trunkline._stream_duty($1)::text";
 
 /// One round of every duty; the first failure is reported after all were tried.
 pub(crate) async fn round(link: &Link) -> Result<()> {
@@ -23,5 +26,17 @@ pub(crate) async fn round(link: &Link) -> Result<()> {
             Err(e) => failure = failure.or(Some(e)),
         }
     }
-    failure.or(wire::reap(link).await.err()).map_or(Ok(()), Err)
+    let streams = streams(link).await.err();
+    failure.or(streams).or(wire::reap(link).await.err()).map_or(Ok(()), Err)
+}
+
+async fn streams(link: &Link) -> Result<()> {
+    let mut failure = None;
+    for stream in link.value::<Vec<i32>>(STREAMS, &[]).await? {
+        if let Err(e) = link.query(STREAM, &[(&stream, Type::INT4)]).await {
+            warn!(stream, error = %e, "a stream's duties failed");
+            failure = failure.or(Some(e));
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }

@@ -218,11 +218,15 @@ async fn a_killed_backend_of_a_responder_loses_no_reply() {
     let pid = db.backend(&raw, "responder").await;
     raw.run(&format!("select pg_terminate_backend({pid})")).await;
     // The connection is gone, the process is not: it answers through its next one.
-    held.reply("still here").await.unwrap();
+    let answered = held.reply("still here").await;
     let reply = within(4_000, "the reply", pending.wait()).await;
     // A reaper may have been quicker than the reconnect; then it is lost, and never both.
-    if let Err(e) = reply {
-        assert_eq!(e.kind(), ErrorKind::Lost);
+    match reply {
+        Ok(reply) => assert_eq!((reply.text().unwrap(), answered.is_ok()), ("still here", true)),
+        Err(e) => {
+            let refused = answered.map_err(|a| a.kind());
+            assert_eq!((e.kind(), refused), (ErrorKind::Lost, Err(ErrorKind::Stale)));
+        }
     }
 }
 

@@ -240,3 +240,16 @@ async fn a_service_for_so_many_requests_takes_those_and_no_more() {
     inbox.ready().await.unwrap();
     assert_eq!(calls.await.unwrap().iter().filter(|o| o.is_ok()).count(), 1);
 }
+
+#[tokio::test]
+async fn whether_an_inbox_is_ready_can_be_awaited_in_any_task() {
+    let db = Db::new().await;
+    let tl = db.client("it").await;
+    let inbox = tl.requests().inbox("work");
+    let ready = tokio::spawn(async move {
+        inbox.ready().await.unwrap();
+        inbox
+    });
+    let _inbox = within(5_000, "the inbox to be ready", ready).await.unwrap();
+    tl.requests().send("work", "somebody is there").await.unwrap();
+}

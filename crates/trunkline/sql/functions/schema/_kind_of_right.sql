@@ -5,7 +5,8 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
     select case
         when function_name in ('request_list', 'request_show', 'request_responders',
             'stream_list', 'stream_consumers', 'stream_moves') then 'reader'
-        when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain') then 'admin'
+        when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
+            '_stream_all', '_stream_duty') then 'admin'
         when function_name in ('maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d') then 'admin'
         when function_name in (
             '_door_hold', '_door_leave', '_door_mark', '_door_unsettled', '_door_ring', '_epoch_check', '_schema_version',

@@ -24,7 +24,6 @@ begin
     end if;
     perform trunkline._request_rebase_e();
     perform trunkline._request_rebase_d();
-    delete from trunkline.stream_mark;                     -- a restore moves rows
     insert into trunkline.epoch (epoch, system_identifier, timeline)
         values (v_epoch.epoch + 1, v_id, v_line);
     return v_epoch.epoch + 1;

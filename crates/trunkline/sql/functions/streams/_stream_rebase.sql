@@ -6,7 +6,9 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_id int;
 begin
-    lock table trunkline.stream, trunkline.stream_tick, trunkline.stream_take, trunkline.stream_event in access exclusive mode;
+    lock table trunkline.stream, trunkline.stream_tick, trunkline.stream_mark, trunkline.stream_take, trunkline.stream_event
+        in access exclusive mode;
+    delete from trunkline.stream_mark;                     -- rows move
     for v_id in select s.id from trunkline.stream s order by s.id loop
         perform trunkline._stream_rebase_one(v_id);
     end loop;

@@ -1,6 +1,6 @@
--- One round of the duties of all streams: ticks that are due, rings, books, slow consumers. What was done, as JSON. Each
--- stream by itself: one that is broken or held stops no other; its error is among what was done. Any number at once is
--- harmless. Errors: 25001 outside READ COMMITTED.
+-- One round of the duties of all streams, in one transaction: ticks that are due, rings, books, slow consumers. What was
+-- done, as JSON. One that is broken or held stops no other; its error is among what was done. Any number at once is
+-- harmless. The daemon does each stream in a transaction of its own (_stream_duty). Errors: 25001 outside READ COMMITTED.
 create or replace function trunkline.stream_maintain() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -10,20 +10,15 @@ declare
     v_turned int := 0;
     v_slow   int := 0;
     v_errors jsonb := '{}'::jsonb;
-    v_did    text;
+    v_did    jsonb;
 begin
     perform trunkline._check_read_committed('stream_maintain');
     for v in select s.id, s.name from trunkline.stream s order by s.id loop
         begin
-            if trunkline._stream_tick(v.id, false, false) is not null then
-                v_ticks := v_ticks + 1;
-            end if;
-            v_did := trunkline._stream_turn(v.id);
-            if v_did in ('turned', 'emptied') then
-                v_turned := v_turned + 1;
-                perform trunkline._stream_tidy(v.id);
-            end if;
-            v_slow := v_slow + coalesce(trunkline._stream_slow(v.id), 0);
+            v_did := trunkline._stream_duty(v.id);
+            v_ticks := v_ticks + case when v_did ->> 'tick' is not null then 1 else 0 end;
+            v_turned := v_turned + case when v_did ->> 'ring' in ('turned', 'emptied') then 1 else 0 end;
+            v_slow := v_slow + (v_did ->> 'slow')::int;
         exception when others then
             v_errors := v_errors || jsonb_build_object(v.name, sqlerrm);
         end;

@@ -13,7 +13,7 @@ begin
     end if;
     v_id := trunkline._stream_tick(v.id, true, force);
     if v_id is not null then
-        perform trunkline._door_ring(v.id & 63);
+        perform trunkline._door_ring(-1 - (v.id & 63));
     end if;
     return v_id;
 end $$;

@@ -1,5 +1,7 @@
 //! The caller's and the responder's process as victims.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use trunkline::{ErrorKind, Trunkline, requests::Serve};
 
@@ -38,7 +40,7 @@ pub async fn caller(me: &Trunkline) {
 /// The part of a responder: takes, and answers when it is told to `answer`.
 pub async fn responder(me: &Trunkline) {
     let mut inbox = me.requests().inbox(Serve::channel("work").concurrency(1));
-    inbox.ready().await;
+    inbox.ready().await.unwrap();
     say("ready");
     let mut lines = told();
     while let Some(incoming) = inbox.next().await {
@@ -75,7 +77,7 @@ impl Calling {
             Step::Write | Step::Replied => scene.gate("request", "after", CALLER).await,
             Step::Take => scene.gate("take", "after", "responder").await,
             Step::Reply | Step::Fetch => scene.gate("ending", "after", "responder").await,
-            Step::Cancel => scene.gate("ending", "after", CALLER).await,
+            Step::Cancel | Step::Expiry => scene.gate("ending", "after", CALLER).await,
             _ => {}
         }
         let verb = if step == Step::Cancel { "hold" } else { "ask" };
@@ -87,9 +89,9 @@ impl Calling {
             (Step::Waiting, _) => scene.reaches("waiting").await,
             (Step::Write, _) => scene.at_gate(CALLER).await,
             (Step::Take, _) => scene.at_gate("responder").await,
-            (Step::Handler, Some(r)) => drop(r.says(&scene).await),
+            (Step::Handler, Some(r)) => r.took(&scene).await,
             (Step::Reply, Some(r)) => {
-                drop(r.says(&scene).await);
+                r.took(&scene).await;
                 r.go.send_replace(true);
                 scene.at_gate("responder").await;
             }
@@ -103,9 +105,11 @@ impl Calling {
                 scene.at_gate("responder").await;
                 hider = Some(scene.hide_endings(CALLER).await);
             }
-            (Step::Cancel, Some(r)) => {
-                drop(r.says(&scene).await);
-                process.tell("cancel").await;
+            (Step::Cancel | Step::Expiry, Some(r)) => {
+                r.took(&scene).await;
+                if step == Step::Cancel {
+                    process.tell("cancel").await;
+                }
                 scene.at_gate(CALLER).await;
             }
             _ => {}
@@ -124,7 +128,12 @@ impl Calling {
 }
 
 async fn caller_killed(step: Step, kind: Kind) {
-    let mut calling = Calling::at(step, kind, 3_000).await;
+    let limit = match step {
+        Step::Expiry => 4_000,
+        Step::Write | Step::Waiting if !kind.durable => 4_000, // what is passed over ends then
+        _ => 20_000,
+    };
+    let mut calling = Calling::at(step, kind, limit).await;
     calling.process.child.kill().await.unwrap();
     calling.release().await;
     let Calling { scene, responder, .. } = calling;
@@ -132,7 +141,7 @@ async fn caller_killed(step: Step, kind: Kind) {
     let told = |said: &[Said]| said.iter().any(|s| matches!(s, Said::Told(_)));
     let mut said = Vec::new();
     let held = matches!(step, Step::Write | Step::Waiting | Step::Take | Step::Handler) && !kind.durable;
-    if held || step == Step::Cancel {
+    if held || matches!(step, Step::Cancel | Step::Expiry) {
         scene.buried(CALLER).await;
         // Either it was passed over, or the handler is told.
         let took = step != Step::Write && step != Step::Waiting || {
@@ -157,8 +166,9 @@ async fn caller_killed(step: Step, kind: Kind) {
     let states = scene.states().await;
     match step {
         Step::Before => assert_eq!(states, ["ok"], "{scene}"),
-        Step::Cancel => {
-            assert_eq!(states, ["cancelled", "ok"], "{scene}");
+        Step::Cancel | Step::Expiry => {
+            let word = if step == Step::Cancel { "cancelled" } else { "timed out" };
+            assert_eq!(states, [word, "ok"], "{scene}");
             assert!(answers.contains(&Err(ErrorKind::Stale)), "{scene}: {said:?}");
         }
         _ if held => {
@@ -174,7 +184,7 @@ async fn caller_killed(step: Step, kind: Kind) {
     scene.once().await;
 }
 
-const CALLERS_STEPS: [Step; 8] = [
+const CALLERS_STEPS: [Step; 9] = [
     Step::Before,
     Step::Write,
     Step::Waiting,
@@ -183,16 +193,19 @@ const CALLERS_STEPS: [Step; 8] = [
     Step::Reply,
     Step::Replied,
     Step::Fetch,
+    Step::Cancel,
 ];
 
 #[tokio::test]
 async fn a_caller_killed_at_any_step_leaves_one_outcome_and_handlers_that_know() {
-    let steps = CALLERS_STEPS.into_iter().chain([Step::Cancel]);
+    let steps = CALLERS_STEPS.into_iter().chain([Step::Expiry]);
     all(steps.flat_map(|step| [Kind::ALL[0], Kind::ALL[2]].map(|kind| caller_killed(step, kind)))).await;
 }
 
 async fn caller_frozen(step: Step, kind: Kind) {
-    let mut calling = Calling::at(step, kind, 9_000).await;
+    // What is passed over meanwhile ends at its deadline; all else ends before.
+    let passed = matches!(step, Step::Write | Step::Waiting) && !kind.durable;
+    let mut calling = Calling::at(step, kind, if passed { 9_000 } else { 25_000 }).await;
     if step != Step::Replied {
         signal(calling.process.pid(), "-STOP");
     }
@@ -205,9 +218,12 @@ async fn caller_frozen(step: Step, kind: Kind) {
     let responder = responder.unwrap();
     responder.go.send_replace(true);
     signal(process.pid(), "-CONT");
+    let goes_on = Instant::now();
     if step != Step::Before {
         let ended = Outcome::parse(&process.line("ended").await);
-        assert!(ended.late <= GRACE, "{scene}: {ended:?}");
+        // A slow machine may have frozen it past its deadline.
+        let soon = goes_on.elapsed() < secs(1);
+        assert!(ended.late <= GRACE || soon, "{scene}: {ended:?}");
         let states = scene.states().await;
         // Who cancels waits for a second, which has gone by; what may run twice was perhaps written again.
         let unsaid = step == Step::Cancel && ended.word == "timed out";
@@ -220,16 +236,21 @@ async fn caller_frozen(step: Step, kind: Kind) {
         );
         assert!(states.len() == 1 || kind.again && states.len() == 2, "{scene}: {states:?}");
     }
-    process.tell("ask 8000 0").await;
-    let after = Outcome::parse(&process.line("ended").await);
-    assert_eq!(after.word, "ok", "{scene}: its next call");
+    // One that it makes in the moment in which it finds its session buried may be lost; the next is not.
+    let mut words = Vec::new();
+    while words.len() < 2 && words.last().is_none_or(|w| w != "ok") {
+        process.tell("ask 15000 0").await;
+        words.push(Outcome::parse(&process.line("ended").await).word);
+    }
+    assert!(["ok", "lost"].contains(&words[0].as_str()), "{scene}: its next calls: {words:?}");
+    assert_eq!(words.last().unwrap(), "ok", "{scene}: its next calls");
     scene.once().await;
 }
 
 #[tokio::test]
 async fn a_caller_frozen_past_its_lease_at_any_step_hears_what_the_database_says_and_goes_on() {
-    let steps = CALLERS_STEPS.into_iter().chain([Step::Cancel]);
-    all(steps.flat_map(|step| [Kind::ALL[0], Kind::ALL[3]].map(|kind| caller_frozen(step, kind)))).await;
+    let cells = CALLERS_STEPS.into_iter();
+    all(cells.flat_map(|step| [Kind::ALL[0], Kind::ALL[3]].map(|kind| caller_frozen(step, kind)))).await;
 }
 
 #[tokio::test]
@@ -350,7 +371,7 @@ async fn responder_frozen(step: Step, when: &str, kind: Kind) {
         }
     }
     other.stop().await;
-    let after = ask(&caller, false, secs(8), false);
+    let after = ask(&caller, false, secs(15), false);
     // Of a take whose answer it found when it went on, it may have a request that is long another's.
     loop {
         process.line("took").await;

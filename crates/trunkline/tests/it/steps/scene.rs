@@ -1,6 +1,13 @@
 //! What every step needs: gates that hold a victim's statement, a responder that says what happens to it, and calls.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -50,6 +57,7 @@ pub enum Step {
     Replied,
     Fetch,
     Cancel,
+    Expiry,
 }
 
 /// A database of one request, with a gate.
@@ -191,7 +199,7 @@ pub struct Outcome {
     pub word: String,
     /// Who answered: the name and the attempt.
     pub by: String,
-    /// Milliseconds after the deadline; mostly negative.
+    /// Milliseconds after the deadline, less what the machine was late itself; mostly negative.
     pub late: i64,
 }
 
@@ -213,6 +221,22 @@ pub struct Asked {
     pub ended: JoinHandle<Outcome>,
 }
 
+/// By how many milliseconds the machine was late itself, with one of this process's timers, from the deadline on.
+fn stalls(deadline: Instant) -> (Arc<AtomicI64>, JoinSet<()>) {
+    let worst = Arc::new(AtomicI64::new(0));
+    let (found, mut ticker) = (worst.clone(), JoinSet::new());
+    ticker.spawn(async move {
+        tokio::time::sleep_until(deadline - millis(50)).await;
+        loop {
+            let begun = Instant::now();
+            tokio::time::sleep(millis(10)).await;
+            let stall = begun.elapsed().saturating_sub(millis(12));
+            found.fetch_max(stall.as_millis() as i64, Ordering::Relaxed);
+        }
+    });
+    (worst, ticker)
+}
+
 /// Calls, and waits for the outcome; or, where it is to be cancelled, for the word to do so.
 pub fn ask(tl: &Trunkline, again: bool, limit: Duration, to_cancel: bool) -> Asked {
     let (cancel, cancelled) = oneshot::channel();
@@ -220,6 +244,7 @@ pub fn ask(tl: &Trunkline, again: bool, limit: Duration, to_cancel: bool) -> Ask
     let call = if again { call.idempotent() } else { call };
     let ended = tokio::spawn(async move {
         let deadline = Instant::now() + limit;
+        let (stalled, _ticker) = stalls(deadline);
         let outcome = match call.start().await {
             Ok(pending) if to_cancel => {
                 let _ = cancelled.await;
@@ -229,7 +254,7 @@ pub fn ask(tl: &Trunkline, again: bool, limit: Duration, to_cancel: bool) -> Ask
             Err(e) => Err(e),
         };
         let (late, early) = (deadline.elapsed(), deadline.saturating_duration_since(Instant::now()));
-        let late = late.as_millis() as i64 - early.as_millis() as i64;
+        let late = late.as_millis() as i64 - early.as_millis() as i64 - stalled.load(Ordering::Relaxed);
         match outcome {
             Ok(reply) => Outcome { word: "ok".into(), by: reply.text().unwrap_or_default().into(), late },
             Err(e) => Outcome { word: e.kind().to_string(), by: String::new(), late },
@@ -261,7 +286,7 @@ impl Responder {
     pub async fn start(db: &Db, name: &'static str, go: bool) -> Self {
         let tl = db.client(name).await;
         let mut inbox = tl.requests().inbox(Serve::channel("work").concurrency(8));
-        inbox.ready().await;
+        inbox.ready().await.unwrap();
         let (says, said) = mpsc::unbounded_channel();
         let go = watch::Sender::new(go);
         let waiting = go.clone();
@@ -276,6 +301,11 @@ impl Responder {
     /// The next thing that it says.
     pub async fn says(&mut self, scene: &Scene) -> Said {
         within(10_000, &format!("{scene}: the responder to say something"), self.said.recv()).await.unwrap()
+    }
+
+    pub async fn took(&mut self, scene: &Scene) {
+        let said = self.says(scene).await;
+        assert!(matches!(said, Said::Took(..)), "{scene}: {said:?}");
     }
 
     /// What else it said.
@@ -319,22 +349,24 @@ pub async fn outcome(scene: &Scene, asked: JoinHandle<Outcome>) -> Outcome {
 
 /// A new call is answered: whoever was hit goes on.
 pub async fn well(scene: &Scene, caller: &Trunkline) -> Outcome {
-    let after = outcome(scene, ask(caller, false, millis(8_000), false).ended).await;
+    let after = outcome(scene, ask(caller, false, millis(15_000), false).ended).await;
     assert_eq!(after.word, "ok", "{scene}: a call after it");
     after
 }
 
 /// Runs cells beside one another, to the end of each, and fails with all that failed.
-pub async fn all(cells: impl Iterator<Item: Future<Output = ()> + 'static>) {
+pub fn all<F: Future<Output = ()> + 'static>(cells: impl Iterator<Item = F>) -> impl Future<Output = ()> {
     let here = LocalSet::new();
     let mut running = JoinSet::new();
     cells.for_each(|cell| drop(running.spawn_local_on(cell, &here)));
-    let ends = here.run_until(async {
-        let mut failed = 0;
-        while let Some(cell) = running.join_next().await {
-            failed += i32::from(cell.is_err());
-        }
-        failed
-    });
-    assert_eq!(ends.await, 0, "cells that failed, see above");
+    async move {
+        let ends = here.run_until(async {
+            let mut failed = 0;
+            while let Some(cell) = running.join_next().await {
+                failed += i32::from(cell.is_err());
+            }
+            failed
+        });
+        assert_eq!(ends.await, 0, "cells that failed, see above");
+    }
 }

@@ -46,13 +46,13 @@ impl Cell {
         match (step, &mut responder) {
             (Step::Write, _) => scene.at_gate("caller").await,
             (Step::Take | Step::Reply, _) => scene.at_gate("responder").await,
-            (Step::Handler, Some(r)) => drop(r.says(&scene).await),
+            (Step::Handler, Some(r)) => r.took(&scene).await,
             (Step::Fetch, _) => {
                 scene.at_gate("responder").await;
                 hider = Some(scene.hide_endings("caller").await);
             }
             (Step::Cancel, Some(r)) => {
-                drop(r.says(&scene).await);
+                r.took(&scene).await;
                 drop(cancel);
                 scene.at_gate("caller").await;
             }
@@ -183,7 +183,7 @@ async fn frozen(side: &str, limit: u64) {
     let (cluster, cells) = cells(&TWO, limit).await;
     let victims = backends(&cluster, side).await;
     signal_all(&victims, "-STOP");
-    let cells = join_all(cells.into_iter().map(async |mut cell| {
+    let cells = join_all(cells.into_iter().map(|mut cell| async move {
         cell.release().await;
         let ended =
             outcome(&cell.scene, std::mem::replace(&mut cell.ended, tokio::spawn(std::future::pending())))
@@ -197,7 +197,7 @@ async fn frozen(side: &str, limit: u64) {
     }))
     .await;
     signal_all(&victims, "-CONT");
-    all(cells.into_iter().map(async |mut cell| {
+    all(cells.into_iter().map(|mut cell| async move {
         cell.go().await;
         cell.is_well().await;
     }))
@@ -221,7 +221,7 @@ async fn a_frozen_postmaster_holds_up_new_connections_only() {
     away.raw.run(&format!("select pg_terminate_backend({pid})")).await;
     let newcomer = away.db.info("newcomer");
     let newcomer = tokio::spawn(async move { Trunkline::with(newcomer).await.unwrap() });
-    let answered = join_all(cells.into_iter().skip(1).map(async |mut cell| {
+    let answered = join_all(cells.into_iter().skip(1).map(|mut cell| async move {
         if cell.scene.step == Step::Waiting {
             return; // its responder would be a new connection
         }
@@ -254,7 +254,7 @@ async fn a_frozen_server_ends_calls_on_time_and_all_goes_on_with_it() {
     let mut everybody: Vec<i32> = children.lines().map(|pid| pid.parse().unwrap()).collect();
     everybody.insert(0, postmaster);
     signal_all(&everybody, "-STOP");
-    let cells = join_all(cells.into_iter().map(async |mut cell| {
+    let cells = join_all(cells.into_iter().map(|mut cell| async move {
         let ended =
             outcome(&cell.scene, std::mem::replace(&mut cell.ended, tokio::spawn(std::future::pending())))
                 .await;
@@ -266,7 +266,7 @@ async fn a_frozen_server_ends_calls_on_time_and_all_goes_on_with_it() {
     }))
     .await;
     signal_all(&everybody, "-CONT");
-    all(cells.into_iter().map(async |(mut cell, _)| {
+    all(cells.into_iter().map(|(mut cell, _)| async move {
         cell.go().await;
         cell.is_well().await;
     }))

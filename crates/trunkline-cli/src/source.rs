@@ -22,6 +22,9 @@ use crate::{
     out,
 };
 
+const SEEN: &str =
+    "trunkline: others can read the password in the arguments; use PGPASSFILE or the environment";
+
 /// The database that was chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
@@ -54,9 +57,7 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
         (Some(url), _) => {
             if has_password(&url) {
-                out::talk(
-                    "trunkline: others can read the password in the arguments; use PGPASSFILE or the environment",
-                );
+                out::talk(SEEN);
             }
             (url, "")
         }
@@ -162,8 +163,11 @@ pub(crate) async fn install(database: &Database) -> Result<()> {
 }
 
 impl Database {
-    /// Another database that was named, for what goes there.
-    pub(crate) fn other(text: &str) -> Result<Self> {
+    /// Another database that was named, for what goes there: as an argument, or by this variable.
+    pub(crate) fn other(text: &str, variable: &str) -> Result<Self> {
+        if has_password(text) && set(variable)?.as_deref() != Some(text) {
+            out::talk(SEEN);
+        }
         Ok(Self { info: read(text)?, text: text.to_owned(), started: None })
     }
 

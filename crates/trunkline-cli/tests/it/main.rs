@@ -12,6 +12,7 @@ mod pgq;
 mod requests;
 mod schema;
 mod streams;
+mod streams_look;
 mod streams_relay;
 mod usage;
 

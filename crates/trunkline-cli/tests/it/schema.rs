@@ -10,9 +10,9 @@ fn install_check_and_uninstall() {
     assert!(stderr(&missing).contains("trunkline schema install"), "{}", stderr(&missing));
     assert_eq!(code(&run(&url, &["schema", "upgrade"])), 4);
     assert_eq!(code(&run(&url, &["requests", "ls"])), 4);
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t1\n");
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t1\nto\t1\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":1,\"version\":1}\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t2\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t2\nto\t2\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":null,\"program\":2,\"version\":2}\n");
     assert_eq!(ok(&url, &["schema", "repair"]), "epoch\t1\n");
 
     let refused = run(&url, &["schema", "uninstall"]);

@@ -112,7 +112,7 @@ fn a_line_that_is_there_is_not_kept_waiting_and_a_large_input_is_never_held() {
 #[test]
 fn a_refused_line_ends_it_after_those_before_it_or_before_all_of_them() {
     let url = orders();
-    sql(&url, "update trunkline.stream set max_bytes = 8");
+    ok(&url, &["streams", "set", "orders", "max_bytes=8"]);
     let append = |args: &[&str], lines: &[u8]| {
         run_with(&url, &[&["streams", "append", "orders", "--lines"], args].concat(), lines)
     };
@@ -198,7 +198,7 @@ fn a_reader_of_the_output_that_goes_away_is_success_and_what_it_did_not_get_come
 #[test]
 fn a_command_gets_each_event_and_its_failure_is_a_retry() {
     let url = orders();
-    sql(&url, "update trunkline.stream_consumer set max_attempts = 2");
+    ok(&url, &["streams", "set", "orders", "-c", "c", "max_attempts=2"]);
     let dir = temporary();
     let seen = dir.path().join("seen");
     let command = format!(
@@ -349,7 +349,7 @@ fn bad_input_is_refused_and_nothing_is_written() {
         "{}",
         stderr(&refused)
     );
-    sql(&url, "update trunkline.stream set closed = true");
+    ok(&url, &["streams", "set", "orders", "closed=true"]);
     assert_eq!(code(&run(&url, &["streams", "append", "orders", "x"])), 6);
 }
 

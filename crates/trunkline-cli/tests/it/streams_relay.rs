@@ -111,6 +111,9 @@ fn a_copy_that_cannot_go_on_loses_nothing() {
     sql(&other, "update trunkline.stream set max_bytes = 100");
     assert_eq!(code(&copy("orders", &other)), 0);
     assert_eq!(payloads(&other, "orders"), ["1", "2", "3"]);
+    let seen = copy("orders", "postgresql://u:open-sesame@127.0.0.1:1/d");
+    assert!(code(&seen) == 3 && stderr(&seen).contains("others can read"), "{}", stderr(&seen));
+    assert!(!stderr(&seen).contains("open-sesame"));
     let itself = run(&url, &["streams", "copy", "orders", "--to", "orders"]);
     assert!(code(&itself) == 2 && stderr(&itself).contains("into itself"), "{}", stderr(&itself));
 }
@@ -186,7 +189,7 @@ fn a_statement_that_is_killed_before_its_commit_ran_exactly_once() {
 #[test]
 fn a_statement_that_fails_ends_it_with_nothing_done_or_its_event_comes_again() {
     let url = orders();
-    sql(&url, "update trunkline.stream_consumer set max_attempts = 1");
+    ok(&url, &["streams", "set", "orders", "-c", "c", "max_attempts=1"]);
     sql(&url, "create table numbers (n int)");
     for text in ["1", "two", "3"] {
         ok(&url, &["streams", "append", "orders", text]);

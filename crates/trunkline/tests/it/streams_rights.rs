@@ -16,7 +16,7 @@ async fn a_granted_call_works_and_any_other_is_refused() {
         ("select * from trunkline.stream_moves()", 1),
         ("select trunkline.stream_append('s', 'x')", 2),
         ("select trunkline.stream_append_many('s', '{x}')", 2),
-        ("select trunkline._stream_write('s', '{x}', null, '{1}', '{x}', null, null)", 2),
+        ("select * from trunkline._stream_write('s', '{t}', '{k}', '{1}', '{x}', '{null}', '{null}')", 2),
         ("select trunkline.stream_register('s', 'of_' || right(current_user, 5))", 2),
         ("select trunkline.stream_seek('s', 'of_' || right(current_user, 5), 'end')", 2),
         ("select trunkline.stream_consumer_set('s', 'of_' || right(current_user, 5), 'max_events', '9')", 2),
@@ -101,8 +101,10 @@ async fn a_hostile_search_path_changes_nothing() {
     }
     let s = Stream::new(&raw, "s", &["c"]).await;
     raw.run("select trunkline.stream_append_many('s', '{a,b}', '{x,y}', '{k,l}'); insert into evil.t values (1, 'b'); update evil.t set b = 'c'; delete from evil.t").await;
-    raw.run("select trunkline._stream_write('s', '{x}', null, '{2}', '{1}', null, array['{\"a\": \"b\"}'])")
-        .await;
+    raw.run(
+        "select trunkline._stream_write('s', '{t}', '{k}', '{2}', '{1}', '{null}', array['{\"a\": \"b\"}'])",
+    )
+    .await;
     s.set("tick_lag", "1 s").await;
     s.consumer_set("c", "max_attempts", "1").await;
     s.retry(&s.batch("c").await, "'0'").await;

@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, args: CopyArgs) -> Result<u8> {
         return Err(Failure::Usage("a stream cannot be copied into itself".to_owned()));
     }
     let target = match &args.to_url {
-        Some(url) => Some(Database::other(url)?.checked().await?),
+        Some(url) => Some(Database::other(url, "TRUNKLINE_TO_URL")?.checked().await?),
         None => None,
     };
     let consumer = args.consumer.clone().unwrap_or_else(|| format!("copy.{}", args.to));

@@ -40,10 +40,10 @@ pub(crate) struct DropArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ConsumerArgs {
     /// The stream
-    stream: String,
+    pub(super) stream: String,
 
     /// The consumer
-    consumer: String,
+    pub(super) consumer: String,
 }
 
 /// Options of `streams register`.
@@ -120,7 +120,7 @@ pub(crate) async fn tick(global: &Global, args: TickArgs) -> Result<u8> {
 }
 
 /// Says what was done, to programs that ask for it.
-fn said(global: &Global, what: serde_json::Value) -> Result<u8> {
+pub(super) fn said(global: &Global, what: serde_json::Value) -> Result<u8> {
     if global.json {
         Out::new(true, true).json(&what)?;
     }

@@ -5,6 +5,7 @@ mod batches;
 mod copy;
 mod event;
 mod lines;
+mod look;
 mod manage;
 mod read;
 mod relay;
@@ -41,6 +42,32 @@ pub(crate) enum Command {
     Sql(sql::SqlArgs),
     /// Make a tick, if there is anything that none covers yet; consumers that wait need none
     Tick(manage::TickArgs),
+    /// List the streams
+    ///
+    /// Columns: stream, events, uncovered, consumers, furthest_behind, lag, slow, last_tick, last_tick_age,
+    /// ticks_per_second, segment, segment_bytes, closed, tick_mode, limited_by.
+    Ls,
+    /// List the consumers, how far behind they are, and who holds what
+    ///
+    /// Columns: stream, consumer, role, tick, backlog, lag, in_hand, held_since, session, alive, coming_again, dead,
+    /// last_seen, slow_since.
+    Consumers(look::ConsumersArgs),
+    /// List a consumer's dead letters, by id
+    ///
+    /// Columns: id, died_at, attempts, cause, at, type, key, payload.
+    Dead(look::DeadArgs),
+    /// Let dead letters come again
+    Replay(look::LettersArgs),
+    /// Delete dead letters
+    Purge(look::LettersArgs),
+    /// Move a consumer; what it has in hand can no longer be finished
+    Seek(look::SeekArgs),
+    /// Change settings of a stream, or of one of its consumers
+    ///
+    /// Of a stream: closed, max_bytes, tick_mode, tick_count, tick_lag, turn_bytes, turn_after, free_after, keep_for,
+    /// keep_bytes, slow_after, slow_rule. Of a consumer: max_events, max_bytes, min_events, min_interval, min_lag,
+    /// max_attempts.
+    Set(look::SetArgs),
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
@@ -55,6 +82,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Split(args) => split::run(global, args).await,
         Command::Sql(args) => sql::run(global, args).await,
         Command::Tick(args) => until_interrupted(manage::tick(global, args)).await,
+        Command::Ls => until_interrupted(look::ls(global)).await,
+        Command::Consumers(args) => until_interrupted(look::consumers(global, args)).await,
+        Command::Dead(args) => until_interrupted(look::dead(global, args)).await,
+        Command::Replay(args) => until_interrupted(look::replay(global, args)).await,
+        Command::Purge(args) => until_interrupted(look::purge(global, args)).await,
+        Command::Seek(args) => until_interrupted(look::seek(global, args)).await,
+        Command::Set(args) => until_interrupted(look::set(global, args)).await,
     }
 }
 

@@ -252,8 +252,8 @@ impl Pending {
         outcome.map_err(|e| e.of_request(self.id()))
     }
 
-    /// Cancels it and waits for the outcome, which is a reply if that was first; a second at most. It goes on being
-    /// cancelled where the database could not be asked by then.
+    /// Cancels it and waits for the outcome, which is a reply if that was first; a second at most, and not past
+    /// its deadline. It goes on being cancelled where the database could not be asked by then.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`], or the outcome that came first; [`ErrorKind::TimedOut`] when the database has not said.
@@ -261,7 +261,8 @@ impl Pending {
         let Some(done) = self.done.as_mut() else { return Err(caller::lost()) };
         self.caller.end(self.corr, 3);
         // Once more after it: one that was frozen meanwhile has yet to read what came.
-        let outcome = match tokio::time::timeout(CANCEL, &mut *done).await {
+        let end = self.deadline.min(Instant::now() + CANCEL);
+        let outcome = match tokio::time::timeout_at(end, &mut *done).await {
             Err(_) => tokio::time::timeout(caller::GRACE, done).await,
             answered => answered,
         };

@@ -281,8 +281,8 @@ async fn crash(name: &'static str, crash: impl FnOnce(&mut Cluster) + Send + 'st
     let mut lost = responder.requests().inbox("work");
     served(&db, "sure", 1).await;
     served(&db, "work", 1).await;
-    let durable = caller.requests().call("sure", "kept").timeout(secs(20)).start().await.unwrap();
-    let ephemeral = caller.requests().call("work", "lost").timeout(secs(20)).start().await.unwrap();
+    let durable = caller.requests().call("sure", "kept").timeout(secs(40)).start().await.unwrap();
+    let ephemeral = caller.requests().call("work", "lost").timeout(secs(40)).start().await.unwrap();
     let held = kept.next().await.unwrap();
     let _unanswered = lost.next().await.unwrap();
     let cluster = tokio::task::spawn_blocking(move || {
@@ -291,17 +291,17 @@ async fn crash(name: &'static str, crash: impl FnOnce(&mut Cluster) + Send + 'st
     })
     .await
     .unwrap();
-    let e = within(10_000, "the loss", ephemeral.wait()).await.unwrap_err();
+    let e = within(30_000, "the loss", ephemeral.wait()).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Lost);
     let answered = held.reply("kept").await;
-    let reply = within(10_000, "the durable one", durable.wait()).await;
+    let reply = within(30_000, "the durable one", durable.wait()).await;
     assert_eq!(
         reply.map(|r| r.payload.bytes().to_vec()).map_err(|e| e.kind()),
         Ok(b"kept".to_vec()),
         "{answered:?}"
     );
     let again =
-        within(10_000, "a call after it", caller.requests().call("sure", "y").wait_for_responder().start());
+        within(30_000, "a call after it", caller.requests().call("sure", "y").wait_for_responder().start());
     let again = again.await.unwrap();
     kept.next().await.unwrap().reply("z").await.unwrap();
     assert_eq!(again.wait().await.unwrap().text().unwrap(), "z");

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use trunkline::{ErrorKind, Trunkline, requests::Serve};
 
 use super::scene::{Asked, GRACE, Kind, Outcome, Responder, Said, Scene, Step, all, ask, outcome, well};
-use crate::support::{Db, Process, Raw, millis, say, secs, signal, within};
+use crate::support::{Db, Process, Raw, millis, say, secs, signal, until, within};
 
 /// The lines that a part is told; they end with its parent.
 fn told() -> UnboundedReceiver<String> {
@@ -224,16 +224,17 @@ async fn caller_frozen(step: Step, kind: Kind) {
         // A slow machine may have frozen it past its deadline.
         let soon = goes_on.elapsed() < secs(1);
         assert!(ended.late <= GRACE || soon, "{scene}: {ended:?}");
-        let states = scene.states().await;
-        // Who cancels waits for a second, which has gone by; what may run twice was perhaps written again.
+        // Who cancels waits for a second, which has gone by; what may run twice was perhaps written again. Lost, where it
+        // never learned whether it was written.
         let unsaid = step == Step::Cancel && ended.word == "timed out";
         let word = if unsaid { "cancelled" } else { ended.word.as_str() };
-        // Lost, where it never learned whether it was written.
         let unknown = matches!(step, Step::Write | Step::Replied) && !kind.again && ended.word == "lost";
-        assert!(
-            unknown || states.iter().all(|s| s == word),
-            "{scene}: {ended:?}, the database says {states:?}"
-        );
+        // The database could not be asked by the deadline, which a slow machine reaches while the connection is away.
+        let unasked = ended.word == "timed out" && ended.late > 0;
+        let says = |s: &String| s == word || unasked && s == "ok";
+        let what = format!("{scene}: {ended:?}, and the database to say so");
+        until(&what, async || unknown || scene.states().await.iter().all(says)).await;
+        let states = scene.states().await;
         assert!(states.len() == 1 || kind.again && states.len() == 2, "{scene}: {states:?}");
     }
     // One that it makes in the moment in which it finds its session buried may be lost; the next is not.
@@ -262,9 +263,9 @@ async fn a_caller_frozen_past_its_deadline_is_told_when_it_goes_on() {
     let ended = Outcome::parse(&within(GRACE as u64, "its end", process.line("ended")).await);
     assert_eq!(ended.word, "timed out");
     let mut responder = responder.unwrap();
-    responder.go.send_replace(true);
     let told = responder.says(&scene).await;
     assert!(matches!(told, Said::Told(_)), "{told:?}");
+    responder.go.send_replace(true);
     let answered = responder.says(&scene).await;
     assert!(matches!(answered, Said::Answered(_, Err(ErrorKind::Stale))), "{answered:?}");
 }
@@ -306,10 +307,16 @@ impl Responding {
 /// What becomes of a request whose responder is gone, and did not answer.
 async fn lost_or_handed_on(scene: &Scene, asked: Asked, other: &mut Responder) {
     let ended = outcome(scene, asked.ended).await;
-    let (word, by) = if scene.kind.again { ("ok", "other 2") } else { ("lost", "") };
+    // A slow machine's victim gave its connection up before: what nobody has seen goes out again, as the same attempt.
+    let given_back = scene.step == Step::Take && ended.by == "other 1";
+    let (word, by) = match scene.kind.again {
+        _ if given_back => ("ok", "other 1"),
+        true => ("ok", "other 2"),
+        false => ("lost", ""),
+    };
     assert_eq!((ended.word.as_str(), ended.by.as_str()), (word, by), "{scene}");
     let took = other.rest().iter().filter(|s| matches!(s, Said::Took(..))).count();
-    assert_eq!(took, usize::from(scene.kind.again), "{scene}: so often the other one got it");
+    assert_eq!(took, usize::from(word == "ok"), "{scene}: so often the other one got it");
     assert_eq!(scene.states().await, [word], "{scene}: the database says");
 }
 

@@ -97,7 +97,7 @@ impl Pair {
             found.is_empty(),
             "{} differences:\n{}",
             found.len(),
-            found.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+            found.iter().take(20).map(|d| d.chars().take(900).collect()).collect::<Vec<String>>().join("\n")
         );
     }
 }

@@ -3,6 +3,7 @@
 create or replace function pgq.maint_operations(out func_name text, out func_arg text) returns setof record
 language plpgsql volatile set search_path = pg_catalog, pgq, pg_temp as $$
 begin
+    perform pgq._trigger_catch_up();
     return query
         select 'pgq.maint_rotate_tables_step1', queue_name from pgq.queue
          where queue_switch_step2 is not null and queue_switch_time + queue_rotation_period < now() order by queue_name;

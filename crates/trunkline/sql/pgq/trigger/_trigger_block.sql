@@ -34,7 +34,8 @@ begin
         v_code := v_code || pgq._trigger_sql(relation, v_table.key, v_ignored, op)
             || e'if v_data is null and not v_ignored then raise exception ''logtriga: Unexpected NULL key value'' using errcode = ''XX000''; end if;\n';
     end if;
-    v_columns := array(select name from pgq._trigger_columns(relation, null, null));
+    v_columns := array(select attname::text from pg_attribute
+                        where attrelid = relation and attnum > 0 and not attisdropped order by attnum);
     v_code := v_code || e'if not v_ignored then\n';
     for v_index in 1 .. 6 loop
         exit when op = 'R';

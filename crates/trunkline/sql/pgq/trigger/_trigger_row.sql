@@ -11,9 +11,9 @@ begin
         v_value := format(v_column.value, row_name);
         if kind = 'jsontriga' then
             if v_column.type in ('timestamp'::regtype, 'timestamptz'::regtype, 'date'::regtype) then
-                v_value := format('pg_catalog.to_json(%s.%I)::pg_catalog.text', row_name, v_column.name);
+                v_value := format('pg_catalog.to_json(%s)::pg_catalog.text', pgq._field(row_name, v_column.name));
             elsif v_column.type = 'bool'::regtype then
-                v_value := format('%s.%I::pg_catalog.text', row_name, v_column.name);
+                v_value := pgq._field(row_name, v_column.name) || '::pg_catalog.text';
             elsif v_column.type not in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then
                 v_value := format('pg_catalog.to_json(%s)::pg_catalog.text', v_value);
             end if;

@@ -204,7 +204,8 @@ async fn before_and_statement_triggers_and_truncate_are_those_of_c() {
             let arguments = if options.is_empty() { "'q'".to_owned() } else { format!("'q', {options}") };
             for when in ["after truncate", "before truncate", "after insert", "before update or delete"] {
                 pair.same(&format!("drop trigger if exists s on t; create trigger s {when} on t for each statement execute function pgq.{kind}({arguments})")).await;
-                for sql in ["insert into t values (1)", "update t set a = 'x'", "delete from t", "truncate t"] {
+                for sql in ["insert into t values (1)", "update t set a = 'x'", "delete from t", "truncate t"]
+                {
                     pair.same(sql).await;
                 }
                 pair.same(&format!("{EVENTS} order by ev_id")).await;
@@ -267,9 +268,11 @@ async fn two_sessions_that_use_a_new_trigger_at_once_do_not_wait_for_each_other(
         a.one("select string_agg(distinct ev_data, ' ' order by ev_data) from pgq.event_1 where ev_extra1 = 'public.t'").await,
         (1..8).map(|i| format!("{{\"id\":{i}}}")).collect::<Vec<_>>().join(" ")
     );
-    a.run("select * from pgq.maint_operations(); create table v (id int primary key);
-           create trigger x after insert on v for each row execute function pgq.jsontriga('q'); drop table u")
-        .await;
+    a.run(
+        "select * from pgq.maint_operations(); create table v (id int primary key);
+           create trigger x after insert on v for each row execute function pgq.jsontriga('q'); drop table u",
+    )
+    .await;
     a.run("insert into v values (1); select * from pgq.maint_operations()").await;
     let (all, called) = written(&a).await;
     assert_eq!(all, called, "each table's function is called as such");

@@ -91,8 +91,8 @@ async fn writer(db: Db, state: Arc<State>, seed: u64) -> Vec<u64> {
 async fn consumer(db: Db, state: Arc<State>, name: &'static str, seed: u64) -> Vec<u64> {
     let (mut raw, mut dice, mut done) = (db.raw().await, Dice(seed), Vec::new());
     while state.on() {
-        dice.pause(15).await;
-        done.extend(one_batch(&raw, name, &mut dice).await);
+        dice.pause(5).await;
+        done.extend(one_batch(&raw, name, Some(&mut dice)).await);
         if dice.roll(10) == 0 {
             let _ = raw.client.batch_execute(&format!("begin; select pgq.next_batch('q', '{name}')")).await;
             raw = db.raw().await;
@@ -102,8 +102,8 @@ async fn consumer(db: Db, state: Arc<State>, name: &'static str, seed: u64) -> V
 }
 
 /// A batch, in one transaction: what of it is done with when the transaction is committed.
-async fn one_batch(raw: &Raw, name: &str, dice: &mut Dice) -> Vec<u64> {
-    let aside = dice.roll(20);
+async fn one_batch(raw: &Raw, name: &str, dice: Option<&mut Dice>) -> Vec<u64> {
+    let aside = dice.map_or(-1, |d| i64::try_from(d.roll(20)).unwrap());
     let sql = format!(
         "begin; create temp table if not exists got (id bigint, done bool); truncate got;
          do $$ declare b bigint := pgq.next_batch('q', '{name}'); r record; begin
@@ -150,6 +150,21 @@ const LOCKS: [&str; 3] = [
     "select pg_sleep(0.05)",
 ];
 
+/// Everything that is still to come.
+async fn drain(raw: &Raw, name: &str) -> Vec<u64> {
+    while raw.one("select pgq.maint_retry_events()").await != "0" {}
+    raw.run(TICK[0]).await;
+    let last = raw.one("select max(tick_id) from pgq.tick").await;
+    let behind = format!(
+        "select sub_last_tick < {last} from pgq.subscription join pgq.consumer on co_id = sub_consumer where co_name = '{name}'"
+    );
+    let mut got = Vec::new();
+    while raw.one(&behind).await == "t" {
+        got.extend(one_batch(raw, name, None).await);
+    }
+    got
+}
+
 /// Lost and doubled events of both consumers, of how many.
 async fn storm(db: &Db, length: u64) -> (usize, usize, usize, u64) {
     let raw = db.raw().await;
@@ -162,8 +177,8 @@ async fn storm(db: &Db, length: u64) -> (usize, usize, usize, u64) {
         .map(|(name, seed)| (name, tokio::spawn(consumer(db.clone(), Arc::clone(&state), name, seed))))
         .into();
     let callers = [
-        tokio::spawn(caller(db.clone(), Arc::clone(&state), &TICK, 10, 31)),
-        tokio::spawn(caller(db.clone(), Arc::clone(&state), &TICK, 15, 32)),
+        tokio::spawn(caller(db.clone(), Arc::clone(&state), &TICK, 60, 31)),
+        tokio::spawn(caller(db.clone(), Arc::clone(&state), &TICK, 90, 32)),
         tokio::spawn(caller(db.clone(), Arc::clone(&state), &MAINTAIN, 30, 33)),
         tokio::spawn(caller(db.clone(), Arc::clone(&state), &LOCKS, 30, 34)),
     ];
@@ -191,16 +206,7 @@ async fn storm(db: &Db, length: u64) -> (usize, usize, usize, u64) {
     }
     let (mut lost, mut doubled) = (0, 0);
     for (name, mut got) in done {
-        let mut dice = Dice(1);
-        let mut quiet = 0;
-        while quiet < 20 {
-            for sql in MAINTAIN.iter().skip(2).chain(&TICK) {
-                raw.run(sql).await;
-            }
-            let more = one_batch(&raw, name, &mut dice).await;
-            quiet = if more.is_empty() { quiet + 1 } else { 0 };
-            got.extend(more);
-        }
+        got.extend(drain(&raw, name).await);
         got.sort_unstable();
         lost += accepted.iter().filter(|id| got.binary_search(id).is_err()).count();
         doubled += got.windows(2).filter(|w| w[0] == w[1]).count();

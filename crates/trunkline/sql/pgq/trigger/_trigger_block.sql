@@ -10,7 +10,6 @@ declare
     v_fields  text[];
     v_code    text := '';
     v_columns text[];
-    v_index   int;
     v_expr    text;
 begin
     select n.nspname::text as schema_name, c.relname::text as name, n.nspname || '.' || c.relname as full_name,

@@ -2,7 +2,7 @@
 create or replace function pgq._trigger_row(kind text, relation oid, ignored text, row_name text) returns text
 language plpgsql stable set search_path = pg_catalog, pgq, pg_temp as $$
 declare
-    v_pieces text[] := '{}';
+    v_pieces text[] := array[]::text[];
     v_comma  text := '';
     v_column record;
     v_value  text;

@@ -224,7 +224,7 @@ async fn in_a_storm_nothing_is_lost_and_nothing_doubled() {
     let (_cluster, db) = Cluster::own().await;
     let mut raw = db.raw().await;
     trunkline::schema::install_pgq(&mut raw.client).await.unwrap();
-    let (events, lost, doubled, rotations) = storm(&db, length(12)).await;
+    let (events, lost, doubled, rotations) = storm(&db, length(8)).await;
     eprintln!("ours: {events} events, {rotations} rotations: {lost} lost, {doubled} doubled");
     assert!(events > 100 && rotations > 3, "that was no storm");
     assert_eq!((lost, doubled), (0, 0));
@@ -233,6 +233,6 @@ async fn in_a_storm_nothing_is_lost_and_nothing_doubled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_storm_on_the_real_pgq_is_printed() {
     let Some(db) = real("storm").await else { return };
-    let (events, lost, doubled, rotations) = storm(&db, length(6)).await;
+    let (events, lost, doubled, rotations) = storm(&db, length(4)).await;
     eprintln!("PgQ:  {events} events, {rotations} rotations: {lost} lost, {doubled} doubled");
 }

@@ -169,7 +169,7 @@ async fn every_table_with_every_option(kind: &str) {
     let Some(mut pair) = Pair::new(&format!("triggers_{kind}")).await else { return };
     pair.run("set client_min_messages = error; select pgq.create_queue('q')").await;
     for (nr, table) in TABLES.into_iter().enumerate() {
-        let options = if nr == 0 { OPTIONS.len() } else { 10 };
+        let options = if nr == 0 { OPTIONS.len() } else { 6 };
         for options in &OPTIONS[..options] {
             case(&mut pair, table, "after insert or update or delete", kind, options).await;
         }

@@ -33,6 +33,16 @@ with function as (
      where relpersistence = 'u' and relkind = 'r'
        and name !~ '^trunkline\.(session|responder|buried|(request|take|ending)_e[01]|again_e)$'
     union all
+    select 'PUBLIC may execute it', p.oid::regprocedure::text
+      from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+     where n.nspname in ('pgq', 'pgq_coop') and a.grantee = 0
+       and p.proname not in ('seq_getval', 'get_queue_info', 'get_consumer_info', 'quote_fqname', 'version')
+    union all
+    select 'security definer without search_path = pg_catalog, pgq, pg_temp', p.oid::regprocedure::text
+      from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+     where n.nspname in ('pgq', 'pgq_coop') and p.prosecdef and p.proname <> 'insert_event'     -- generated, every name in it qualified
+       and not 'search_path=pg_catalog, pgq, pg_temp' = any (coalesce(p.proconfig, '{}'))
+    union all
     select 'PUBLIC has rights on the schema', nspname
       from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'trunkline' and a.grantee = 0
 )

@@ -62,11 +62,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Check => {
             let plain = database.plain(Purpose::Work).await?;
             let version = schema::check(&plain.client).await?;
-            let pgq = schema::check_pgq(&plain.client).await?;
-            out.object(
-                &["version", "program", "pgq"],
-                &json!({ "version": version, "program": schema::version(), "pgq": pgq }),
-            )?;
+            let mut found = json!({ "version": version, "program": schema::version() });
+            let mut fields = vec!["version", "program"];
+            if let Some(pgq) = schema::check_pgq(&plain.client).await? {
+                found["pgq"] = json!(pgq);
+                fields.push("pgq");
+            }
+            out.object(&fields, &found)?;
             Ok(OK)
         }
         Command::Repair => {

@@ -25,6 +25,21 @@ fn install_check_and_uninstall() {
 }
 
 #[test]
+fn the_adapter_for_pgq_comes_and_goes_by_itself() {
+    let url = empty_database();
+    let first = ok(&url, &["schema", "install", "--pgq"]);
+    assert_eq!(first, "from\t0\nto\t1\npgq_from\t0\npgq_to\t1\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":1,\"version\":1}\n");
+    assert!(ok(&url, &["schema", "upgrade"]).contains("pgq_from\t1"), "an upgrade takes it along");
+    assert_eq!(code(&run(&url, &["schema", "uninstall", "--pgq"])), 8, "it asks");
+    ok(&url, &["schema", "uninstall", "--pgq", "--yes"]);
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":1,\"version\":1}\n");
+    sql(&url, "create schema pgq");
+    let refused = run(&url, &["schema", "install", "--pgq"]);
+    assert_eq!(code(&refused), 6, "{}", stderr(&refused));
+}
+
+#[test]
 fn another_schema_of_the_name_is_a_conflict() {
     let url = empty_database();
     sql(&url, "create schema trunkline");
@@ -46,14 +61,15 @@ fn a_newer_schema_is_left_alone() {
 #[test]
 fn the_printed_script_is_the_installation() {
     let url = empty_database();
-    let script = ok(&url, &["schema", "print"]);
+    let script = ok(&url, &["schema", "print"]) + &ok(&url, &["schema", "print", "--pgq"]);
     let mut psql = std::process::Command::new("psql");
     psql.args(["-Xq", "--single-transaction", "-v", "ON_ERROR_STOP=1", &url]);
     let dir = crate::temporary();
     let file = dir.path().join("schema.sql");
     std::fs::write(&file, script).unwrap();
     assert!(psql.arg("-f").arg(&file).output().unwrap().status.success());
-    assert_eq!(code(&run(&url, &["schema", "check"])), 0);
+    assert!(ok(&url, &["schema", "check"]).contains("pgq"));
+    ok(&url, &["schema", "install", "--pgq"]);
 }
 
 #[test]

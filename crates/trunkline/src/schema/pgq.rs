@@ -47,6 +47,7 @@ pub async fn install_pgq(client: &mut Client) -> Result<PgqInstalled> {
             tx.batch_execute(text(file)).await.map_err(|e| in_file(file, &e))?;
         }
     }
+    tx.batch_execute("lock table pgq._guard in share row exclusive mode").await?;
     for file in functions() {
         tx.batch_execute(text(file)).await.map_err(|e| in_file(file, &e))?;
     }
@@ -152,8 +153,7 @@ fn finish() -> String {
         "insert into pgq._info (version, structure, system, timeline)\n\
          select {VERSION}, '{}', system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)\n\
          from pg_control_system() on conflict (only_row) do nothing;\n\
-         lock table pgq._guard in share row exclusive mode;\n\
-         do $$ begin perform pgq._dispatch(); end $$;\n{}",
+         do $$ begin perform pgq._dispatch(); perform pgq._dispatch_triggers(); end $$;\n{}",
         fingerprint(),
         SQL.get_file("pgq/grants.sql").map_or("", |f| text(f))
     )

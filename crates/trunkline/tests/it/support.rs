@@ -34,6 +34,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one; `safe` writes to disk as a real one does, so that it may be killed.
     pub fn start(safe: bool) -> Self {
+        Self::start_of(safe, std::env::var_os("TRUNKLINE_TEST_PG_BIN").map(PathBuf::from))
+    }
+
+    /// Starts one of the programs in this directory.
+    pub fn start_of(safe: bool, bin: Option<PathBuf>) -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-{n}", std::process::id()));
         let onoff = if safe { "on" } else { "off" };
@@ -45,7 +50,7 @@ impl Cluster {
             .setting("fsync", onoff)
             .setting("full_page_writes", onoff)
             .setting("track_activity_query_size", "16384");
-        if let Some(bin) = std::env::var_os("TRUNKLINE_TEST_PG_BIN") {
+        if let Some(bin) = bin {
             settings = settings.bin_dir(bin);
         }
         let server = Server::start(&settings, &mut |_| {}).expect("a server");

@@ -1,38 +1,31 @@
--- Writes `insert_event` and `insert_event_raw` anew: a tree of comparisons over the queues' ids, a static INSERT at each leaf.
--- A static INSERT costs a third of one that is put together at run time, for only that one is planned at each call.
+-- Writes `insert_event` and `insert_event_raw` anew: a tree of comparisons over queues and segments, a static INSERT at each leaf.
+-- A static INSERT costs a third of one that is put together at run time, for only that one is planned at each call. They set no
+-- search path, which costs as much again in a short transaction, so every name and operator in them is qualified.
 -- Locks: whoever calls this holds `_guard` in SHARE ROW EXCLUSIVE, or two would replace the same function at once.
 create or replace function pgq._dispatch() returns void
 language plpgsql volatile set search_path = pg_catalog, pgq, pg_temp as $$
 declare
-    v_head constant text := $f$
-language plpgsql volatile %s set search_path = pg_catalog, pgq, pg_temp as %s$f$;
     v_body constant text := $f$
 declare
-    v_queue    int;
-    v_segment  int;
-    v_disabled bool;
-    v_limit    int;
-    v_id       bigint;
+    v_slot pg_catalog.int8;
+    v_id   pg_catalog.int8;
 begin
-    select q.queue_id, q.queue_cur_table, q.queue_disable_insert, q.queue_per_tx_limit, nextval(q.queue_event_seq::regclass)
-      into v_queue, v_segment, v_disabled, v_limit, v_id from pgq.queue q where q.queue_name = $1;
-    if v_queue is null then
-        perform pgq._insert_refused($1);
-    end if;
-    if v_disabled or v_limit is not null then
-        perform pgq._insert_check($1, v_queue, v_disabled, v_limit);
-    end if;
-%s%s    return pgq._insert_slowly(v_queue, v_segment, %s);
+    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then null
+                else q.queue_id::pg_catalog.int8 operator(pg_catalog.*) 1000 operator(pg_catalog.+) q.queue_cur_table end,
+           pg_catalog.nextval(q.queue_event_seq::pg_catalog.regclass)
+      into v_slot, v_id from pgq.queue q where q.queue_name operator(pg_catalog.=) $1;
+%s    return pgq._insert_otherwise($1, %s);
 end $f$;
-    v_given constant text := 'v_id, now(), null, null, $2, $3, $4, $5, $6, $7';
-    v_raw   constant text := 'v_id, coalesce($3, now()), $4, $5, $6, $7, $8, $9, $10, $11';
-    v_queues int[][] := (select array_agg(array[queue_id, queue_ntables] order by queue_id) from pgq.queue);
+    v_given constant text := 'v_id, pg_catalog.now(), null, null, $2, $3, $4, $5, $6, $7';
+    v_raw   constant text := 'coalesce($2, v_id), coalesce($3, pg_catalog.now()), $4, $5, $6, $7, $8, $9, $10, $11';
+    v_slots bigint[] := (select array_agg(queue_id::bigint * 1000 + nr order by queue_id, nr)
+                           from pgq.queue cross join lateral generate_series(0, least(queue_ntables, 1000) - 1) nr);
 begin
     execute format('create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text, ev_extra1 text,'
-                   ' ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint' || v_head, 'security definer',
-                   quote_literal(format(v_body, '', pgq._dispatch_tree(v_queues, v_given, '    '), v_given)));
+                   ' ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint language plpgsql volatile security definer as %L',
+                   format(v_body, pgq._dispatch_tree(v_slots, v_given, 'v_id', '    '), v_given));
     execute format('create or replace function pgq.insert_event_raw(queue_name text, ev_id bigint, ev_time timestamptz,'
                    ' ev_owner integer, ev_retry integer, ev_type text, ev_data text, ev_extra1 text, ev_extra2 text,'
-                   ' ev_extra3 text, ev_extra4 text) returns bigint' || v_head, '',
-                   quote_literal(format(v_body, e'    v_id := coalesce($2, v_id);\n', pgq._dispatch_tree(v_queues, v_raw, '    '), v_raw)));
+                   ' ev_extra3 text, ev_extra4 text) returns bigint language plpgsql volatile as %L',
+                   format(v_body, pgq._dispatch_tree(v_slots, v_raw, 'coalesce($2, v_id)', '    '), v_raw));
 end $$;

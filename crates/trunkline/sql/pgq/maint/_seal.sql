@@ -12,7 +12,7 @@ begin
         return;
     end if;
     execute format('lock table pgq.%I in share row exclusive mode nowait', v_name);
-    execute format('create trigger _sealed before insert on pgq.%I for each row execute function pgq._send_on()', v_name);
+    execute format('create or replace trigger _sealed before insert on pgq.%I for each row execute function pgq._send_on()', v_name);
     execute format('alter table pgq.%I enable always trigger _sealed', v_name);
     execute format('select coalesce(max(ev_txid), 0) from pgq.%I', v_name) into v_max;
     insert into pgq._sealed (queue_id, segment, max_txid) values (for_queue, _seal.segment, v_max);

@@ -6,7 +6,7 @@ language plpgsql volatile set search_path = pg_catalog, pgq, pg_temp as $$
 declare
     v_event  record;
     v_count  int := 0;
-    v_broken int[] := '{}';
+    v_broken int[] := array[]::int[];
 begin
     lock table pgq.retry_queue in share update exclusive mode;
     for v_event in

@@ -6,13 +6,13 @@ declare
 begin
     for v_right in
         select a.privilege_type as name, a.is_grantable as passed_on,
-               case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role
+               case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end as role
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
          cross join lateral aclexplode(c.relacl) a
          where n.nspname = src_schema and c.relname = src_table and a.grantee <> c.relowner
          order by a.grantee, a.privilege_type
     loop
-        execute format('grant %s on %I.%I to %s%s', v_right.name, dst_schema, dst_table, v_right.role,
+        execute format('grant %s on %I.%I to %I%s', v_right.name, dst_schema, dst_table, v_right.role,
                        case when v_right.passed_on then ' with grant option' else '' end);
     end loop;
     return 1;

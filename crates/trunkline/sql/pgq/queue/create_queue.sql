@@ -33,6 +33,7 @@ begin
     end loop;
     perform pgq.grant_perms(i_queue_name);
     perform pgq.tune_storage(i_queue_name);
+    perform pgq._seal(v_id, nr) from generate_series(1, v_queue.queue_ntables - 1) nr;
     -- No event can be older than the tables, so that any snapshot will do for the first tick.
     insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
         values (v_id, nextval(v_queue.queue_tick_seq::regclass), pgq.seq_getval(v_queue.queue_event_seq));

@@ -24,6 +24,7 @@ begin
         execute format('drop function pgq.%I(record, record, text)', v_name);
     end loop;
     perform pgq._dispatch();
+    perform pgq._dispatch_triggers();
     update pgq._info set system = v_system, timeline = v_line;
     return v_count;
 end $$;

@@ -14,7 +14,7 @@ begin
     end if;
     select txid_current_snapshot() into v_now;
     if txid_visible_in_snapshot(v_own, v_now) then
-        select format('%s:%s:%s', txid_snapshot_xmin(v_now), txid_snapshot_xmax(v_now), string_agg(x::text, ',' order by x))
+        select format('%s:%s:%s', txid_snapshot_xmin(v_now), txid_snapshot_xmax(v_now), string_agg(x::text, ',' order by x))::txid_snapshot
           into v_now from (select txid_snapshot_xip(v_now) union all select v_own) i (x);
     end if;
     if txid_snapshot_xmin(v_now) < txid_snapshot_xmin(v_last.tick_snapshot)

@@ -4,7 +4,7 @@ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp as $$
 declare
     v_rest bytea := args;
     v_end  int;
-    v_all  text[] := '{}';
+    v_all  text[] := array[]::text[];
 begin
     loop
         v_end := position('\x00'::bytea in v_rest);

@@ -10,7 +10,6 @@ declare
     v_fields  text[];
     v_code    text := '';
     v_columns text[];
-    v_index   int;
     v_expr    text;
 begin
     select n.nspname::text as schema_name, c.relname::text as name, n.nspname || '.' || c.relname as full_name,
@@ -34,7 +33,8 @@ begin
         v_code := v_code || pgq._trigger_sql(relation, v_table.key, v_ignored, op)
             || e'if v_data is null and not v_ignored then raise exception ''logtriga: Unexpected NULL key value'' using errcode = ''XX000''; end if;\n';
     end if;
-    v_columns := array(select name from pgq._trigger_columns(relation, null, null));
+    v_columns := array(select attname::text from pg_attribute
+                        where attrelid = relation and attnum > 0 and not attisdropped order by attnum);
     v_code := v_code || e'if not v_ignored then\n';
     for v_index in 1 .. 6 loop
         exit when op = 'R';

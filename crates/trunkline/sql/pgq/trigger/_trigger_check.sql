@@ -7,7 +7,7 @@ declare
     v_code   text := e'loop\n';
 begin
     for v_column in
-        select format(c.differs, 'pgq_new', 'pgq_old') as differs, c.is_key, c.is_left_out
+        select pgq._differs(c.name, c.type) as differs, c.is_key, c.is_left_out
           from pgq._trigger_columns(relation, key, ignored) c
          where c.is_key or ignored is not null and kind <> 'sqltriga'
     loop

@@ -13,7 +13,7 @@ begin
     while v_rest <> '' loop
         v_found := (regexp_match(v_rest, v_token))[1];
         v_rest := substr(v_rest, length(v_found) + 1);
-        v_out := v_out || case when v_found = any (columns) then row_name || '.' || quote_ident(v_found) else v_found end;
+        v_out := v_out || case when v_found = any (columns) then pgq._field(row_name, v_found) else v_found end;
     end loop;
     return v_out;
 end $$;

@@ -4,7 +4,7 @@
 create or replace function pgq._trigger_learn(relation oid, trigger_name name, kind text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pgq, pg_temp as $$
 declare
-    v_name text := format('_t_%s_%s', relation, to_hex(hashtext(trigger_name::text)));
+    v_name text := pgq._trigger_name(relation, trigger_name);
     v_code text;
 begin
     if kind not in ('jsontriga', 'logutriga', 'sqltriga') then
@@ -24,5 +24,6 @@ begin
         execute format('grant execute on function pgq.%I to pgq_writer', v_name);
     end if;
     perform pgq._trigger_forget(relation);
+    perform pgq._dispatch_triggers();
     return 'pgq.' || v_name;
 end $$;

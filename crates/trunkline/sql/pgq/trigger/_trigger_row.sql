@@ -2,7 +2,7 @@
 create or replace function pgq._trigger_row(kind text, relation oid, ignored text, row_name text) returns text
 language plpgsql stable set search_path = pg_catalog, pgq, pg_temp as $$
 declare
-    v_pieces text[] := '{}';
+    v_pieces text[] := array[]::text[];
     v_comma  text := '';
     v_column record;
     v_value  text;
@@ -11,9 +11,9 @@ begin
         v_value := format(v_column.value, row_name);
         if kind = 'jsontriga' then
             if v_column.type in ('timestamp'::regtype, 'timestamptz'::regtype, 'date'::regtype) then
-                v_value := format('pg_catalog.to_json(%s.%I)::pg_catalog.text', row_name, v_column.name);
+                v_value := format('pg_catalog.to_json(%s)::pg_catalog.text', pgq._field(row_name, v_column.name));
             elsif v_column.type = 'bool'::regtype then
-                v_value := format('%s.%I::pg_catalog.text', row_name, v_column.name);
+                v_value := pgq._field(row_name, v_column.name) || '::pg_catalog.text';
             elsif v_column.type not in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then
                 v_value := format('pg_catalog.to_json(%s)::pg_catalog.text', v_value);
             end if;

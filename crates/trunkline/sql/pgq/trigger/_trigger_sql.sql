@@ -22,11 +22,11 @@ begin
                       pgq._concat(coalesce(v_values, '{}')));
     end if;
     select array_agg(format('case when %s then %L operator(pg_catalog.||) coalesce(pg_catalog.quote_literal(%s), ''NULL'') end',
-                            format(k.differs, 'pgq_new', 'pgq_old'), ',' || quote_ident(k.name) || '=', format(k.value, 'pgq_new'))
+                            pgq._differs(k.name, k.type), ',' || quote_ident(k.name) || '=', format(k.value, 'pgq_new'))
                      order by k.nr) filter (where not k.is_left_out),
-           string_agg(format(k.differs, 'pgq_new', 'pgq_old'), ' or ') filter (where k.is_left_out)
+           string_agg(pgq._differs(k.name, k.type), ' or ') filter (where k.is_left_out)
       into v_sets, v_left
-      from pgq._trigger_columns(relation, key, ignored) with ordinality k (name, type, is_key, is_left_out, is_magic, value, differs, nr)
+      from pgq._trigger_columns(relation, key, ignored) with ordinality k (name, type, is_key, is_left_out, is_magic, value, nr)
      where not k.is_key;
     return format(e'v_data := pg_catalog.substr(%s, 2);\n', pgq._concat(coalesce(v_sets, '{}')))
         || e'if v_data operator(pg_catalog.=) '''' then\n'

@@ -43,8 +43,10 @@ begin
                 'pgq.drop_queue(text), pgq.set_queue_config(text, text, text), '
                 'pgq.insert_event_raw(text, bigint, timestamptz, int, int, text, text, text, text, text, text), '
                 'pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, int, text, text, text, text, text, text), '
-                'pgq._rotate(int), pgq._trigger_catch_up(), pgq._dispatch_triggers(), pgq._trigger_name(oid, name), pgq._seal_next(int), pgq._insert_refused(text), pgq._insert_check(text, int, boolean, int), '
-                'pgq._insert_otherwise(text, bigint, timestamptz, int, int, text, text, text, text, text, text), pgq._insert_slowly(int, int, bigint, timestamptz, int, int, text, text, text, text, text, text)'
+                'pgq._rotate(int), pgq._trigger_catch_up(), pgq._dispatch_triggers(), pgq._trigger_name(oid, name), '
+                'pgq._seal_next(int), pgq._insert_refused(text), pgq._insert_check(text, int, boolean, int), '
+                'pgq._insert_otherwise(text, bigint, timestamptz, int, int, text, text, text, text, text, text), '
+                'pgq._insert_slowly(int, int, bigint, timestamptz, int, int, text, text, text, text, text, text)'
         end;
         execute format('grant execute on function pgq.%s to %I', v_rights, v_role);
         if v_role = 'pgq_reader' then

@@ -15,9 +15,10 @@ begin
             || indent || e'end if;\n';
     end if;
     return (
-        select string_agg(indent || format('%s v_slot operator(pg_catalog.=) %s then insert into pgq.event_%s_%s (ev_id, ev_time, ev_owner,'
-                                           ' ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4) values (%s); return %s;',
-                                           case s.nr when 1 then 'if' else 'elsif' end, s.slot, s.slot / 1000, s.slot % 1000, given, id),
-                          e'\n' order by s.nr)
+        select string_agg(indent || format(
+                   '%s v_slot operator(pg_catalog.=) %s then insert into pgq.event_%s_%s (ev_id, ev_time, ev_owner, ev_retry,'
+                   ' ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4) values (%s); return %s;',
+                   case s.nr when 1 then 'if' else 'elsif' end, s.slot, s.slot / 1000, s.slot % 1000, given, id),
+                   e'\n' order by s.nr)
           from unnest(slots) with ordinality s (slot, nr)) || e'\n' || indent || e'end if;\n';
 end $$;

@@ -15,7 +15,8 @@ begin
          order by q.queue_name, f.nr;
     return query select 'vacuum', t from pgq.maint_tables_to_vacuum() t;
     if to_regprocedure('pgq_node.maint_watermark(text)') is not null then
-        return query execute format('select %L, queue_name from pgq_node.node_info where node_type = %L', 'pgq_node.maint_watermark', 'root');
+        return query execute format('select %L, queue_name from pgq_node.node_info where node_type = %L',
+                                    'pgq_node.maint_watermark', 'root');
     end if;
     if to_regprocedure('londiste.root_check_seqs(text)') is not null then
         return query execute format(

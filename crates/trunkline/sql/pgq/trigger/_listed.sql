@@ -2,5 +2,6 @@
 create or replace function pgq._listed(list text, name text) returns boolean
 language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp as $$
 begin
-    return coalesce(strpos(',' || regexp_replace(list, '\s', ',', 'g') || ',', ',' || regexp_replace(name, '\s', ',', 'g') || ',') > 0, false);
+    return coalesce(strpos(',' || regexp_replace(list, '\s', ',', 'g') || ',',
+                           ',' || regexp_replace(name, '\s', ',', 'g') || ',') > 0, false);
 end $$;

@@ -31,7 +31,8 @@ begin
                         when kind = 'jsontriga' then '''{}''' else '''''' end;
     if kind = 'sqltriga' then
         v_code := v_code || pgq._trigger_sql(relation, v_table.key, v_ignored, op)
-            || e'if v_data is null and not v_ignored then raise exception ''logtriga: Unexpected NULL key value'' using errcode = ''XX000''; end if;\n';
+            || e'if v_data is null and not v_ignored then'
+               ' raise exception ''logtriga: Unexpected NULL key value'' using errcode = ''XX000''; end if;\n';
     end if;
     v_columns := array(select attname::text from pg_attribute
                         where attrelid = relation and attnum > 0 and not attisdropped order by attnum);
@@ -40,11 +41,13 @@ begin
         exit when op = 'R';
         v_expr := (array['type', 'data', 'extra1', 'extra2', 'extra3', 'extra4'])[v_index];
         if '_pgq_ev_' || v_expr = any (v_columns) then
-            v_fields[v_index] := (select format(value, v_row) from pgq._trigger_columns(relation, null, null) where name = '_pgq_ev_' || v_expr);
+            v_fields[v_index] := (select format(value, v_row)
+                                    from pgq._trigger_columns(relation, null, null) where name = '_pgq_ev_' || v_expr);
         end if;
         v_expr := pgq._trigger_option(args, 'ev_' || v_expr);
         if v_expr is not null then
-            v_fields[v_index] := format(e'(select case when pgq_x.v is not null then pg_catalog.concat(pgq_x.v) end from (select %s\n) pgq_x (v))',
+            v_fields[v_index] := format(e'(select case when pgq_x.v is not null then pg_catalog.concat(pgq_x.v) end'
+                                          ' from (select %s\n) pgq_x (v))',
                                         pgq._trigger_expression(v_expr, v_columns, v_row));
         end if;
     end loop;

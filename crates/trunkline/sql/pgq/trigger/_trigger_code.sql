@@ -17,7 +17,8 @@ declare
 begin
 if coalesce(pgq._shape(%s::pg_catalog.regclass, %s), '') operator(pg_catalog.<>) %s then return null; end if;
 $f$, quote_literal(relation), quote_literal(trigger_name), quote_literal(pgq._shape(relation::regclass, trigger_name)));
-    for v_op in select * from (values ('INSERT', 'I', 4), ('UPDATE', 'U', 16), ('DELETE', 'D', 8), ('TRUNCATE', 'R', 32)) o (name, code, bit) loop
+    for v_op in
+        select * from (values ('INSERT', 'I', 4), ('UPDATE', 'U', 16), ('DELETE', 'D', 8), ('TRUNCATE', 'R', 32)) o (name, code, bit) loop
         if v_trigger.type & v_op.bit > 0 then
             v_code := v_code || format(e'if pgq_op operator(pg_catalog.=) %L then\n', v_op.name)
                 || pgq._trigger_block(kind, relation, v_trigger.type, v_trigger.args, v_op.code)

@@ -5,5 +5,6 @@ declare
     v_bad text := (select c from unnest(columns) c
                     where starts_with(c, '_pgq_ev_') and c !~ '^_pgq_ev_(type|data|extra[1-4])$' limit 1);
 begin
-    return case when v_bad is null then '' else format(e'raise exception using message = %L, errcode = ''XX000'';\n', 'Unknown magic column: ' || v_bad) end;
+    return case when v_bad is null then ''
+                else format(e'raise exception using message = %L, errcode = ''XX000'';\n', 'Unknown magic column: ' || v_bad) end;
 end $$;

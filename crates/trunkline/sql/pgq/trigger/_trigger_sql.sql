@@ -14,7 +14,8 @@ begin
         return format(e'v_data := %s;\n', pgq._trigger_key_sql(relation, key, false));
     elsif op = 'I' then
         select string_agg(quote_ident(c.name), ',' order by c.nr),
-               array_agg(format('%L, coalesce(pg_catalog.quote_literal(%s), ''null'')', case when c.nr > 1 then ',' else '' end, c.value) order by c.nr)
+               array_agg(format('%L, coalesce(pg_catalog.quote_literal(%s), ''null'')',
+                                case when c.nr > 1 then ',' else '' end, c.value) order by c.nr)
           into v_names, v_values
           from (select k.name, format(k.value, 'pgq_new') as value, row_number() over () as nr
                   from pgq._trigger_columns(relation, key, ignored) k where not k.is_left_out) c;
@@ -32,5 +33,6 @@ begin
         || e'if v_data operator(pg_catalog.=) '''' then\n'
         || format(e'v_ignored := %s;\n', coalesce(v_left, 'false'))
         || format(e'v_data := %s;\nend if;\n', pgq._trigger_key_sql(relation, key, true))
-        || format(e'v_data := v_data operator(pg_catalog.||) '' where '' operator(pg_catalog.||) (%s);\n', pgq._trigger_key_sql(relation, key, false));
+        || format(e'v_data := v_data operator(pg_catalog.||) '' where '' operator(pg_catalog.||) (%s);\n',
+                  pgq._trigger_key_sql(relation, key, false));
 end $$;

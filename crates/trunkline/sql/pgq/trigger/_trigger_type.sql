@@ -6,7 +6,8 @@ begin
         return format('{"op":"%s","table":[%s,%s],"pkey":[%s]}',
                       case op when 'I' then 'INSERT' when 'U' then 'UPDATE' when 'D' then 'DELETE' else 'TRUNCATE' end,
                       to_json(schema_name), to_json(table_name),
-                      case when own_key is not null then (select string_agg(to_json(k)::text, ',') from regexp_split_to_table(own_key, ',') k)
+                      case when own_key is not null
+                           then (select string_agg(to_json(k)::text, ',') from regexp_split_to_table(own_key, ',') k)
                            when key <> '' then (select string_agg(to_json(k)::text, ',') from unnest(string_to_array(key, ',')) k) end);
     elsif kind = 'logutriga' and op <> 'R' then
         return op || ':' || key;

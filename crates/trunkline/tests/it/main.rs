@@ -15,6 +15,7 @@
 mod child;
 mod cursors;
 mod doorbell;
+mod fuzz;
 mod input;
 mod kills;
 mod lease;

@@ -92,6 +92,8 @@ async fn whatever_step_workers_die_at_every_call_ends_once_on_time_and_agrees_wi
     let raw = db.raw().await;
     raw.run("create table public.done (channel text, number bigint)").await;
     raw.run("select trunkline.request_open('again', durable => true), trunkline.request_open('both', durable => true)").await;
+    let holder = db.raw().await; // somebody's snapshot, held all the while
+    holder.run("begin isolation level repeatable read; select count(*) from public.done").await;
     let caller = db.client("caller").await;
     let mut workers = Vec::new();
     for _ in 0..3 {

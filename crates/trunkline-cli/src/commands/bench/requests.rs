@@ -1,6 +1,6 @@
 //! The figures of requests: one caller against the floor, many against the SQL-only design, tails, and idle cost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trunkline::{
     Error, ErrorKind, Result, Trunkline,
@@ -35,6 +35,13 @@ pub(super) async fn run(
         ratios.round(url, &caller, seconds, &mut |what, run| say(&line(round, what, run))).await?;
     }
     serving.stop().await;
+    for round in 1..=rounds {
+        let late = expiry(&caller).await?;
+        say(&format!(
+            "round {round}  1000 calls that expire in one instant: the last is told {late:.0} ms after"
+        ));
+        ratios.late.push(late);
+    }
     let idle = idle(url, &caller, say).await?;
     caller.close().await;
     responder.close().await;
@@ -49,6 +56,7 @@ struct Ratios {
     bare_over_floor: Vec<f64>,
     bare_over_sql: Vec<f64>,
     tails: Vec<f64>,
+    late: Vec<f64>,
 }
 
 impl Ratios {
@@ -102,6 +110,7 @@ impl Ratios {
             ratio("limit_p50_over_floor", self.bare_over_floor, "bare tables, for comparison"),
             ratio("limit_rps64_over_sql_design", self.bare_over_sql, "bare tables, for comparison"),
             ratio("p99_over_p50_half_load", self.tails, "< 10"),
+            Figure { name: "expiry_ms", value: median(self.late), unit: "ms", wanted: "<= 100" },
             Figure { name: "idle_calls_cpu_percent", value: idle, unit: "%", wanted: "< 5" },
         ]
     }
@@ -124,6 +133,22 @@ async fn calls(caller: &Trunkline, n: usize, seconds: f64, pace: Option<Duration
         async move { call.await.map(drop) }
     })
     .await
+}
+
+/// How long after their one deadline the last of a thousand calls learns that it has passed, in milliseconds.
+async fn expiry(caller: &Trunkline) -> Result<f64> {
+    let deadline = Instant::now() + Duration::from_millis(1500);
+    let mut calls = Vec::with_capacity(1000);
+    for _ in 0..1000 {
+        let call = caller.requests().call("bench.expiry", "x").wait_for_responder();
+        calls.push(call.timeout(deadline.saturating_duration_since(Instant::now())).start().await?);
+    }
+    let told = calls.into_iter().map(|c| async move {
+        let _ = c.wait().await;
+        deadline.elapsed().as_secs_f64() * 1000.0
+    });
+    let told = futures_util::future::join_all(told).await;
+    Ok(told.into_iter().fold(0.0, f64::max))
 }
 
 /// The CPU that ten thousand waiting calls use, of client and server together, in per cent of one core.

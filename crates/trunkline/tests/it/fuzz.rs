@@ -14,7 +14,7 @@ impl Chance {
     fn new() -> Self {
         let seed = std::env::var("TRUNKLINE_FUZZ_SEED").ok().and_then(|s| s.parse().ok());
         let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
-        println!("TRUNKLINE_FUZZ_SEED={seed}");
+        crate::support::say(&format!("TRUNKLINE_FUZZ_SEED={seed}"));
         Self(seed | 1)
     }
 

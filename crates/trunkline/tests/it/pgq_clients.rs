@@ -34,7 +34,7 @@ async fn python(script: &str, arguments: &[String], modules: Option<&Path>) -> S
 }
 
 fn scratch(db: &Db) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pgq-{}", db.name));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pgq-{}-{}", std::process::id(), db.name));
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }

@@ -62,7 +62,11 @@ fn tool(db: &Db, name: &str) -> Command {
 pub async fn restored(db: &Db) -> (Cluster, Db, Raw) {
     let dump = tool(db, "pg_dump").arg(&db.url).output().expect("pg_dump");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.sql", db.name));
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "{}-{}.sql",
+        std::process::id(),
+        db.name
+    ));
     std::fs::write(&file, &dump.stdout).unwrap();
 
     let (cluster, _) = Cluster::own().await;

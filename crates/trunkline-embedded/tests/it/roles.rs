@@ -14,7 +14,13 @@ const REPORT: &str = "TRUNKLINE_TEST_ROLE_REPORT";
 /// Starts a server in another process, in a process group of its own. The process waits for the end of its input
 /// before (`gate`) or after.
 pub(crate) fn starter(data: &Path, report: &Path, gate: bool) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    // A shell starts what it puts into the background with SIGINT ignored, and children inherit that.
+    let mut command = Command::new("env");
+    if cfg!(target_os = "linux") {
+        command.arg("--default-signal=INT");
+    }
+    command
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "roles::a_process_that_starts_a_server", "--nocapture"])
         .env(DATA, data)
         .env(REPORT, report)

@@ -20,6 +20,19 @@ async fn orders() -> (Db, Trunkline) {
     (db, tl)
 }
 
+/// Waits until a process of this name sleeps on a stream's door.
+async fn asleep(raw: &Raw, application: &str) {
+    raw.until(
+        "the consumer to sleep",
+        &format!(
+            "select exists (select from pg_locks l join pg_stat_activity a using (pid)
+              where l.locktype = 'advisory' and l.classid = 1953656427 and l.objid::text::bigint > 4000000000 and l.granted
+                and a.datname = current_database() and a.application_name = '{application}')"
+        ),
+    )
+    .await;
+}
+
 fn texts(events: &[Event]) -> Vec<&str> {
     events.iter().map(|e| e.payload.text().unwrap()).collect()
 }
@@ -56,7 +69,7 @@ async fn what_is_appended_comes_once_to_each_consumer_as_it_was() {
 #[tokio::test]
 async fn a_waiting_consumer_is_woken_within_moments_and_nobody_polls() {
     let (db, tl) = orders().await;
-    let producer = db.client("producer").await;
+    let (producer, raw) = (db.client("producer").await, db.raw().await);
     let mut consumer = tl.streams().consumer("orders", "c");
     assert!(consumer.try_next().await.unwrap().is_none());
     let mut latencies = Vec::new();
@@ -64,7 +77,7 @@ async fn a_waiting_consumer_is_woken_within_moments_and_nobody_polls() {
         let text = n.to_string();
         let (batch, sent) =
             tokio::join!(async { within(5_000, "the event", consumer.next()).await.unwrap() }, async {
-                tokio::time::sleep(millis(20)).await; // until it sleeps; were it awake, it would be faster still
+                asleep(&raw, "client").await;
                 let sent = Instant::now();
                 producer.streams().append("orders", text.as_str()).await.unwrap();
                 sent
@@ -170,7 +183,7 @@ async fn a_held_batch_comes_again_as_a_whole_until_it_succeeds() {
 #[tokio::test]
 async fn of_two_members_one_works_and_the_other_takes_over_when_it_goes() {
     let (db, tl) = orders().await;
-    let other = db.client("other").await;
+    let (other, raw) = (db.client("other").await, db.raw().await);
     tl.streams().append("orders", "x").await.unwrap();
     let mut first = tl.streams().consumer("orders", "c");
     let held = within(5_000, "the batch", first.next()).await.unwrap();
@@ -178,12 +191,11 @@ async fn of_two_members_one_works_and_the_other_takes_over_when_it_goes() {
     assert_eq!(failing.try_next().await.unwrap_err().kind(), ErrorKind::Conflict);
     let mut waiting = other.streams().consumer("orders", "c");
     let (taken, ()) = tokio::join!(within(10_000, "the batch", waiting.next()), async {
-        tokio::time::sleep(millis(100)).await;
+        asleep(&raw, "other").await;
         tl.close().await;
     });
     let taken = taken.unwrap();
     assert_eq!((texts(taken.events()), taken.attempt()), (vec!["x"], 2));
-    let raw = db.raw().await;
     assert_eq!(raw.code(&format!("select trunkline.stream_finish('{}')", held.token())).await, "TL001");
     taken.finish().await.unwrap();
 }

@@ -168,7 +168,7 @@ impl Found {
             let _ = tx.send(begun.elapsed().as_secs_f64() - sent);
             async { Ok(()) }
         });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        asleep(url).await?;
         let mut tick = tokio::time::interval(Duration::from_millis(1));
         let mut sending = tokio::task::JoinSet::new();
         let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -236,6 +236,17 @@ pub(super) async fn single(url: &str, sql: &'static str, clients: usize, seconds
         }
     })
     .await
+}
+
+/// Until a consumer sleeps on its stream's door.
+async fn asleep(url: &str) -> Result<()> {
+    const ASLEEP: &str = "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and granted
+        and objid::text::bigint > 4000000000 and database = (select oid from pg_database where datname = current_database()))";
+    let (client, _rx) = session(url).await?;
+    while !client.query_one(ASLEEP, &[]).await?.try_get::<_, bool>(0)? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// How much slower appends and their consumers are while somebody holds a snapshot.

@@ -6,8 +6,12 @@
 
 use std::{env::VarError, sync::Arc};
 
+use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 use trunkline::{
     ErrorKind, Trunkline,
     connect::Purpose,
@@ -99,6 +103,17 @@ pub(crate) fn private(global: &Global) -> Settings {
         Some(mirror) => Fetch::from_mirror(mirror),
         None => Fetch::allowed(),
     })
+}
+
+/// What a statement that yields JSON says, in the database that was chosen.
+pub(crate) async fn rows(
+    global: &Global,
+    sql: &'static str,
+    args: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Value>> {
+    let plain = choose(global).await?.checked().await?;
+    let rows = plain.client.query_typed(sql, args).await?;
+    Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }
 
 /// Starts or adopts the private server, with the schema in its database.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use crate::{
     args::Global,
@@ -47,7 +47,7 @@ pub(crate) struct CancelArgs {
 }
 
 pub(crate) async fn ls(global: &Global, args: LsArgs) -> Result<u8> {
-    let rows = query(global, LIST, &[(&args.channel, Type::TEXT), (&args.limit, Type::INT4)]).await?;
+    let rows = source::rows(global, LIST, &[(&args.channel, Type::TEXT), (&args.limit, Type::INT4)]).await?;
     let fields =
         ["id", "destination", "type", "state", "sent_at", "expires_at", "bytes", "attempt", "responder"];
     Out::new(global.json, false).rows(&fields, &rows)?;
@@ -55,7 +55,7 @@ pub(crate) async fn ls(global: &Global, args: LsArgs) -> Result<u8> {
 }
 
 pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
-    let rows = query(global, SHOW, &[(&args.id, Type::INT8), (&args.payload, Type::BOOL)]).await?;
+    let rows = source::rows(global, SHOW, &[(&args.id, Type::INT8), (&args.payload, Type::BOOL)]).await?;
     let row = rows.first().ok_or_else(|| Failure::NotFound(format!("no request {}", args.id)))?;
     let mut fields = vec![
         "id",
@@ -84,7 +84,7 @@ pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
 }
 
 pub(crate) async fn cancel(global: &Global, args: CancelArgs) -> Result<u8> {
-    let rows = query(global, CANCEL, &[(&args.id, Type::INT8)]).await?;
+    let rows = source::rows(global, CANCEL, &[(&args.id, Type::INT8)]).await?;
     let cancelled = rows.first() == Some(&Value::Bool(true));
     if !cancelled {
         let text = format!("request {} had ended before", args.id);
@@ -96,18 +96,8 @@ pub(crate) async fn cancel(global: &Global, args: CancelArgs) -> Result<u8> {
 }
 
 pub(crate) async fn responders(global: &Global) -> Result<u8> {
-    let rows = query(global, RESPONDERS, &[]).await?;
+    let rows = source::rows(global, RESPONDERS, &[]).await?;
     let fields = ["channel", "address", "types", "application", "role", "pid", "since"];
     Out::new(global.json, false).rows(&fields, &rows)?;
     Ok(OK)
-}
-
-async fn query(
-    global: &Global,
-    sql: &'static str,
-    args: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<Value>> {
-    let plain = source::choose(global).await?.checked().await?;
-    let rows = plain.client.query_typed(sql, args).await?;
-    Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }

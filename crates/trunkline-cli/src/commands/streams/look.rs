@@ -112,12 +112,12 @@ pub(crate) async fn ls(global: &Global) -> Result<u8> {
         "tick_mode",
         "limited_by",
     ];
-    Out::new(global.json, false).rows(&fields, &query(global, LIST, &[]).await?)?;
+    Out::new(global.json, false).rows(&fields, &source::rows(global, LIST, &[]).await?)?;
     Ok(OK)
 }
 
 pub(crate) async fn consumers(global: &Global, args: ConsumersArgs) -> Result<u8> {
-    let rows = query(global, CONSUMERS, &[(&args.stream, Type::TEXT)]).await?;
+    let rows = source::rows(global, CONSUMERS, &[(&args.stream, Type::TEXT)]).await?;
     let fields = [
         "stream",
         "consumer",
@@ -142,7 +142,7 @@ pub(crate) async fn dead(global: &Global, args: DeadArgs) -> Result<u8> {
     let (of, limit, after) = (&args.of, args.limit, args.after);
     let parameters: [(&(dyn ToSql + Sync), Type); 4] =
         [(&of.stream, Type::TEXT), (&of.consumer, Type::TEXT), (&limit, Type::INT4), (&after, Type::INT8)];
-    let rows = query(global, DEAD, &parameters).await?;
+    let rows = source::rows(global, DEAD, &parameters).await?;
     let fields = ["id", "died_at", "attempts", "cause", "at", "type", "key", "payload"];
     Out::new(global.json, false).rows(&fields, &rows)?;
     Ok(OK)
@@ -165,14 +165,14 @@ async fn letters(global: &Global, sql: &'static str, args: &LettersArgs) -> Resu
     let ids = (!args.all).then_some(&args.ids);
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&args.of.stream, Type::TEXT), (&args.of.consumer, Type::TEXT), (&ids, Type::INT8_ARRAY)];
-    Ok(query(global, sql, &parameters).await?.pop().unwrap_or_default())
+    Ok(source::rows(global, sql, &parameters).await?.pop().unwrap_or_default())
 }
 
 /// Prints the tick after which it goes on.
 pub(crate) async fn seek(global: &Global, args: SeekArgs) -> Result<u8> {
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&args.of.stream, Type::TEXT), (&args.of.consumer, Type::TEXT), (&args.at, Type::TEXT)];
-    let tick = query(global, SEEK, &parameters).await?.pop().unwrap_or_default();
+    let tick = source::rows(global, SEEK, &parameters).await?.pop().unwrap_or_default();
     number(global, "tick", &tick)
 }
 
@@ -200,14 +200,4 @@ fn number(global: &Global, name: &str, value: &Value) -> Result<u8> {
         true => said(global, json!({ name: value })),
         false => Out::new(false, true).line(&value.to_string()).map(|()| OK),
     }
-}
-
-async fn query(
-    global: &Global,
-    sql: &'static str,
-    args: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<Value>> {
-    let plain = source::choose(global).await?.checked().await?;
-    let rows = plain.client.query_typed(sql, args).await?;
-    Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }

@@ -19,7 +19,7 @@ use trunkline::{
 
 use crate::{
     requests::{echo, served},
-    support::{Db, Raw, millis, secs, until, within},
+    support::{Db, Raw, Stopwatch, millis, secs, until, within},
 };
 
 /// A process that calls functions, as one without rights on the tables does.
@@ -115,7 +115,7 @@ async fn who_finishes_anothers_window_finds_what_came_after_it_at_once() {
         quiet.run(&format!("begin; {s}; {s}; commit", s = send(""))).await;
         let first = sql.rows("select id from trunkline.request_take('work', 1)").await;
         admin.run(&send("")).await;
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         for _ in first.len()..3 {
             within(3_000, "the rest", inbox.next()).await.unwrap().reply("").await.unwrap();
         }

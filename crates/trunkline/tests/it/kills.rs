@@ -9,7 +9,7 @@ use trunkline::{
 
 use crate::{
     requests::{echo, served},
-    support::{Cluster, Db, Process, millis, secs, signal, until, within},
+    support::{Cluster, Db, Process, Stopwatch, millis, secs, signal, until, within},
 };
 
 #[tokio::test]
@@ -396,7 +396,7 @@ async fn a_call_ends_on_time_while_the_connection_is_down() {
     let pending = caller.requests().call("work", "x").timeout(millis(700)).start().await.unwrap();
     let pid = db.backend(&raw, "caller").await;
     signal(pid, "-STOP");
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let e = pending.wait().await.unwrap_err();
     assert!(begun.elapsed() < millis(900), "{:?}", begun.elapsed());
     assert!(matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::Lost), "{e:?}");

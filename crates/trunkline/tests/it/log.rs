@@ -11,7 +11,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::support::{Db, Raw, millis, secs, within};
+use crate::support::{Db, Raw, Stopwatch, millis, secs, within};
 
 /// A small random number generator: the runs differ, and print nothing.
 fn random(state: &AtomicU64, below: u64) -> u64 {
@@ -178,12 +178,12 @@ async fn the_ring_is_busy_under_an_open_writer_or_reader_and_holds_nobody_up() {
         other.run(&format!("begin isolation level repeatable read; {open}")).await;
         let (a, b) = (db.raw().await, db.raw().await);
         let turning = tokio::spawn(async move {
-            let begun = Instant::now();
+            let begun = Stopwatch::start();
             let said = a.one("select trunkline._log_turn_e(0)").await;
             (said, begun.elapsed())
         });
         for _ in 0..10 {
-            let begun = Instant::now();
+            let begun = Stopwatch::start();
             b.run("select trunkline.request_send('work', 'x', wait_for_responder => true)").await;
             assert!(begun.elapsed() < millis(150), "{open}: {:?}", begun.elapsed());
         }

@@ -1,11 +1,8 @@
 //! Requests through the library: every promise of calling and serving.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::sync::mpsc;
@@ -14,7 +11,7 @@ use trunkline::{
     requests::{Content, Failure, Payload, Request, Serve, Serving},
 };
 
-use crate::support::{Db, millis, secs, until, within};
+use crate::support::{Db, Stopwatch, millis, secs, until, within};
 
 /// Answers with what it got, and says nothing else.
 pub fn echo(tl: &Trunkline, channel: &str) -> Serving {
@@ -270,7 +267,7 @@ async fn nobody_there_is_told_within_50_ms_and_waiting_for_one_is_served() {
     let _ = caller.requests().call("work", "first use").await;
     let mut best = secs(1);
     for _ in 0..5 {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let e = caller.requests().call("work", "x").await.unwrap_err();
         assert_eq!((e.kind(), e.code()), (ErrorKind::NoResponder, Some("TL012")));
         best = best.min(begun.elapsed());
@@ -308,10 +305,10 @@ async fn a_thousand_requests_that_expire_together_end_on_time() {
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..1_000_u64 {
         let call = caller.requests().call("work", "x").timeout(millis(1_000 + n));
-        let due = Instant::now() + millis(1_000 + n);
+        let watch = Stopwatch::start();
         calls.spawn(async move {
             let e = call.await.unwrap_err();
-            (e.kind(), Instant::now().saturating_duration_since(due))
+            (e.kind(), watch.elapsed().saturating_sub(millis(1_000 + n)))
         });
     }
     let ended = calls.join_all().await;

@@ -1,13 +1,13 @@
 //! Who serves: several services of one process, several processes on one lane, presence when they come and go, gather.
 
-use std::{collections::BTreeMap, future::IntoFuture as _, time::Instant};
+use std::{collections::BTreeMap, future::IntoFuture as _};
 
 use trunkline::{
     ErrorKind, Trunkline,
     requests::{Failure, Request, Serve, Serving},
 };
 
-use crate::support::{Db, millis, secs, within};
+use crate::support::{Db, Stopwatch, millis, secs, within};
 
 /// Answers with its own name.
 async fn named(tl: &Trunkline, serve: Serve, name: &'static str) -> Serving {
@@ -45,7 +45,7 @@ async fn presence_follows_every_coming_and_going_at_once() {
     let caller = db.client("caller").await;
     let (one, two) = (db.client("one").await, db.client("two").await);
     for round in 0..10 {
-        let since = Instant::now();
+        let since = Stopwatch::start();
         assert_eq!(ask(&caller, "").await, Err(ErrorKind::NoResponder), "round {round}");
         assert!(since.elapsed() < millis(250), "at once: {:?}", since.elapsed());
         let first = named(&one, "work".into(), "one").await;
@@ -144,7 +144,7 @@ async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
     assert_eq!(requests.gather("nobody", "x", 2, secs(3)).await.unwrap_err().kind(), ErrorKind::NoResponder);
     let _slow = two.requests().inbox("work");
     within(5_000, "the inbox", _slow.ready()).await.unwrap();
-    let since = Instant::now();
+    let since = Stopwatch::start();
     let outcomes = requests.gather("work", "x", 9, millis(700)).await.unwrap();
     assert!(since.elapsed() < millis(1_000), "{:?}", since.elapsed());
     let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();

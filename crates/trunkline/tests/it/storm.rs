@@ -8,7 +8,7 @@ use std::{
 use tokio::task::JoinSet;
 use trunkline::{ErrorKind, Trunkline, requests::Serve};
 
-use crate::support::{Db, Process, Raw, millis, say, secs, signal};
+use crate::support::{Db, Process, Raw, late, millis, say, secs, signal};
 
 /// The part of a worker: `once` and `again` write and then answer; `both` does the two in one transaction.
 pub async fn worker(me: &Trunkline, db: &Db) {
@@ -55,9 +55,8 @@ async fn ask(
     let limit = secs(7);
     let call = tl.requests().call(channel, number.to_string()).wait_for_responder().timeout(limit);
     let call = if channel == "again" { call.idempotent() } else { call };
-    let begun = Instant::now();
-    let outcome = call.await;
-    (channel, number, outcome.err().map(|e| e.kind()), begun.elapsed().saturating_sub(limit))
+    let (outcome, late) = late(limit, call.into_future()).await;
+    (channel, number, outcome.err().map(|e| e.kind()), late)
 }
 
 /// Kills, freezes or cuts off one of the workers, and sees that there are three.

@@ -1,7 +1,5 @@
 //! Streams from Rust: append, batches, handlers, deaths.
 
-use std::time::Instant;
-
 use tokio::sync::mpsc;
 use trunkline::{
     ErrorKind, Trunkline,
@@ -9,7 +7,7 @@ use trunkline::{
     streams::{Consume, Event, Mode, NewEvent, OnFailure, Position},
 };
 
-use crate::support::{Db, Process, Raw, millis, secs, within};
+use crate::support::{Db, Process, Raw, Stopwatch, millis, secs, within};
 
 /// A database with a stream "orders" and a consumer "c", and a client of it.
 async fn orders() -> (Db, Trunkline) {
@@ -78,7 +76,7 @@ async fn a_waiting_consumer_is_woken_within_moments_and_nobody_polls() {
         let (batch, sent) =
             tokio::join!(async { within(5_000, "the event", consumer.next()).await.unwrap() }, async {
                 asleep(&raw, "client").await;
-                let sent = Instant::now();
+                let sent = Stopwatch::start();
                 producer.streams().append("orders", text.as_str()).await.unwrap();
                 sent
             });
@@ -228,7 +226,7 @@ async fn a_killed_consumers_batch_comes_to_the_next_within_three_seconds() {
     child.line("took").await;
     let mut next = tl.streams().consumer("orders", "c");
     child.child.kill().await.unwrap();
-    let killed = Instant::now();
+    let killed = Stopwatch::start();
     let batch = within(5_000, "the batch", next.next()).await.unwrap();
     assert_eq!((batch.attempt(), texts(batch.events())), (2, vec!["x"]));
     assert!(killed.elapsed() < secs(3), "{:?}", killed.elapsed());

@@ -367,12 +367,58 @@ pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// What must come within a time.
+/// What must come within a time, by a [`Stopwatch`].
 pub async fn within<T>(limit: u64, what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_millis(limit), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {limit} ms: {what}"),
+    let (limit, watch) = (Duration::from_millis(limit), Stopwatch::start());
+    let mut future = std::pin::pin!(future);
+    loop {
+        let left = limit.saturating_sub(watch.elapsed());
+        if let Ok(value) = tokio::time::timeout(left, &mut future).await {
+            return value;
+        }
+        assert!(watch.elapsed() < limit, "not within {limit:?}: {what}");
     }
+}
+
+/// A clock for limits that the code must keep, whatever else the machine does: of the time in which something waited for
+/// a processor, for the disk or for memory (Linux tells under /proc/pressure) at most three quarters are not counted.
+#[derive(Clone, Copy)]
+pub struct Stopwatch {
+    began: Instant,
+    starved: Duration,
+}
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self { began: Instant::now(), starved: starved() }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        let passed = self.began.elapsed();
+        passed - starved().saturating_sub(self.starved).min(passed * 3 / 4)
+    }
+}
+
+/// What comes of something, and how much later than a limit it came, by a [`Stopwatch`] from there on.
+pub async fn late<T>(limit: Duration, future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = std::pin::pin!(future);
+    match tokio::time::timeout(limit, &mut future).await {
+        Ok(value) => (value, Duration::ZERO),
+        Err(_) => {
+            let watch = Stopwatch::start();
+            (future.await, watch.elapsed())
+        }
+    }
+}
+
+/// For how long something had to wait for the machine, since it was started; nothing where the kernel does not tell.
+fn starved() -> Duration {
+    let waited = |what: &str| {
+        let told = std::fs::read_to_string(format!("/proc/pressure/{what}")).ok()?;
+        let total = told.lines().next()?.rsplit_once("total=")?.1;
+        total.parse().ok().map(Duration::from_micros)
+    };
+    ["cpu", "io", "memory"].into_iter().filter_map(waited).sum()
 }
 
 pub fn secs(n: u64) -> Duration {

@@ -1,13 +1,6 @@
 //! What every step needs: gates that hold a victim's statement, a responder that says what happens to it, and calls.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
 use tokio::{
     sync::{
@@ -19,7 +12,7 @@ use tokio::{
 };
 use trunkline::{ErrorKind, Trunkline, requests::Serve};
 
-use crate::support::{Db, Raw, millis, until, within};
+use crate::support::{Db, Raw, late, millis, until, within};
 
 /// How many milliseconds late a call may end on a busy machine, with dozens of processes beside it: as in the storm.
 pub const GRACE: i64 = 500;
@@ -199,7 +192,7 @@ pub struct Outcome {
     pub word: String,
     /// Who answered: the name and the attempt.
     pub by: String,
-    /// Milliseconds after the deadline, less what the machine was late itself; mostly negative.
+    /// Milliseconds after the deadline, by a [`Stopwatch`](crate::support::Stopwatch); mostly negative.
     pub late: i64,
 }
 
@@ -221,22 +214,6 @@ pub struct Asked {
     pub ended: JoinHandle<Outcome>,
 }
 
-/// By how many milliseconds the machine was late itself, with one of this process's timers, from the deadline on.
-fn stalls(deadline: Instant) -> (Arc<AtomicI64>, JoinSet<()>) {
-    let worst = Arc::new(AtomicI64::new(0));
-    let (found, mut ticker) = (worst.clone(), JoinSet::new());
-    ticker.spawn(async move {
-        tokio::time::sleep_until(deadline - millis(50)).await;
-        loop {
-            let begun = Instant::now();
-            tokio::time::sleep(millis(10)).await;
-            let stall = begun.elapsed().saturating_sub(millis(12));
-            found.fetch_max(stall.as_millis() as i64, Ordering::Relaxed);
-        }
-    });
-    (worst, ticker)
-}
-
 /// Calls, and waits for the outcome; or, where it is to be cancelled, for the word to do so.
 pub fn ask(tl: &Trunkline, again: bool, limit: Duration, to_cancel: bool) -> Asked {
     let (cancel, cancelled) = oneshot::channel();
@@ -244,17 +221,19 @@ pub fn ask(tl: &Trunkline, again: bool, limit: Duration, to_cancel: bool) -> Ask
     let call = if again { call.idempotent() } else { call };
     let ended = tokio::spawn(async move {
         let deadline = Instant::now() + limit;
-        let (stalled, _ticker) = stalls(deadline);
-        let outcome = match call.start().await {
-            Ok(pending) if to_cancel => {
-                let _ = cancelled.await;
-                pending.cancel().await
+        let (outcome, late) = late(limit, async {
+            match call.start().await {
+                Ok(pending) if to_cancel => {
+                    let _ = cancelled.await;
+                    pending.cancel().await
+                }
+                Ok(pending) => pending.wait().await,
+                Err(e) => Err(e),
             }
-            Ok(pending) => pending.wait().await,
-            Err(e) => Err(e),
-        };
-        let (late, early) = (deadline.elapsed(), deadline.saturating_duration_since(Instant::now()));
-        let late = late.as_millis() as i64 - early.as_millis() as i64 - stalled.load(Ordering::Relaxed);
+        })
+        .await;
+        let early = deadline.saturating_duration_since(Instant::now());
+        let late = late.as_millis() as i64 - early.as_millis() as i64;
         match outcome {
             Ok(reply) => Outcome { word: "ok".into(), by: reply.text().unwrap_or_default().into(), late },
             Err(e) => Outcome { word: e.kind().to_string(), by: String::new(), late },

@@ -173,7 +173,7 @@ impl From<tokio_postgres::Error> for Error {
         } else {
             ErrorKind::Other
         };
-        Self::new(kind, "the database connection failed").with_source(e)
+        Self::new(kind, bounded(&format!("the database connection failed: {e}"))).with_source(e)
     }
 }
 

@@ -88,14 +88,14 @@ async fn install_in(tx: &Transaction<'_>) -> Result<Installed> {
 /// when the database was restored or failed over since.
 pub async fn check(client: &Client) -> Result<i32> {
     let rows = client.query_typed("select to_regclass('trunkline.schema_info') is not null", &[]).await?;
-    if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
+    if !rows.first().is_some_and(|r| r.try_get(0).unwrap_or(false)) {
         return Err(Error::new(
             ErrorKind::Schema,
             "there is no trunkline schema here; run: trunkline schema install",
         ));
     }
     let rows = client.query_typed("select trunkline._schema_version()", &[]).await?;
-    let found: i32 = rows.first().map_or(0, |r| r.get(0));
+    let found: i32 = rows.first().and_then(|r| r.try_get(0).ok()).unwrap_or(0);
     match found.cmp(&version()) {
         std::cmp::Ordering::Greater => Err(newer(found)),
         std::cmp::Ordering::Less => Err(Error::new(
@@ -138,7 +138,7 @@ pub async fn uninstall(client: &Client) -> Result<()> {
     const FOREIGN: &str =
         "select to_regnamespace('trunkline') is not null and to_regclass('trunkline.schema_info') is null";
     let rows = client.query_typed(FOREIGN, &[]).await?;
-    if rows.first().is_some_and(|r| r.get(0)) {
+    if rows.first().is_some_and(|r| r.try_get(0).unwrap_or(false)) {
         return Err(foreign());
     }
     uninstall_pgq(client).await?;
@@ -251,12 +251,12 @@ async fn installed(tx: &Transaction<'_>) -> Result<(i32, Option<String>)> {
             &[],
         )
         .await?;
-    match (found.get(0), found.get(1)) {
+    match (found.try_get(0)?, found.try_get(1)?) {
         (false, _) => Ok((0, None)),
         (true, false) => Err(foreign()),
         (true, true) => {
             let row = tx.query_one(FOUND, &[]).await?;
-            Ok((row.get(0), row.get(1)))
+            Ok((row.try_get(0)?, row.try_get(1)?))
         }
     }
 }

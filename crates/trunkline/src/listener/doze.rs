@@ -32,6 +32,9 @@ impl Listener {
     /// Falls asleep on a door: LISTEN, hold it, and look until whoever may have missed that has ended.
     pub(crate) async fn doze(self: &Arc<Self>, door: i32) -> Result<Asleep> {
         let link = self.link().await?;
+        if link.pooled {
+            return Ok(Asleep { link, door, held: false });
+        }
         link.client.batch_execute(&format!("listen \"trunkline_{door}\"")).await?;
         let mut asleep = Asleep { link: link.clone(), door, held: false };
         for wait in [0, 1, 2, 4, 8] {

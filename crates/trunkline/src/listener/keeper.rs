@@ -24,7 +24,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
 };
 use tokio_postgres::{AsyncMessage, types::Type};
@@ -113,6 +113,7 @@ impl Keeper {
             segments: AtomicI32::new(0),
             direct: None,
             pooled,
+            gate: Semaphore::new(Link::GATE as usize),
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
@@ -153,7 +154,7 @@ impl Keeper {
             &[(&self.application.as_str(), Type::TEXT), (&watched, Type::BOOL), (&lease, Type::FLOAT8)];
         let rows = link.query(OPEN, args).await?;
         let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no session was opened"))?;
-        (link.session, link.address) = (row.get(0), row.get(1));
+        (link.session, link.address) = (row.try_get(0)?, row.try_get(1)?);
         self.session = Some((link.session, link.address));
         Ok(())
     }
@@ -173,7 +174,7 @@ impl Keeper {
             let step = tokio::select! {
                 _ = &mut driving.0 => break,
                 () = turned(&mut closing) => {
-                    let _ = timeout(ANSWER, link.query(CLOSE, &[(&link.session, Type::INT4)])).await;
+                    let _ = timeout(ANSWER, link.drained(CLOSE, &[(&link.session, Type::INT4)])).await;
                     break;
                 }
                 Ok(()) = wanted.changed() => {
@@ -222,6 +223,10 @@ impl Keeper {
 
     /// LISTEN first, then hold the door, then whoever waits looks; and again when the door has settled.
     async fn hear(&self, link: &Arc<Link>, heard: &mut BTreeSet<i32>, doors: BTreeSet<i32>) -> Result<()> {
+        if link.pooled {
+            // LISTEN and a key would stay on the pooler's session, for whoever gets it next.
+            return Ok(());
+        }
         let fresh: Vec<i32> = doors.difference(heard).copied().collect();
         for door in &fresh {
             link.client.batch_execute(&format!("listen trunkline_{door}")).await?;
@@ -282,6 +287,10 @@ pub(super) async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<
 }
 
 async fn listen_all(link: &Link, names: BTreeSet<String>) -> Result<()> {
+    if link.pooled && !names.is_empty() {
+        warn!("behind a transaction pooler nobody else's notifications are heard");
+        return Ok(());
+    }
     for name in names {
         let quoted = name.replace('"', "\"\"");
         link.client.batch_execute(&format!("listen \"{quoted}\"")).await?;

@@ -5,13 +5,14 @@ use std::{
     sync::{Mutex, atomic::AtomicI32},
 };
 
+use tokio::sync::Semaphore;
 use tokio_postgres::{
     Client, Row, Statement,
     types::{FromSql, ToSql, Type},
 };
 use uuid::Uuid;
 
-use super::lock;
+use super::{closed, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// A live connection with its session.
@@ -29,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) direct: Option<String>,
     /// Behind a transaction pooler: no lock outlives a statement.
     pub(crate) pooled: bool,
+    /// What every statement passes behind a pooler, until the connection is closed: see [`Link::drained`].
+    pub(super) gate: Semaphore,
     pub(super) may_prepare: bool,
     pub(super) statements: Mutex<HashMap<&'static str, Statement>>,
 }
@@ -44,6 +47,10 @@ pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
 impl Link {
     /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
     pub(crate) async fn query(&self, sql: &'static str, args: &Args<'_>) -> Result<Vec<Row>> {
+        let _passed = match self.pooled {
+            true => Some(self.gate.acquire().await.map_err(|_| closed())?),
+            false => None,
+        };
         if !self.may_prepare {
             return Ok(self.client.query_typed(sql, args).await?);
         }
@@ -60,6 +67,20 @@ impl Link {
         let values: Vec<&(dyn ToSql + Sync)> = args.iter().map(|(v, _)| *v).collect();
         Ok(self.client.query(&statement, &values).await?)
     }
+
+    /// Ends the session with this statement, after all others, and with all of their answers read: pgbouncer (1.18) hands a
+    /// server on to its next client with the answers that one who hung up did not wait for.
+    pub(super) async fn drained(&self, sql: &'static str, args: &Args<'_>) -> Result<()> {
+        if !self.pooled {
+            return self.query(sql, args).await.map(drop);
+        }
+        let _all = self.gate.acquire_many(Self::GATE).await;
+        self.gate.close();
+        self.client.query_typed(sql, args).await.map(drop).map_err(Into::into)
+    }
+
+    /// So many statements at once.
+    pub(super) const GATE: u32 = 1024;
 
     /// The single value of a statement that yields one row.
     pub(crate) async fn value<T: for<'a> FromSql<'a>>(

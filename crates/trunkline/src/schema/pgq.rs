@@ -63,14 +63,13 @@ pub async fn install_pgq(client: &mut Client) -> Result<PgqInstalled> {
 pub async fn check_pgq(client: &Client) -> Result<Option<i32>> {
     const PRESENT: &str = "select to_regclass('pgq._info') is not null";
     let rows = client.query_typed(PRESENT, &[]).await?;
-    if !rows.first().is_some_and(|r| r.get(0)) {
+    if !rows.first().is_some_and(|r| r.try_get(0).unwrap_or(false)) {
         return Ok(None);
     }
     let rows = client.query_typed("select version, structure from pgq._info", &[]).await?;
-    let (version, structure): (i32, String) =
-        rows.first().map_or((0, String::new()), |r| (r.get(0), r.get(1)));
-    fits(version, &structure)?;
-    Ok(Some(version))
+    let Some(row) = rows.first() else { return fits(0, "").map(|()| None) };
+    fits(row.try_get(0)?, row.try_get(1)?)?;
+    Ok(Some(row.try_get(0)?))
 }
 
 /// The installation of the adapter as one SQL script, to be run after that of [`print`](super::print).
@@ -98,7 +97,7 @@ pub fn print_pgq() -> String {
 pub async fn uninstall_pgq(client: &Client) -> Result<()> {
     const OURS: &str = "select to_regclass('pgq._info') is not null";
     let rows = client.query_typed(OURS, &[]).await?;
-    if rows.first().is_some_and(|r| r.get(0)) {
+    if rows.first().is_some_and(|r| r.try_get(0).unwrap_or(false)) {
         client.batch_execute("drop schema if exists pgq_coop cascade; drop schema pgq cascade").await?;
     }
     Ok(())
@@ -110,7 +109,7 @@ async fn found(tx: &Transaction<'_>) -> Result<i32> {
         to_regnamespace('pgq') is not null or to_regnamespace('pgq_coop') is not null, to_regclass('pgq._info') is not null";
     let row = tx.query_one(FOUND, &[]).await?;
     let refused = |text: &'static str| Err(Error::new(ErrorKind::Conflict, text));
-    match (row.get(0), row.get(1), row.get(2)) {
+    match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
         (true, _, _) => {
             refused("PgQ itself is in this database, as an extension; its programs need no adapter here")
         }
@@ -120,8 +119,8 @@ async fn found(tx: &Transaction<'_>) -> Result<i32> {
         (false, false, _) => Ok(0),
         (false, true, true) => {
             let row = tx.query_one("select version, structure from pgq._info", &[]).await?;
-            fits(row.get(0), row.get(1))?;
-            Ok(row.get(0))
+            fits(row.try_get(0)?, row.try_get(1)?)?;
+            Ok(row.try_get(0)?)
         }
     }
 }

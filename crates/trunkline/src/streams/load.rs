@@ -40,11 +40,13 @@ where
     let mut events = pin!(events);
     pool.transaction(async |tx: &Transaction<'_>| {
         let target = tx.query_typed(TARGET, &[(&stream, Type::TEXT)]).await?;
-        let allowed = tx.query_typed(ALLOWED, &[]).await?.first().is_some_and(|r| r.get(0));
+        let allowed =
+            tx.query_typed(ALLOWED, &[]).await?.first().is_some_and(|r| r.try_get(0).unwrap_or(false));
         let (Some(target), true) = (target.first(), allowed) else {
             return write(tx, stream, &mut events).await;
         };
-        let (segment, door, most): (i32, i32, i32) = (target.get(0), target.get(1), target.get(2));
+        let (segment, door, most): (i32, i32, i32) =
+            (target.try_get(0)?, target.try_get(1)?, target.try_get(2)?);
         let most = usize::try_from(most).unwrap_or(0);
         let mut writer = pin!(BinaryCopyInWriter::new(tx.copy_in(COPY.as_str()).await?, &COLUMNS));
         let mut count = 0;

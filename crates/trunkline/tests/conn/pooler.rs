@@ -1,7 +1,7 @@
 //! Through a real pgbouncer.
 
 use super::server::{Server, free_port, guarded, info, open, own_dir, shared, text, until, write};
-use std::{path::Path, process::Child, time::Duration};
+use std::{future::IntoFuture as _, path::Path, process::Child, time::Duration};
 use trunkline::{
     ErrorKind, Trunkline,
     connect::{Pool, PoolOptions, Purpose},
@@ -156,4 +156,36 @@ async fn requests_and_replies_go_through_a_pooler() {
     let pending = caller.requests().call("later", "x").wait_for_responder().start().await.unwrap();
     inbox.next().await.unwrap().reply("y").await.unwrap();
     assert_eq!(pending.wait().await.unwrap().payload.bytes(), b"y");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_closes_in_the_midst_of_it_leaves_no_answer_to_the_next_client() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    server.sql("create database closed_behind_pooler");
+    let (mut client, _) = open(&server.tcp("dbname=closed_behind_pooler")).await;
+    trunkline::schema::install(&mut client).await.unwrap();
+    let pooled = bouncer.info("dbname=closed_behind_pooler");
+    let hasty = |pause: u64| {
+        let pooled = pooled.clone();
+        async move {
+            let tl = Trunkline::with(pooled).await.unwrap();
+            let call = || tokio::spawn(tl.requests().call("work", "x").wait_for_responder().into_future());
+            let calls: Vec<_> = (0..8).map(|_| call()).collect();
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tl.close().await;
+            for call in calls {
+                assert!(call.await.unwrap().is_err());
+            }
+        }
+    };
+    for round in 0..5 {
+        let all: Vec<_> = (0..12).map(|n| tokio::spawn(hasty(round + n))).collect();
+        for one in all {
+            one.await.unwrap();
+        }
+    }
+    let locks = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+                 where locktype = 'advisory' and datname = 'closed_behind_pooler'";
+    assert_eq!(server.sql(locks), "0", "what a session holds stays on the pooler's");
 }

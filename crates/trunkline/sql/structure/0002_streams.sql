@@ -54,8 +54,8 @@ create table trunkline.stream_tick (
     primary key (stream, id)
 );
 
--- Where the events of a large window are, so many at a time: those with ids in (after, upto] in one segment, while it is the
--- same file (VACUUM FULL makes a new one). Segments are only inserted into, so rows stay where they are.
+-- Where the events of a large window are, up to 500 at a time: those with ids in (after, upto], how many of them in one segment,
+-- while it is the same file (VACUUM FULL makes a new one). Segments are only inserted into, so rows stay where they are.
 create table trunkline.stream_mark (
     stream    int not null,
     tick      bigint not null,
@@ -65,6 +65,8 @@ create table trunkline.stream_mark (
     file      oid not null,
     first_row tid not null,
     last_row  tid not null,
+    events    int not null,
+    bytes     bigint not null,
     primary key (stream, tick, upto, segment)
 );
 

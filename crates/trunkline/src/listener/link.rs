@@ -33,7 +33,7 @@ pub(crate) struct Link {
     /// What every statement passes behind a pooler, until the connection is closed: see [`Link::drained`].
     pub(super) gate: Semaphore,
     pub(super) may_prepare: bool,
-    pub(super) statements: Mutex<HashMap<&'static str, Statement>>,
+    pub(super) statements: Mutex<HashMap<String, Statement>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -46,7 +46,7 @@ pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
 impl Link {
     /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
-    pub(crate) async fn query(&self, sql: &'static str, args: &Args<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn query(&self, sql: &str, args: &Args<'_>) -> Result<Vec<Row>> {
         let _passed = match self.pooled {
             true => Some(self.gate.acquire().await.map_err(|_| closed())?),
             false => None,
@@ -60,7 +60,11 @@ impl Link {
             None => {
                 let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
                 let s = self.client.prepare_typed(sql, &types).await?;
-                lock(&self.statements).insert(sql, s.clone());
+                let mut known = lock(&self.statements);
+                if known.len() >= Self::STATEMENTS {
+                    known.clear(); // of streams that are gone, most of them
+                }
+                known.insert(sql.to_owned(), s.clone());
                 s
             }
         };
@@ -78,6 +82,9 @@ impl Link {
         self.gate.close();
         self.client.query_typed(sql, args).await.map(drop).map_err(Into::into)
     }
+
+    /// So many prepared statements at most.
+    const STATEMENTS: usize = 500;
 
     /// So many statements at once.
     pub(super) const GATE: u32 = 1024;

@@ -116,7 +116,8 @@ impl Call {
         self
     }
 
-    /// Sends it and returns a handle, so that other things can be done meanwhile.
+    /// Sends it and returns a handle, so that other things can be done meanwhile. It is written a moment later: what the
+    /// database says to that, such as [`ErrorKind::NoResponder`], is the handle's outcome.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for an argument out of its limits; what the database reports about the channel.

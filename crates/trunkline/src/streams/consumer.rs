@@ -9,10 +9,16 @@
 //! What if it dies here: after a take, the batch is its session's until that ends (its connection's key, or five seconds
 //! without a sign of life); whoever asks next gets it. A take whose answer was lost is found again by the same member.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::types::Type;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -22,12 +28,17 @@ use crate::{
     executor::{Executor, Param},
     listener::{Args, Asleep, Bell, Link, Listener, POLL},
     requests::decode_headers,
+    schema,
 };
 
 const ASK: &str = "select number, door from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
     "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
+const NEXT_READ: &str = "select batch, first_tick, last_tick, attempt, segment, since, until, lo, hi, after, upto, file, first_row, last_row from trunkline._stream_next_read($1, $2, $3, $4, $5)";
 const EVENTS: &str = "select id, at, type, key, content, payload, headers, attempt from trunkline._stream_events($1, null, null)";
+/// For engines with rights on the tables, of the segment 0; prepared once for each.
+static READ: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read", "e0"));
+static READ_PART: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read_part", "e0"));
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
 const FINISH_ON: &str = "select coalesce(length(trunkline.stream_finish($1)::text), 0)::bigint";
@@ -197,12 +208,15 @@ impl Consumer {
             (&self.member, Type::TEXT),
             (&self.most, Type::INT4),
         ];
-        let rows = link.query(NEXT, args).await?;
+        let rows = link.query(if link.direct.is_some() { NEXT_READ } else { NEXT }, args).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         known.asleep = None;
         known.pace.found();
         let token: String = row.try_get(0)?;
-        let events = events(&link, &token).await?;
+        let events = match read(&link, row).await? {
+            Some(events) => events,
+            None => events(&link, &token).await?,
+        };
         Ok(Some(Batch {
             listener: self.listener.clone(),
             token,
@@ -216,19 +230,43 @@ impl Consumer {
 
 async fn events(link: &Link, token: &str) -> Result<Vec<Event>> {
     let rows = link.query(EVENTS, &[(&token, Type::TEXT)]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Event {
-                id: row.try_get(0)?,
-                at: row.try_get(1)?,
-                kind: row.try_get(2)?,
-                key: row.try_get(3)?,
-                payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(4)?)), row.try_get(5)?),
-                headers: decode_headers(row.try_get(6)?),
-                attempt: row.try_get(7)?,
-            })
-        })
-        .collect()
+    rows.iter().map(|row| event(row, row.try_get(7)?)).collect()
+}
+
+/// The events of a batch from where they are; none when that has to be asked, or is another place by now.
+async fn read(link: &Link, found: &Row) -> Result<Option<Vec<Event>>> {
+    let segment: Option<i32> = if link.direct.is_some() { found.try_get(4)? } else { None };
+    let Some(segment) = segment else { return Ok(None) };
+    let text = |n| found.try_get::<_, Option<&str>>(n);
+    let (since, until, lo, hi) = (text(5)?, text(6)?, text(7)?, text(8)?);
+    let (after, upto): (i64, Option<i64>) = (found.try_get(9)?, found.try_get(10)?);
+    let (first, last) = (text(12)?, text(13)?);
+    let file: Option<u32> = found.try_get(11)?;
+    let (sql, ends) = match file {
+        Some(ref file) => (
+            &*READ_PART,
+            vec![(file as &(dyn ToSql + Sync), Type::OID), (&first, Type::TEXT), (&last, Type::TEXT)],
+        ),
+        None => (&*READ, vec![(&since as &(dyn ToSql + Sync), Type::TEXT), (&until, Type::TEXT)]),
+    };
+    let sql = sql.replace("stream_event_0", &format!("stream_event_{segment}"));
+    let window: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&lo, Type::TEXT), (&hi, Type::TEXT), (&after, Type::INT8), (&upto, Type::INT8)];
+    let rows = link.query(&sql, &[ends, window.to_vec()].concat()).await?;
+    let events = rows.iter().map(|row| event(row, 1)).collect::<Result<Vec<_>>>()?;
+    Ok(Some(events).filter(|e| !e.is_empty()))
+}
+
+fn event(row: &Row, attempt: i32) -> Result<Event> {
+    Ok(Event {
+        id: row.try_get(0)?,
+        at: row.try_get(1)?,
+        kind: row.try_get(2)?,
+        key: row.try_get(3)?,
+        payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(4)?)), row.try_get(5)?),
+        headers: decode_headers(row.try_get(6)?),
+        attempt,
+    })
 }
 
 /// A batch in hand. Until it is finished it comes again; dropping it leaves it to its member's next call.

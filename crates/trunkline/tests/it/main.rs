@@ -47,6 +47,7 @@ mod streams_history;
 mod streams_isolation;
 mod streams_many;
 mod streams_races;
+mod streams_read;
 mod streams_restore;
 mod streams_rights;
 mod streams_sabotage;

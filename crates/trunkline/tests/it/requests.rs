@@ -251,6 +251,8 @@ async fn an_incoming_request_that_is_dropped_fails_at_once() {
     drop(inbox.next().await);
     assert_eq!(pending.wait().await.unwrap_err().code(), Some("dropped"));
     let left = caller.requests().call("work", "y").start().await.unwrap();
+    let listed = "select exists (select from trunkline.request_list('work'))";
+    db.raw().await.until("it to be written", listed).await;
     drop(inbox);
     served(&db, "work", 0).await;
     // It was taken just before, and is dropped; or it was not, and waits for the next one.

@@ -7,6 +7,7 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
     v_near  boolean := trunkline._log_near(lo);
     v_table text;
+    v_sql   text;
     v_count bigint;
     v_bytes bigint;
     v_since timestamptz;
@@ -15,14 +16,16 @@ begin
     for v_n in 0..2 loop
         v_table := format('trunkline.stream_event_%s', stream * 4 + v_n);
         continue when pg_relation_size(v_table::regclass) = 0;
-        execute format(
-            'select count(*), sum(octet_length(payload)), min(at) from ('
-            'select payload, at from %1$s where xid >= $1 and xid < $2'
-            ' and pg_visible_in_snapshot(xid, $4) and not pg_visible_in_snapshot(xid, $3)'
-            ' union all select payload, at from %1$s where xid = any ($5) and pg_visible_in_snapshot(xid, $4)) e', v_table)
+        v_sql := format('select payload, at from %s where xid >= $1 and xid < $2'
+                        ' and pg_visible_in_snapshot(xid, $4) and not pg_visible_in_snapshot(xid, $3)', v_table);
+        if not v_near then
+            v_sql := format('%s union all select payload, at from %s where xid = any ($5) and pg_visible_in_snapshot(xid, $4)',
+                            v_sql, v_table);
+        end if;
+        execute format('select count(*), sum(octet_length(payload)), min(at) from (%s) e', v_sql)
             into v_count, v_bytes, v_since
             using case when v_near then pg_snapshot_xmin(lo) else pg_snapshot_xmax(lo) end, pg_snapshot_xmax(hi), lo, hi,
-                 case when v_near then '{}' else array(select x from pg_snapshot_xip(lo) x) end;
+                 case when not v_near then array(select x from pg_snapshot_xip(lo) x) end;
         if v_count > 0 then
             events := events + v_count; bytes := bytes + v_bytes; segments := segments | (1 << v_n);
             since := least(since, v_since);

@@ -11,9 +11,7 @@ declare
 begin
     select * into v_in from trunkline._stream_span(stream, first, last);
     if part then
-        v_marks := array(select m from trunkline.stream_mark m
-                          where m.stream = _stream_rows.stream and m.tick = last
-                            and m.upto > _stream_rows.after and (_stream_rows.upto is null or m.after < _stream_rows.upto));
+        v_marks := array(select m from trunkline._stream_marks(stream, last, after, upto) m);
     end if;
     if v_marks <> '{}' and not exists (
         select from unnest(v_marks) m

@@ -8,16 +8,18 @@ language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set jit = off as $$
 declare
     v_near boolean := trunkline._log_near(lo);
+    v_sql  text;
 begin
     if segments in (1, 2, 4) then
-        return query execute format(
-            'select * from trunkline.stream_event_%1$s where xid >= $1 and xid < $2'
-            ' and pg_visible_in_snapshot(xid, $4) and not pg_visible_in_snapshot(xid, $3) and id > $5 and ($6 is null or id <= $6)'
-            ' union all select * from trunkline.stream_event_%1$s where xid = any ($7)'
-            ' and pg_visible_in_snapshot(xid, $4) and id > $5 and ($6 is null or id <= $6)'
-            ' order by 2 limit $8', stream * 4 + segments / 2)
+        v_sql := 'select * from trunkline.stream_event_%1$s where xid >= $1 and xid < $2'
+            ' and pg_visible_in_snapshot(xid, $4) and not pg_visible_in_snapshot(xid, $3) and id > $5 and ($6 is null or id <= $6)';
+        if not v_near then
+            v_sql := v_sql || ' union all select * from trunkline.stream_event_%1$s where xid = any ($8)'
+                ' and pg_visible_in_snapshot(xid, $4) and id > $5 and ($6 is null or id <= $6)';
+        end if;
+        return query execute format(v_sql || ' order by 2 limit $7', stream * 4 + segments / 2)
             using case when v_near then pg_snapshot_xmin(lo) else pg_snapshot_xmax(lo) end, pg_snapshot_xmax(hi), lo, hi,
-                  after, upto, case when v_near then '{}' else array(select x from pg_snapshot_xip(lo) x) end, most;
+                  after, upto, most, case when not v_near then array(select x from pg_snapshot_xip(lo) x) end;
     elsif segments > 0 then
         return query
         select e.*

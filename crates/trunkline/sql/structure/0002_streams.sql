@@ -86,6 +86,7 @@ create table trunkline.stream_consumer (
     min_interval interval not null default '0',
     min_lag      interval not null default '0',            -- and nothing younger than this is handed out
     max_attempts int not null default 20,
+    lanes        int not null default 1,                   -- above 1, members that share keep the order of each key
     slow_since   timestamptz,                              -- by its stream's slow_after
     made_at      timestamptz not null default now(),
     unique (stream, name)
@@ -93,6 +94,8 @@ create table trunkline.stream_consumer (
 
 -- Batches, handed out: the events with ids in (after, upto] of the window between two ticks, and some that come again.
 -- The newest turn is the consumer's cursor. open: the turns before that were not finished when it was handed out.
+-- lane of lanes: of those events the ones whose key belongs there (_stream_lane). A window in lanes is dealt as a turn for
+-- each at once, whose first attempt is nobody's.
 create table trunkline.stream_take (
     consumer int not null,
     turn     bigint not null,
@@ -103,6 +106,8 @@ create table trunkline.stream_take (
     upto     bigint,                                       -- null: to the window's end
     again    bigint[] not null,
     open     bigint[] not null,
+    lane     int not null default 0,
+    lanes    int not null default 1,
     token    bigint not null,
     session  int not null,
     member   text not null,

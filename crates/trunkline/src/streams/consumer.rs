@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   next ──▶ [in hand] ── finish ──▶ done
-//!                │ dropped, or its session ended: the same batch comes again, with a new token
+//!                │ handed back, or its session ended: the same batch comes again, with a new token
 //!                ▼
 //!            another member has it: finish fails with TL001, and changes nothing
 //! ```
@@ -10,11 +10,14 @@
 //! without a sign of life); whoever asks next gets it. A take whose answer was lost is found again by the same member.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout},
+};
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
@@ -26,12 +29,12 @@ use super::{Content, Event, Payload};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Args, Asleep, Bell, Link, Listener, POLL},
+    listener::{Args, Asleep, Bell, Link, Listener, POLL, lock},
     requests::decode_headers,
     schema,
 };
 
-const ASK: &str = "select number, door from trunkline._stream_ask($1, $2)";
+const ASK: &str = "select number, door, readable from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
     "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
 const NEXT_READ: &str = "select batch, first_tick, last_tick, attempt, segment, since, until, lo, hi, after, upto, file, first_row, last_row from trunkline._stream_next_read($1, $2, $3, $4, $5)";
@@ -39,6 +42,7 @@ const EVENTS: &str = "select id, at, type, key, content, payload, headers, attem
 /// For engines with rights on the tables, of the segment 0; prepared once for each.
 static READ: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read", "e0"));
 static READ_PART: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read_part", "e0"));
+const HAND_BACK: &str = "select trunkline._stream_hand_back($1, $2, $3)";
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
 const FINISH_ON: &str = "select coalesce(length(trunkline.stream_finish($1)::text), 0)::bigint";
@@ -52,7 +56,8 @@ pub enum Mode {
     Wait,
     /// Fail at once with [`ErrorKind::Conflict`].
     Fail,
-    /// Take the next batch beside it: the members share the work. Order is kept within a batch only.
+    /// Take the next batch beside it: the members share the work. Order is kept within a batch, and where the consumer has
+    /// `lanes` (`stream_consumer_set`) for each key.
     Share,
     /// Take it over: whoever held it can no longer finish.
     Take,
@@ -68,7 +73,8 @@ impl Mode {
     }
 }
 
-/// A member of a consumer. Dropping it, or ending its process, hands what it holds to the next who asks.
+/// A member of a consumer. Dropping it, with the batch that it gave, or ending its process hands what it holds to the next
+/// who asks.
 #[derive(Debug)]
 pub struct Consumer {
     listener: Arc<Listener>,
@@ -76,8 +82,36 @@ pub struct Consumer {
     name: String,
     mode: Mode,
     most: Option<i32>,
-    member: String,
+    hand: Arc<Hand>,
     known: Option<Known>,
+}
+
+/// A member's hand: when the last who has it lets go of it, and something is in it, that is handed back.
+#[derive(Debug)]
+struct Hand {
+    listener: Arc<Listener>,
+    member: String,
+    /// The connection, the consumer and the door of the batch in it, which may be finished already.
+    holds: Mutex<Option<(Arc<Link>, i32, i32)>>,
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        let held = self.holds.get_mut().ok().and_then(Option::take);
+        let (Some((link, consumer, door)), Ok(runtime)) = (held, Handle::try_current()) else { return };
+        if *self.listener.closing().borrow() {
+            return; // and so ends its session
+        }
+        let (member, listener) = (std::mem::take(&mut self.member), self.listener.clone());
+        runtime.spawn(async move {
+            let args: &Args<'_> =
+                &[(&link.session, Type::INT4), (&consumer, Type::INT4), (&member, Type::TEXT)];
+            if let Err(e) = link.query(HAND_BACK, args).await {
+                debug!(error = %e, "not handed back; it comes again when the session has ended");
+            }
+            listener.ring(door); // a session does not notify itself
+        });
+    }
 }
 
 /// What the database said of the consumer, and how it waits.
@@ -85,6 +119,8 @@ pub struct Consumer {
 struct Known {
     number: i32,
     door: i32,
+    /// The role may read the segments by itself.
+    readable: bool,
     bell: Bell,
     asleep: Option<Asleep>,
     pace: Pace,
@@ -126,7 +162,8 @@ impl Pace {
 impl Consumer {
     pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
-        Self { listener, stream, name, mode: Mode::default(), most: None, member, known: None }
+        let hand = Arc::new(Hand { listener: listener.clone(), member, holds: Mutex::default() });
+        Self { listener, stream, name, mode: Mode::default(), most: None, hand, known: None }
     }
 
     /// What to do while another member holds the batch.
@@ -196,29 +233,39 @@ impl Consumer {
                 let rows = link.query(ASK, args).await?;
                 let row =
                     rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no consumer came back"))?;
-                let (number, door) = (row.try_get(0)?, row.try_get(1)?);
+                let (number, door, readable) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 let (bell, pace) = (self.listener.bell(door), Pace::default());
-                none.insert(Known { number, door, bell, asleep: None, pace })
+                none.insert(Known { number, door, readable, bell, asleep: None, pace })
             }
         };
         let args: &Args<'_> = &[
             (&link.session, Type::INT4),
             (&known.number, Type::INT4),
             (&self.mode.word(), Type::TEXT),
-            (&self.member, Type::TEXT),
+            (&self.hand.member, Type::TEXT),
             (&self.most, Type::INT4),
         ];
-        let rows = link.query(if link.direct.is_some() { NEXT_READ } else { NEXT }, args).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        // From before the take, whose answer may be lost.
+        *lock(&self.hand.holds) = Some((link.clone(), known.number, known.door));
+        let direct = known.readable && link.direct.is_some();
+        let rows = link.query(if direct { NEXT_READ } else { NEXT }, args).await?;
+        let Some(row) = rows.first() else {
+            *lock(&self.hand.holds) = None;
+            return Ok(None);
+        };
+        *lock(&self.hand.holds) = Some((link.clone(), known.number, known.door));
         known.asleep = None;
         known.pace.found();
         let token: String = row.try_get(0)?;
-        let events = match read(&link, row).await? {
+        let read = if direct { read(&link, row).await? } else { None };
+        let events = match read {
             Some(events) => events,
             None => events(&link, &token).await?,
         };
         Ok(Some(Batch {
             listener: self.listener.clone(),
+            hand: self.hand.clone(),
+            shared: self.mode == Mode::Share,
             token,
             first_tick: row.try_get(1)?,
             last_tick: row.try_get(2)?,
@@ -235,8 +282,7 @@ async fn events(link: &Link, token: &str) -> Result<Vec<Event>> {
 
 /// The events of a batch from where they are; none when that has to be asked, or is another place by now.
 async fn read(link: &Link, found: &Row) -> Result<Option<Vec<Event>>> {
-    let segment: Option<i32> = if link.direct.is_some() { found.try_get(4)? } else { None };
-    let Some(segment) = segment else { return Ok(None) };
+    let Some(segment) = found.try_get::<_, Option<i32>>(4)? else { return Ok(None) };
     let text = |n| found.try_get::<_, Option<&str>>(n);
     let (since, until, lo, hi) = (text(5)?, text(6)?, text(7)?, text(8)?);
     let (after, upto): (i64, Option<i64>) = (found.try_get(9)?, found.try_get(10)?);
@@ -273,6 +319,8 @@ fn event(row: &Row, attempt: i32) -> Result<Event> {
 #[derive(Debug)]
 pub struct Batch {
     listener: Arc<Listener>,
+    hand: Arc<Hand>,
+    shared: bool,
     token: String,
     first_tick: i64,
     last_tick: i64,
@@ -349,7 +397,14 @@ impl Batch {
                     sleep(Duration::from_millis(20)).await; // finishing twice is fine
                 }
                 Err(e) if e.code() == Some("TL017") => return Ok(()), // by us, just before
-                done => return done.map(drop),
+                Err(e) => return Err(e),
+                Ok(_) => {
+                    let held = lock(&self.hand.holds).take();
+                    if let Some((.., door)) = held.filter(|_| self.shared) {
+                        self.listener.ring(door); // others here may wait for its lane, and a session does not notify itself
+                    }
+                    return Ok(());
+                }
             }
         }
     }

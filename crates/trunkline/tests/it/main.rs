@@ -45,6 +45,7 @@ mod storm;
 mod streams;
 mod streams_history;
 mod streams_isolation;
+mod streams_lanes;
 mod streams_many;
 mod streams_races;
 mod streams_read;

@@ -6,6 +6,7 @@ use trunkline::{
     Trunkline,
     conninfo::{ConnInfo, Env},
     requests::{Failure, Request, Serve},
+    streams::Position,
 };
 
 use crate::support::{Db, Raw, shared, until};
@@ -344,6 +345,19 @@ async fn a_writers_engine_calls_functions_and_one_with_more_rights_runs_statemen
     }
     let senders = "select string_agg(distinct role, ' ') from trunkline.request_e0";
     assert_eq!(raw.one(senders).await, "it_engine it_writer", "each request carries its role");
+    raw.run("select trunkline.stream_open('s')").await;
+    for (name, tl) in [("writer", &writer), ("engine", &engine)] {
+        let streams = tl.streams();
+        streams.register("s", name, Position::End).await.unwrap();
+        streams.append("s", name).await.unwrap();
+        let batch = streams.consumer("s", name).try_next().await.unwrap().unwrap();
+        assert_eq!(
+            batch.events()[0].payload.text().unwrap(),
+            name,
+            "neither may read the segments by itself"
+        );
+        batch.finish().await.unwrap();
+    }
     let spoof = db.raw_as("it_engine").await;
     for sql in [
         "update trunkline.take_e0 set turn = 0",

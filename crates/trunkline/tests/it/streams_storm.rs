@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
 use crate::{
-    streams_history::{Effect, Faults, Times, check},
+    streams_history::{Effect, Faults, IN_LANES, Times, check},
     support::{Db, millis, say, secs},
 };
 
@@ -47,7 +47,7 @@ const PLAIN: Part = Part {
     retry: false,
     echo: false,
 };
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { consumer: "committed", echo: true, ..PLAIN },
     Part { consumer: "repeatable", level: LEVELS[1], ..PLAIN },
     Part { consumer: "serializable", level: LEVELS[2], ..PLAIN },
@@ -56,6 +56,7 @@ const PARTS: [Part; 8] = [
     Part { consumer: "fight", level: LEVELS[2], mode: "take", members: 2, apart: true, ..PLAIN },
     Part { consumer: "old", level: LEVELS[1], mode: "take", members: 3, ..PLAIN },
     Part { consumer: "again", retry: true, mode: "share", members: 2, ..PLAIN },
+    Part { consumer: IN_LANES, mode: "share", members: 3, apart: true, ..PLAIN },
 ];
 /// Those whose batches are never parts, and whose events come once.
 const WHOLE: [&str; 6] = ["committed", "repeatable", "serializable", "group", "fight", "old"];
@@ -369,7 +370,9 @@ pub async fn storm(db: Db, time: Duration, seed: u64) -> (Faults, Result<(), Str
     for part in &PARTS {
         raw.run(&format!("select trunkline.stream_register('s', '{}')", part.consumer)).await;
     }
-    raw.run("update trunkline.stream_consumer set max_events = 40 where name in ('parts', 'again')").await;
+    raw.run("update trunkline.stream_consumer set max_events = 40 where name in ('parts', 'again', 'lanes')")
+        .await;
+    raw.run("update trunkline.stream_consumer set lanes = 4 where name = 'lanes'").await;
     // What is meant for millions comes with hundreds here.
     for (function, from, to) in [("_stream_tick", "20000", "60"), ("_stream_mark", "500;", "10;")] {
         let sql = raw.one(&format!("select pg_get_functiondef('trunkline.{function}'::regproc)")).await;

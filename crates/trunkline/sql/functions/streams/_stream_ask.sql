@@ -1,10 +1,12 @@
--- What a process needs to consume: the consumer's number, and the door on which its stream rings.
+-- What a process needs to consume: the consumer's number, the door on which its stream rings, and whether its role may read
+-- the segments by itself.
 -- Errors: 42704 for a stream or consumer that is not there, 42501 for another role's.
-create or replace function trunkline._stream_ask(stream text, consumer text, out number int, out door int)
+create or replace function trunkline._stream_ask(stream text, consumer text, out number int, out door int, out readable boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v trunkline.stream_consumer := trunkline._stream_consumer(_stream_ask.stream, _stream_ask.consumer);
 begin
     number := v.id;
     door := -1 - (v.stream & 63);
+    readable := has_table_privilege(trunkline._role(), format('trunkline.stream_event_%s', v.stream * 4), 'select');
 end $$;

@@ -19,7 +19,7 @@ begin
     end;
     if not v_good then
         raise exception '% must be %, got %', setting,
-            case kind when 'int' then format('%s to %s %s', low, high, substring(setting, 'bytes|attempts|events|count'))
+            case kind when 'int' then format('%s to %s %s', low, high, substring(setting, 'bytes|attempts|events|count|lanes'))
                       when 'interval' then format('from %s to %s', low, high)
                       when 'boolean' then 'true or false'
                       else 'one of ' || replace(low, '|', ', ') end,

@@ -8,7 +8,7 @@ declare
     v_of int := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
     v_part boolean := v.after > 0 or v.upto is not null;
 begin
-    if v.again = '{}' then
+    if v.again = '{}' and v.lanes = 1 then
         return query
         select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
           from trunkline._stream_rows(v_of, v.lo, v.hi, v_part, greatest(v.after, _stream_events.after), v.upto,
@@ -18,7 +18,8 @@ begin
     return query
     select w.id, w.at, w.type, w.key, w.content, w.payload, w.headers, 1
       from trunkline._stream_rows(v_of, v.lo, v.hi, v_part, greatest(v.after, _stream_events.after), v.upto,
-                                  _stream_events.max) w
+                                  case when v.lanes = 1 then _stream_events.max end) w
+     where v.lanes = 1 or trunkline._stream_lane(w.key, w.id, v.lanes) = v.lane
     union all
     select a.id, a.at, a.type, a.key, a.content, a.payload, a.headers, a.tries
       from trunkline.stream_again a

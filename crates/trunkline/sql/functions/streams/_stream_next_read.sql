@@ -1,6 +1,6 @@
 -- The next batch of a consumer, as of _stream_next_batch; and where an engine with rights on the tables finds its events
--- (sql/direct/stream_read.sql, stream_read_part.sql). segment is null when it has to ask _stream_events: for those that come
--- again, for a window that is spread over segments, and after a long transaction.
+-- (sql/direct/stream_read.sql, stream_read_part.sql). segment is null when it has to ask _stream_events: for lanes, for what
+-- comes again, for a window that is spread over segments, and after a long transaction.
 create or replace function trunkline._stream_next_read(session int, consumer int, mode text, member text, max int default null)
 returns table (batch text, first_tick bigint, last_tick bigint, attempt int, segment int, since text, until text, lo text, hi text,
                after bigint, upto bigint, file oid, first_row text, last_row text)
@@ -21,8 +21,8 @@ begin
     end if;
     select t.* into v from trunkline.stream_take t
      where t.consumer = _stream_next_read.consumer and t.turn = split_part(_stream_next_read.batch, ':', 2)::bigint
-       and t.attempt = _stream_next_read.attempt;
-    if v.again = '{}' then
+       and t.attempt = split_part(_stream_next_read.batch, ':', 3)::int;
+    if v.again = '{}' and v.lanes = 1 then
         v_of := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
         select * into v_in from trunkline._stream_span(v_of, v.lo, v.hi);
         if v.after > 0 or v.upto is not null then

@@ -32,4 +32,7 @@ begin
       from trunkline.stream_tag t
      where t.consumer = v.consumer and t.turn = v.turn and t.attempt = v.attempt and t.dead
         on conflict do nothing;
+    if v.lanes > 1 then                                    -- another member may wait for this lane
+        perform trunkline._door_ring(-1 - (c.stream & 63)) from trunkline.stream_consumer c where c.id = v.consumer;
+    end if;
 end $$;

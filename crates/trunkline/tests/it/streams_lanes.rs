@@ -41,10 +41,10 @@ async fn member(db: &Db, number: u64, end: tokio::sync::watch::Receiver<bool>) {
             Err(e) => panic!("{e}"),
         };
         turn += 1;
-        if turn % 7 == 0 {
+        if turn.is_multiple_of(7) {
             // Lets go of it: as a batch, and then as a member.
             drop(batch);
-            if turn % 2 == 0 {
+            if turn.is_multiple_of(2) {
                 consumer = tl.streams().consumer("s", "c").mode(Mode::Share);
             }
             continue;

@@ -6,12 +6,13 @@ returns boolean
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
-    v       trunkline.stream_take := _stream_deal.batch;
-    v_of    int := (select c.stream from trunkline.stream_consumer c where c.id = v.consumer);
-    v_again bigint[] := v.again;
-    v_first bigint := v.turn;
-    v_lanes int[] := '{}';
+    v       trunkline.stream_take;
+    v_of    int := (select c.stream from trunkline.stream_consumer c where c.id = (_stream_deal.batch).consumer);
+    v_again bigint[] := (_stream_deal.batch).again;
+    v_first bigint := (_stream_deal.batch).turn;
+    v_lanes int[] := array[]::int[];
 begin
+    v := _stream_deal.batch;
     v.lanes := _stream_deal.lanes; v.session := 0; v.member := ''; v.taken_at := clock_timestamp();
     if exists (select from trunkline.stream_tick t where t.stream = v_of and t.id = v.lo) then
         v_lanes := array(

@@ -1,5 +1,6 @@
 -- Hands a batch of a consumer to a member of it: at most one row. The oldest that nobody holds any more comes first (its
--- holder is gone, or handed it back: _stream_hand_back), then the next one. Holders are here as long as their session is; one without a session holds nothing against others.
+-- holder is gone, or handed it back: _stream_hand_back), then the next one.
+-- Holders are here as long as their session is; one without a session holds nothing against others.
 -- mode: `fail` raises TL015 while another holds the batch, `share` takes the next one beside it, `take` takes it over.
 -- batch: consumer:turn:attempt:token, whose knowledge is the right to finish it. state 1: look again at once.
 -- The newest turn is the cursor, and (consumer, turn, attempt) is unique: who follows it first has the batch, at every
@@ -16,7 +17,7 @@ declare
     v_new   trunkline.stream_take;
     v_open  bigint[];
     v_lanes int := (select c.lanes from trunkline.stream_consumer c where c.id = _stream_take.consumer);
-    v_busy  int[] := '{}';
+    v_busy  int[] := array[]::int[];
     v_age   interval := case when current_setting('transaction_isolation') = 'read committed' then interval '0'
                              else clock_timestamp() - now() end;    -- of what is known of sessions
 begin

@@ -8,7 +8,10 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Duration, sleep},
+};
 use tokio_postgres::types::Type;
 use tracing::debug;
 
@@ -39,6 +42,7 @@ impl Listener {
         let mut asleep = Asleep { link: link.clone(), door, held: false };
         for wait in [0, 1, 2, 4, 8] {
             sleep(Duration::from_millis(wait)).await;
+            asleep.held = true; // also when this is dropped before the answer
             asleep.held = link.value(HOLD, &[(&door, Type::INT4)]).await?;
             if asleep.held {
                 tokio::spawn(settle(link, self.clone(), vec![door]));
@@ -61,9 +65,9 @@ impl Asleep {
 
 impl Drop for Asleep {
     fn drop(&mut self) {
-        if self.held {
+        if let (true, Ok(runtime)) = (self.held, Handle::try_current()) {
             let (link, door) = (self.link.clone(), self.door);
-            tokio::spawn(async move { link.query(LEAVE, &[(&door, Type::INT4)]).await.map(drop) });
+            runtime.spawn(async move { link.query(LEAVE, &[(&door, Type::INT4)]).await.map(drop) });
         }
     }
 }

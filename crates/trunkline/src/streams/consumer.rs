@@ -91,25 +91,29 @@ pub struct Consumer {
 struct Hand {
     listener: Arc<Listener>,
     member: String,
-    /// The connection, the consumer and the door of the batch in it, which may be finished already.
-    holds: Mutex<Option<(Arc<Link>, i32, i32)>>,
+    /// The session, the consumer and the door of the batch that was in it last, and may be finished already.
+    holds: Mutex<Option<(i32, i32, i32)>>,
 }
 
 impl Drop for Hand {
     fn drop(&mut self) {
         let held = self.holds.get_mut().ok().and_then(Option::take);
-        let (Some((link, consumer, door)), Ok(runtime)) = (held, Handle::try_current()) else { return };
+        let (Some((session, consumer, door)), Ok(runtime)) = (held, Handle::try_current()) else { return };
         if *self.listener.closing().borrow() {
             return; // and so ends its session
         }
         let (member, listener) = (std::mem::take(&mut self.member), self.listener.clone());
         runtime.spawn(async move {
-            let args: &Args<'_> =
-                &[(&link.session, Type::INT4), (&consumer, Type::INT4), (&member, Type::TEXT)];
-            if let Err(e) = link.query(HAND_BACK, args).await {
-                debug!(error = %e, "not handed back; it comes again when the session has ended");
+            let args: &Args<'_> = &[(&session, Type::INT4), (&consumer, Type::INT4), (&member, Type::TEXT)];
+            // Not while somebody finishes it in a transaction: nobody else's statement shall wait for that.
+            for pause in [10, 20, 50, 100, 200, 500, 1000] {
+                let Some(link) = listener.link().await.ok().filter(|l| l.session == session) else { return };
+                match link.query(HAND_BACK, args).await {
+                    Ok(_) => return listener.ring(door), // a session does not notify itself
+                    Err(e) => debug!(error = %e, "not handed back"),
+                }
+                sleep(Duration::from_millis(pause)).await;
             }
-            listener.ring(door); // a session does not notify itself
         });
     }
 }
@@ -246,14 +250,14 @@ impl Consumer {
             (&self.most, Type::INT4),
         ];
         // From before the take, whose answer may be lost.
-        *lock(&self.hand.holds) = Some((link.clone(), known.number, known.door));
+        *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
         let direct = known.readable && link.direct.is_some();
         let rows = link.query(if direct { NEXT_READ } else { NEXT }, args).await?;
         let Some(row) = rows.first() else {
             *lock(&self.hand.holds) = None;
             return Ok(None);
         };
-        *lock(&self.hand.holds) = Some((link.clone(), known.number, known.door));
+        *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
         known.asleep = None;
         known.pace.found();
         let token: String = row.try_get(0)?;
@@ -265,7 +269,7 @@ impl Consumer {
         Ok(Some(Batch {
             listener: self.listener.clone(),
             hand: self.hand.clone(),
-            shared: self.mode == Mode::Share,
+            shares: (self.mode == Mode::Share).then_some(known.door),
             token,
             first_tick: row.try_get(1)?,
             last_tick: row.try_get(2)?,
@@ -319,8 +323,11 @@ fn event(row: &Row, attempt: i32) -> Result<Event> {
 #[derive(Debug)]
 pub struct Batch {
     listener: Arc<Listener>,
+    /// Keeps it in the member's hand.
+    #[expect(dead_code, reason = "what matters is when it is dropped")]
     hand: Arc<Hand>,
-    shared: bool,
+    /// The door of members that share.
+    shares: Option<i32>,
     token: String,
     first_tick: i64,
     last_tick: i64,
@@ -399,10 +406,8 @@ impl Batch {
                 Err(e) if e.code() == Some("TL017") => return Ok(()), // by us, just before
                 Err(e) => return Err(e),
                 Ok(_) => {
-                    let held = lock(&self.hand.holds).take();
-                    if let Some((.., door)) = held.filter(|_| self.shared) {
-                        self.listener.ring(door); // others here may wait for its lane, and a session does not notify itself
-                    }
+                    // Others here may wait for its lane, and a session does not notify itself.
+                    self.shares.into_iter().for_each(|door| self.listener.ring(door));
                     return Ok(());
                 }
             }

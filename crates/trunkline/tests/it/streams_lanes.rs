@@ -216,3 +216,93 @@ async fn who_lets_go_of_a_batch_hands_it_on() {
     })
     .await;
 }
+
+const TAKE: &str = "select batch from trunkline.stream_next_batch('s', 'c', 'share')";
+
+#[tokio::test]
+async fn what_was_handed_back_is_moved_with_its_consumer() {
+    let (_db, tl, raw) = lanes(1, 100).await;
+    let streams = tl.streams();
+    streams.append("s", "x").await.unwrap();
+    drop(streams.consumer("s", "c").try_next().await.unwrap().unwrap());
+    until("it to be handed back", async || {
+        raw.one("select in_hand from trunkline.stream_consumers('s')").await == "0"
+    })
+    .await;
+    within(3_000, "the move", raw.run("select trunkline.stream_seek('s', 'c', 'end')")).await;
+    assert!(streams.consumer("s", "c").try_next().await.unwrap().is_none());
+    streams.append("s", "y").await.unwrap();
+    let batch = streams.consumer("s", "c").try_next().await.unwrap().unwrap();
+    assert_eq!((batch.events().len(), batch.events()[0].payload.text().unwrap()), (1, "y"));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_move_takes_nothing_that_it_ended() {
+    for many in ["1", "4"] {
+        let (db, tl, raw) = lanes(1, 100).await;
+        raw.run(&format!("select trunkline.stream_consumer_set('s', 'c', 'lanes', '{many}')")).await;
+        tl.streams().append("s", NewEvent::new("x").key("k")).await.unwrap();
+        let holder = db.raw().await;
+        assert_eq!(holder.rows(TAKE).await.len(), 1);
+        raw.run(&format!("select pg_terminate_backend({})", holder.pid)).await;
+        let gone = format!("select not exists (select from pg_stat_activity where pid = {})", holder.pid);
+        raw.until("it to be gone", &gone).await;
+        let mover = db.raw().await;
+        mover.run("begin; select trunkline.stream_seek('s', 'c', 'end')").await;
+        let taker = db.raw().await;
+        let pid = taker.pid;
+        let taking = tokio::spawn(async move { taker.rows(TAKE).await });
+        let waits = format!("select wait_event_type = 'Lock' from pg_stat_activity where pid = {pid}");
+        raw.until("it to wait", &waits).await;
+        mover.run("commit").await;
+        assert_eq!(taking.await.unwrap(), Vec::<String>::new(), "in {many} lanes");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_becomes_another_file_while_somebody_reads_loses_nothing() {
+    let (db, _tl, raw) = lanes(1, 1000).await;
+    // What was rolled back leaves room, so that the rows move.
+    let many = "insert into trunkline.stream_event (segment, key, payload) select 4, i % 50, 'x' from generate_series(1, {}) i";
+    raw.run(&format!("begin; {}; rollback", many.replace("{}", "300"))).await;
+    raw.run(&many.replace("{}", "30000")).await;
+    let mut counted = 0;
+    for n in 0.. {
+        let Some(batch) = raw.rows(TAKE).await.pop() else { break };
+        let read = format!("select count(*) from trunkline.stream_events('{batch}')");
+        if n == 2 {
+            let other = db.raw().await;
+            other.run("begin; cluster trunkline.stream_event_4 using stream_event_4_xid").await;
+            let reader = db.raw().await;
+            let pid = reader.pid;
+            let reading = tokio::spawn(async move { reader.one(&read).await });
+            let waits = format!("select wait_event_type = 'Lock' from pg_stat_activity where pid = {pid}");
+            raw.until("it to wait", &waits).await;
+            other.run("commit").await;
+            counted += reading.await.unwrap().parse::<u64>().unwrap();
+        } else {
+            counted += raw.one(&read).await.parse::<u64>().unwrap();
+        }
+        raw.run(&format!("select trunkline.stream_finish('{batch}')")).await;
+    }
+    assert_eq!(counted, 30_000);
+}
+
+#[tokio::test]
+async fn letting_go_in_the_midst_of_a_finish_keeps_nobody_waiting() {
+    let (db, tl, _raw) = lanes(1, 100).await;
+    let streams = tl.streams();
+    streams.append("s", "x").await.unwrap();
+    let mut consumer = streams.consumer("s", "c");
+    let batch = consumer.try_next().await.unwrap().unwrap();
+    let mut raw = db.raw().await;
+    let tx = raw.client.transaction().await.unwrap();
+    batch.finish_on(&mut &tx).await.unwrap();
+    drop((batch, consumer));
+    for _ in 0..10 {
+        within(1_000, "an append on the same connection", streams.append("s", "y")).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let next = streams.consumer("s", "c").try_next().await.unwrap().unwrap();
+    assert_eq!((next.events().len(), next.attempt()), (10, 1));
+}

@@ -1,7 +1,8 @@
 -- Ends what a member of a consumer has in hand, unfinished: the next who asks gets it, and whoever sleeps there is woken.
+-- Errors: 55P03 while a transaction that finishes it is open; then again, a little later.
 create or replace function trunkline._stream_hand_back(session int, consumer int, member text) returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off as $$
+set enable_seqscan = off set lock_timeout = '50ms' as $$
 #variable_conflict use_column
 declare
     v_count int;

@@ -13,7 +13,9 @@ begin
                and not exists (select from trunkline.stream_take_end e
                                 where e.consumer = t.consumer and e.turn = t.turn and e.finished)
              order by t.turn, t.attempt desc) o
-     where o.lanes = 1 or o.attempt > 1                    -- not only dealt
+     where (o.lanes = 1 or o.attempt > 1)                  -- not only dealt, and not handed back
+       and not exists (select from trunkline.stream_take_end e
+                        where e.consumer = o.consumer and e.turn = o.turn and e.attempt = o.attempt)
      order by o.turn limit 1;
     many := coalesce(many, 0);
 end $$;

@@ -8,10 +8,14 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_in    record;
     v_marks trunkline.stream_mark[];
+    v_mark  trunkline.stream_mark;
 begin
     select * into v_in from trunkline._stream_span(stream, first, last);
     if part then
         v_marks := array(select m from trunkline._stream_marks(stream, last, after, upto) m);
+        foreach v_mark in array v_marks loop               -- open, so that it stays the file that it is
+            execute format('select from trunkline.stream_event_%s limit 0', stream * 4 + v_mark.segment);
+        end loop;
     end if;
     if v_marks <> '{}' and not exists (
         select from unnest(v_marks) m

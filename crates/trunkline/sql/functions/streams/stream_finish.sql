@@ -1,7 +1,8 @@
 -- Finishes a batch: what was tagged with stream_retry comes again, all else is done. In the transaction of your own writes
 -- it is exactly once. Errors, upon which to roll back, for your writes belong to nobody: TL001 when the batch was handed to
 -- another; TL017 when it was finished by this same token, as after a commit whose answer was lost: if finishing was all,
--- that is done. Locks: none beyond the insert and the row of the take; waits for who takes it over just now.
+-- that is done. In lanes it may ring, which two-phase commit forbids: set trunkline.ring = off there.
+-- Locks: none beyond the insert and the row of the take; waits for who takes it over just now.
 create or replace function trunkline.stream_finish(batch text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off as $$

@@ -2,9 +2,10 @@
 -- Commit, read stream_events(batch), then stream_finish(batch), also in the transaction of your own writes. Until it is
 -- finished the same batch comes again. mode: `fail` raises TL015 while another session holds it, `share` takes another
 -- batch beside it, `take` takes it over: whoever held it can no longer finish. member tells those of one session apart.
--- max: a new batch has no more events than that. In a transaction that goes on, its consumer's other members wait.
+-- max: a new batch has no more events than that, unless it was dealt into a lane before.
+-- In a transaction that goes on, its consumer's other members wait.
 -- Ticks when there is something new, so no daemon is needed. Errors: 42704, 22023, TL015. At any isolation level; outside
--- READ COMMITTED it makes no tick, and 40001 means: again.
+-- READ COMMITTED it makes no tick, and 40001 and 40P01 mean: again.
 create or replace function trunkline.stream_next_batch(stream text, consumer text, mode text default 'fail',
     member text default '', max int default null)
 returns table (batch text, first_tick bigint, last_tick bigint, attempt int)

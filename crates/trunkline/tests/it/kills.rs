@@ -9,7 +9,7 @@ use trunkline::{
 
 use crate::{
     requests::{echo, served},
-    support::{Cluster, Db, Process, Stopwatch, millis, secs, signal, until, within},
+    support::{Cluster, Db, Process, Raw, Stopwatch, millis, secs, signal, until, within},
 };
 
 #[tokio::test]
@@ -247,6 +247,21 @@ async fn a_responder_whose_connection_was_ended_is_no_responder_soon() {
     holder.child.kill().await.unwrap();
 }
 
+/// Freezes a backend between two statements: within one it may hold a lock of the server's own, for which everybody waits.
+async fn freeze(raw: &Raw, pid: i32) {
+    let idle = format!(
+        "select state = 'idle' and wait_event = 'ClientRead' from pg_stat_activity where pid = {pid}"
+    );
+    loop {
+        signal(pid, "-STOP");
+        if tokio::time::timeout(secs(1), raw.one(&idle)).await.is_ok_and(|idle| idle == "t") {
+            return;
+        }
+        signal(pid, "-CONT");
+        tokio::time::sleep(millis(7)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_stopped_backend_holds_up_its_own_process_only() {
     let (_cluster, db) = Cluster::own().await;
@@ -258,7 +273,7 @@ async fn a_stopped_backend_holds_up_its_own_process_only() {
     served(&db, "a", 1).await;
     served(&db, "b", 1).await;
     let pid = db.backend(&raw, "stuck").await;
-    signal(pid, "-STOP");
+    freeze(&raw, pid).await;
     for _ in 0..20 {
         within(1_000, "an answer from the other", async { caller.requests().call("b", "x").await })
             .await

@@ -46,7 +46,7 @@ impl Cluster {
             .data_dir(&dir)
             .fetch(Fetch::Forbidden)
             .setting("max_prepared_transactions", "10")
-            .setting("max_connections", "300")
+            .setting("max_connections", "600")
             .setting("fsync", onoff)
             .setting("full_page_writes", onoff)
             .setting("track_activity_query_size", "16384");

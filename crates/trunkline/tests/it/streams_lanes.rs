@@ -300,7 +300,7 @@ async fn letting_go_in_the_midst_of_a_finish_keeps_nobody_waiting() {
     batch.finish_on(&mut &tx).await.unwrap();
     drop((batch, consumer));
     for _ in 0..10 {
-        within(1_000, "an append on the same connection", streams.append("s", "y")).await.unwrap();
+        within(350, "an append on the same connection", streams.append("s", "y")).await.unwrap();
     }
     tx.commit().await.unwrap();
     let next = streams.consumer("s", "c").try_next().await.unwrap().unwrap();

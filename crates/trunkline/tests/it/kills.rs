@@ -258,7 +258,7 @@ async fn freeze(raw: &Raw, pid: i32) {
             return;
         }
         signal(pid, "-CONT");
-        tokio::time::sleep(millis(7)).await;
+        raw.until("it to be idle", &idle).await;
     }
 }
 

@@ -19,7 +19,7 @@ async fn orders() -> (Db, Trunkline) {
 }
 
 /// Waits until a process of this name sleeps on a stream's door.
-async fn asleep(raw: &Raw, application: &str) {
+pub async fn asleep(raw: &Raw, application: &str) {
     raw.until(
         "the consumer to sleep",
         &format!(

@@ -8,7 +8,10 @@ use trunkline::{
     streams::{Mode, NewEvent, Position},
 };
 
-use crate::support::{Db, Raw, millis, until, within};
+use crate::{
+    streams::asleep,
+    support::{Db, Raw, millis, until, within},
+};
 
 /// A stream "s" with a consumer "c" in so many lanes.
 async fn lanes(lanes: u32, most: u32) -> (Db, Trunkline, Raw) {
@@ -24,21 +27,15 @@ async fn lanes(lanes: u32, most: u32) -> (Db, Trunkline, Raw) {
 }
 
 /// Works until told to stop; writes what it did in the transaction that finishes, and leaves some batches where they are.
-async fn member(db: &Db, number: u64, end: tokio::sync::watch::Receiver<bool>) {
+async fn member(db: &Db, number: u64, mut end: tokio::sync::watch::Receiver<bool>) {
     let tl = db.client(&format!("member-{number}")).await;
     let mut raw = db.raw().await;
     let mut consumer = tl.streams().consumer("s", "c").mode(Mode::Share);
     let mut turn = number;
-    while !*end.borrow() {
-        let batch = match consumer.try_next().await {
-            Ok(Some(batch)) => batch,
-            Ok(None) => {
-                tokio::time::sleep(millis(3)).await;
-                continue;
-            }
-            // It was cut off.
-            Err(e) if e.kind() == ErrorKind::Unreachable => continue,
-            Err(e) => panic!("{e}"),
+    loop {
+        let batch = tokio::select! {
+            _ = end.changed() => return,
+            batch = consumer.next() => batch.unwrap(),
         };
         turn += 1;
         if turn.is_multiple_of(7) {
@@ -54,7 +51,6 @@ async fn member(db: &Db, number: u64, end: tokio::sync::watch::Receiver<bool>) {
             let sql = "insert into public.done (key, id, member) values ($1, $2, $3)";
             tx.execute(sql, &[&event.key, &event.id, &number.to_string()]).await.unwrap();
         }
-        tokio::time::sleep(millis(turn % 5)).await;
         match batch.finish_on(&mut &tx).await {
             Ok(()) => tx.commit().await.unwrap(),
             Err(e) => assert_eq!(e.kind(), ErrorKind::Stale),
@@ -205,7 +201,7 @@ async fn who_lets_go_of_a_batch_hands_it_on() {
     let token = same.token().to_owned();
     let mut waiting = streams.consumer("s", "c");
     let waiting = tokio::spawn(async move { waiting.next().await.map(|b| (b.attempt(), b)) });
-    tokio::time::sleep(millis(50)).await;
+    asleep(&raw, "producer").await;
     drop((first, same));
     let (attempt, batch) = within(800, "it, before anybody polls", waiting).await.unwrap().unwrap();
     assert_eq!(attempt, 3);

@@ -1,9 +1,12 @@
 //! Backends, the postmaster and the whole server as victims, with a request of each kind at each step at once.
 
-use std::process::Command;
+use std::{pin::pin, process::Command};
 
 use futures_util::future::join_all;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use trunkline::Trunkline;
 use trunkline_embedded::Mode;
 
@@ -184,13 +187,7 @@ async fn frozen(side: &str, limit: u64) {
     let (cluster, cells) = cells(&TWO, limit).await;
     let victims = backends(&cluster, side).await;
     signal_all(&victims, "-STOP");
-    // One that was frozen with a lock of the server's own holds up everybody, also who opens the gates here.
-    let all_of_them = victims.clone();
-    let thaw = tokio::spawn(async move {
-        tokio::time::sleep(millis(limit) + secs(5)).await;
-        signal_all(&all_of_them, "-CONT");
-    });
-    let cells = join_all(cells.into_iter().map(|mut cell| async move {
+    let mut cells = pin!(join_all(cells.into_iter().map(|mut cell| async move {
         cell.release().await;
         let ended =
             outcome(&cell.scene, std::mem::replace(&mut cell.ended, tokio::spawn(std::future::pending())))
@@ -201,12 +198,14 @@ async fn frozen(side: &str, limit: u64) {
             cell.scene
         );
         cell
-    }))
-    .await;
-    if !thaw.is_finished() {
-        thaw.abort();
-        signal_all(&victims, "-CONT");
-    }
+    })));
+    // One that was frozen with a lock of the server's own holds up everybody, also who opens the gates here: not for ever.
+    let ended = timeout(millis(limit) + secs(5), &mut cells).await;
+    signal_all(&victims, "-CONT");
+    let cells = match ended {
+        Ok(cells) => cells,
+        Err(_) => cells.await,
+    };
     all(cells.into_iter().map(|mut cell| async move {
         cell.go().await;
         cell.is_well().await;

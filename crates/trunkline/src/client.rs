@@ -9,6 +9,7 @@ use crate::{
     Result,
     connect::{Pool, PoolOptions},
     conninfo::{ConnInfo, Env},
+    jobs::{self, Jobs},
     listener::{Listener, Notification},
     requests::{self, Requests},
     streams::{self, Streams},
@@ -28,6 +29,7 @@ struct Inner {
     listener: Arc<Listener>,
     requests: Arc<requests::Engine>,
     streams: Arc<streams::Engine>,
+    jobs: Arc<jobs::Engine>,
 }
 
 impl Trunkline {
@@ -51,13 +53,20 @@ impl Trunkline {
         let listener = Listener::start(info, application).await?;
         let requests = requests::Engine::start(listener.clone());
         let streams = streams::Engine::start(listener.clone(), pool);
-        Ok(Self { inner: Arc::new(Inner { listener, requests, streams }) })
+        let jobs = jobs::Engine::start(listener.clone());
+        Ok(Self { inner: Arc::new(Inner { listener, requests, streams, jobs }) })
     }
 
     /// Requests and replies.
     #[must_use]
     pub fn requests(&self) -> Requests {
         Requests::new(self.inner.requests.clone())
+    }
+
+    /// Queues of jobs.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs {
+        Jobs::new(self.inner.jobs.clone())
     }
 
     /// Streams of events.
@@ -89,9 +98,9 @@ impl Trunkline {
     }
 
     /// Leaves: what was cancelled or has timed out is ended in the database first (for a second at most), then the
-    /// session and the connection are closed, and with them all that is served.
+    /// session and the connection are closed, and with them all that is served. Jobs that run are handed back.
     pub async fn close(self) {
-        self.inner.requests.finished().await;
+        tokio::join!(self.inner.requests.finished(), self.inner.jobs.finished());
         self.inner.listener.close().await;
     }
 }

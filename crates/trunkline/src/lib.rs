@@ -1,14 +1,15 @@
 //! Messaging on plain PostgreSQL: one library, one schema, no broker and no extension.
 //!
 //! [`Trunkline`] is the handle of a process: one connection, however many tasks. [`Trunkline::requests`] asks services
-//! and serves them, [`Trunkline::streams`] appends events and consumes them. The truth is in the database, in the functions of the schema `trunkline` ([`schema`]); this library
-//! calls them and names no table.
+//! and serves them, [`Trunkline::jobs`] pushes work and does it, [`Trunkline::streams`] appends events and consumes them. The truth
+//! is in the database, in the functions of the schema `trunkline` ([`schema`]); this library calls them and names no table.
 
 mod client;
 pub mod connect;
 pub mod conninfo;
 pub mod error;
 pub mod executor;
+pub mod jobs;
 mod listener;
 mod maintenance;
 pub mod pgq;

@@ -17,6 +17,7 @@ mod cursors;
 mod doorbell;
 mod fuzz;
 mod input;
+mod jobs;
 mod kills;
 mod lease;
 mod log;

@@ -31,7 +31,7 @@ begin
     end loop;
     select min(s.opened_at) into v_since from trunkline.session s;
     if clock_timestamp() - v_since between interval '5 seconds' and interval '1 minute' then
-        perform trunkline._request_orphans_d();
+        perform trunkline._request_orphans_d(), trunkline._job_orphans();
     end if;
     for v_old in select * from trunkline.buried b order by b.buried_at loop
         exit when v_left = 0;

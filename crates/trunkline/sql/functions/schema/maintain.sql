@@ -16,5 +16,8 @@ begin
         'sessions_buried', v_buried,
         'ephemeral_requests', trunkline._log_turn_e(67108864),
         'durable_requests', trunkline._log_turn_d(67108864),
+        'ephemeral_jobs', trunkline._job_turn_e(67108864, interval '10 minutes'),
+        'durable_jobs', trunkline._job_turn_d(67108864, interval '10 minutes'),
+        'jobs_tidied', trunkline._job_tidy(),
         'streams', trunkline.stream_maintain());
 end $$;

@@ -1,0 +1,13 @@
+-- What a worker's process asks for before it sleeps, and while it works: in how many ms the next held job of its queues is due
+-- (null: none is); and of the jobs that it is working on, those that somebody cancelled.
+create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+    select (extract(epoch from min(h.due_at) - clock_timestamp()) * 1000)::bigint into due_ms
+      from trunkline.job_queue q cross join generate_series(1, 9) p
+     cross join lateral (select h.due_at from trunkline.job_held h
+                          where h.lane = q.id * 16 + p and h.state = 0 order by h.due_at, h.id limit 1) h
+     where q.id = any (queues) and q.priorities & (1 << p) <> 0 and q.paused_at is null;
+    cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
+end $$;

@@ -1,0 +1,44 @@
+-- Ends attempts at held jobs: the places, in the order given, of those that were ended; the token of others is stale.
+-- states: 4 done, 0 comes again after so many ms (null: by the queue's backoff; dead when it was the last attempt), 2 dead, 3
+-- cancelled. counted: false when this attempt does not count. Locks: the rows, and the keys of those that ended for good.
+create or replace function trunkline._job_settle(ids bigint[], tokens bigint[], states int[], delays bigint[],
+    counted boolean[], errors text[], contents int[], results bytea[]) returns int[]
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    v_one   record;
+    v_ended int[] := '{}';
+begin
+    for v_one in
+        with u as materialized (
+            select * from unnest(ids, tokens, states, delays, counted, errors, contents, results) with ordinality
+                          u(id, token, state, ms, counted, error, content, result, n)
+        ), locked as (
+            select h.id from trunkline.job_held h where h.id = any (ids) order by h.id for update
+        )
+        update trunkline.job_held h
+           set state = x.state, attempt = h.attempt - (not u.counted)::int, session = null, token = null,
+               due_at = clock_timestamp() + coalesce(u.ms * interval '1 ms', trunkline._job_backoff(h.lane, h.attempt)),
+               ended_at = case when x.state <> 0 then clock_timestamp() end,
+               errors = trunkline._job_errors(h.errors, h.attempt, u.error), result = u.result, result_content = u.content
+          from locked l join u on u.id = l.id
+          join trunkline.job_held o on o.id = l.id
+         cross join lateral (
+              select case when u.state <> 0 then u.state
+                          when exists (select from trunkline.job_cancel c where c.id = o.id) then 3
+                          when u.counted and o.attempt >= o.max_attempts then 2 else 0 end as state) x
+         where h.id = l.id and h.state = 1 and h.token = u.token
+        returning u.n::int as n, h.lane, h.key, h.state
+    loop
+        v_ended := v_ended || v_one.n;
+        if v_one.state = 0 then
+            perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
+        elsif v_one.key is not null then
+            perform trunkline._job_promote(v_one.lane, v_one.key);
+        elsif exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.max_running > 0) then
+            perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
+        end if;
+    end loop;
+    return v_ended;
+end $$;

@@ -1,0 +1,57 @@
+-- Takes jobs of some queues for a worker's process, at most `most`: packed by where they came from, the oldest first of what
+-- was held, then of the ring; the most urgent priority first, or with `fair` the least urgent, lest it starves.
+-- source: 0 to 3 a segment of the rings (slice and token are the claim), 4 held (id and token). Nothing of a paused queue,
+-- and of one with max_running only what is held. more: look again at once. cancels: some of it may be cancelled already.
+-- token: drawn by the taker, so that it can give back what a lost answer kept from it (_job_return).
+-- Errors: 25001 outside READ COMMITTED, TL001 for a session that is not this connection's.
+create or replace function trunkline._job_take(session int, queues int[], most int, polite boolean, fair boolean, token bigint)
+returns table (source int, lane int, more boolean, slice bigint, ids bigint[], attempts int[], most_attempts int[],
+               ats timestamptz[], flags int[], kinds text[], payloads bytea[], headers text[], keys text[], turn bigint,
+               lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint, cancels boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    v_lane    record;
+    v         record;
+    v_segment int;
+    v_left    int := least(most, 10000);
+    v_cancels boolean := exists (select from trunkline.job_cancel);
+begin
+    perform trunkline._check_read_committed('taking jobs');
+    perform trunkline._job_session(session);
+    for v_lane in
+        select q.id * 16 + p as lane, q.durable, q.max_running > 0 as limited, q.max_attempts
+          from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
+         cross join generate_series(1, 9) p
+         where q.paused_at is null and q.priorities & (1 << p) <> 0
+         order by case when fair then -p else p end, u.n
+    loop
+        exit when v_left <= 0;
+        select array_agg(h.id) as ids, array_agg(h.attempt) as attempts, array_agg(h.max_attempts) as most_attempts,
+               array_agg(h.at) as ats, array_agg(h.content::int) as flags, array_agg(h.kind) as kinds,
+               array_agg(h.payload) as payloads, array_agg(h.headers) as headers, array_agg(h.key) as keys
+          into v from trunkline._job_take_held(session, v_lane.lane, v_left, token) h;
+        if v.ids is not null then
+            v_left := v_left - cardinality(v.ids);
+            return query select 4, v_lane.lane, true, null::bigint, v.ids, v.attempts, v.most_attempts, v.ats, v.flags, v.kinds,
+                                v.payloads, v.headers, v.keys, null::bigint, null::pg_snapshot, null::pg_snapshot,
+                                null::xid8, null::bigint, v_cancels;
+        end if;
+        continue when v_lane.limited;
+        -- What was written before the ring turned comes first.
+        for v_segment in
+            select s + case when v_lane.durable then 2 else 0 end
+              from trunkline.ring r cross join lateral unnest(array[1 - r.current, r.current]) s
+             where r.name = case when v_lane.durable then 'job_d' else 'job_e' end
+        loop
+            exit when v_left <= 0;
+            select * into v from trunkline._job_slice(v_segment, session, v_lane.lane, v_left, polite, token);
+            continue when v.state is null;
+            v_left := v_left - coalesce(cardinality(v.ids), 0);
+            return query select v_segment, v_lane.lane, v.more, v.slice, case when v.state = 0 then v.ids end, null::int[],
+                                array[v_lane.max_attempts], v.ats, v.flags, v.kinds, v.payloads, v.headers, null::text[],
+                                v.turn, v.lo, v.hi, v.pos_xid, v.pos_id, v_cancels;
+        end loop;
+    end loop;
+end $$;

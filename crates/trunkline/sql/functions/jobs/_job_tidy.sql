@@ -1,0 +1,29 @@
+-- Removes held jobs that ended and have been kept for long enough, a thousand at a time, and lets jobs go whose key's turn came
+-- while nobody could see it (_job_promote): how many of both.
+create or replace function trunkline._job_tidy() returns int
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_sum int;
+    v_key record;
+begin
+    with old as materialized (
+        select h.id from trunkline.job_held h join trunkline.job_queue q on q.id = h.lane >> 4
+         where h.state in (2, 3, 4)
+           and h.ended_at < clock_timestamp() - case when h.state = 2 then q.keep_dead else q.keep_done end
+         order by h.ended_at limit 1000 for update of h skip locked
+    ), gone as (
+        delete from trunkline.job_held h using old where h.id = old.id returning 1)
+    select count(*) into v_sum from gone;
+    delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state <> 1;
+    for v_key in
+        select distinct on (h.lane >> 4, h.key) h.lane, h.key from trunkline.job_held h
+         where h.state = 5 and not exists (select from trunkline.job_held a
+                                            where a.lane >> 4 = h.lane >> 4 and a.key = h.key and a.state in (0, 1))
+         limit 1000
+    loop
+        perform trunkline._job_promote(v_key.lane, v_key.key);
+        v_sum := v_sum + 1;
+    end loop;
+    return v_sum;
+end $$;

@@ -1,0 +1,24 @@
+-- Cancels a job: one that waits never runs; of one that runs the handler is told, within a second, and however it ends it does
+-- not come again. What it did: `cancelled`, or `told` for one that runs; null when it had ended. Errors: TL007.
+create or replace function trunkline.job_cancel(id bigint) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_held trunkline.job_held;
+    v      record;
+begin
+    select * into v_held from trunkline.job_held h where h.id = job_cancel.id for update;
+    if v_held.state in (0, 5) then
+        update trunkline.job_held h set state = 3, ended_at = clock_timestamp() where h.id = job_cancel.id;
+        if v_held.key is not null then
+            perform trunkline._job_promote(v_held.lane, v_held.key);
+        end if;
+        return 'cancelled';
+    end if;
+    select r.state into v from trunkline.job_show(job_cancel.id) r;
+    if v.state not in ('waiting', 'running') then
+        return null;
+    end if;
+    insert into trunkline.job_cancel (id) values (job_cancel.id) on conflict do nothing;
+    return case v.state when 'waiting' then 'cancelled' else 'told' end;
+end $$;

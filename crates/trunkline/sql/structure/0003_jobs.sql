@@ -1,0 +1,116 @@
+-- Structure, step 3: jobs. Two rings, `e` and `d`, which all queues share; and one ordinary table for what must wait.
+-- Versioned and append-only: never changes after a release, calls none of our functions.
+
+create table trunkline.job_queue (
+    id           int generated always as identity primary key check (id < 100000000),
+    name         text not null unique,
+    durable      boolean not null default true,            -- in which ring its jobs are: for good
+    priorities   int not null default 0,                   -- those that were ever pushed, as bits
+    paused_at    timestamptz,
+    max_bytes    int not null default 1048576,             -- the largest payload
+    max_attempts int not null default 20,
+    retry_after  interval not null default '5 seconds',    -- after the first failure; twice as long each time,
+    retry_most   interval not null default '1 hour',       -- up to this
+    max_running  int not null default 0,                   -- at once, across all workers; 0: as many as there are slots
+    keep_done    interval not null default '1 hour',       -- how long jobs are kept that were held and are done or cancelled,
+    keep_dead    interval not null default '30 days',      -- and dead letters
+    made_at      timestamptz not null default now()
+);
+
+-- The job rings; `_e` in a function file is installed again as `_d`.
+--   job        pushed, never changed; lane = queue * 16 + priority; flags: content, and from bit 8 on its max_attempts
+--   job_slice  one row per slice taken: the lease on its jobs, and the lane's new cursor in this segment
+--   job_done   which of a slice are done, part by part (slots: a bit each, null for all). A closed part ends the slice for its
+--              holder: what is open then goes on elsewhere
+--   job_end    one job of a slice ended by itself: 0 done, 1 moved to job_held
+do $$
+declare
+    v_kind text;
+    v_seg  int;
+    v_log  text;
+begin
+    foreach v_kind in array array['e', 'd'] loop
+        v_log := case v_kind when 'e' then 'unlogged ' else '' end;
+        insert into trunkline.ring (name) values ('job_' || v_kind);
+        for v_seg in 0..1 loop
+            execute format($f$
+                create %1$s table trunkline.job_%2$s%3$s (
+                    id bigint not null, xid xid8 not null default pg_current_xact_id(),
+                    at timestamptz not null default clock_timestamp(), lane int not null, flags int not null,
+                    kind text not null, payload bytea not null, headers text
+                ) with (autovacuum_enabled = off);
+                alter table trunkline.job_%2$s%3$s alter payload set storage external;
+                create index job_%2$s%3$s_lane on trunkline.job_%2$s%3$s (lane, xid, id);
+                create index job_%2$s%3$s_id on trunkline.job_%2$s%3$s using brin (id) with (pages_per_range = 32);
+
+                create %1$s table trunkline.job_slice_%2$s%3$s (
+                    id bigint not null, lane int not null, turn bigint not null, session int not null,
+                    token bigint not null, taken_at timestamptz not null,
+                    lo pg_snapshot not null, hi pg_snapshot, pos_xid xid8, pos_id bigint,
+                    from_xid xid8, upto_xid xid8, ids bigint[] not null     -- of the first and the last of ids
+                ) with (autovacuum_enabled = off);
+                alter table trunkline.job_slice_%2$s%3$s alter ids set storage plain;
+                create unique index job_slice_%2$s%3$s_turn on trunkline.job_slice_%2$s%3$s (lane, turn);
+                create unique index job_slice_%2$s%3$s_id on trunkline.job_slice_%2$s%3$s (id);
+                create index job_slice_%2$s%3$s_session on trunkline.job_slice_%2$s%3$s (session, id);
+
+                create %1$s table trunkline.job_done_%2$s%3$s (
+                    slice bigint not null, part int not null, closed boolean not null default false, slots bytea,
+                    at timestamptz not null default clock_timestamp()
+                ) with (autovacuum_enabled = off);
+                create unique index job_done_%2$s%3$s_once on trunkline.job_done_%2$s%3$s (slice, part);
+
+                create %1$s table trunkline.job_end_%2$s%3$s (
+                    slice bigint not null, slot int not null, state smallint not null,
+                    at timestamptz not null default clock_timestamp(), content smallint, result bytea
+                ) with (autovacuum_enabled = off);
+                create unique index job_end_%2$s%3$s_once on trunkline.job_end_%2$s%3$s (slice, slot);
+                $f$, v_log, v_kind, v_seg);
+        end loop;
+    end loop;
+end $$;
+
+-- What lives longer than a segment, with ordinary row locking: waiting for a time, a retry, a turn of its key or a limit;
+-- running from here; and for a while what ended. state: 0 waiting, 1 running, 2 dead, 3 cancelled, 4 done, 5 waiting behind
+-- another job of its key.
+create table trunkline.job_held (
+    id           bigint primary key,
+    lane         int not null,
+    state        smallint not null default 0,
+    due_at       timestamptz not null,
+    attempt      int not null default 0,                   -- the one that runs, or ran last
+    max_attempts int not null,
+    key          text,                                     -- jobs of one key run one at a time, in the order of their ids
+    unique_key   text,
+    session      int,
+    token        bigint,
+    begun_at     timestamptz,
+    ended_at     timestamptz,
+    at           timestamptz not null default clock_timestamp(),
+    content      smallint not null,
+    kind         text not null,
+    payload      bytea not null,
+    headers      text,
+    errors       jsonb not null default '[]',              -- attempt, at, error
+    result       bytea,
+    result_content smallint
+) with (fillfactor = 80);
+create index job_held_due on trunkline.job_held (lane, due_at, id) where state = 0;
+create index job_held_running on trunkline.job_held (session, id) where state = 1;
+create index job_held_over on trunkline.job_held (ended_at) where state in (2, 3, 4);
+create unique index job_held_unique on trunkline.job_held ((lane >> 4), unique_key)
+    where unique_key is not null and state in (0, 1, 5);
+create index job_held_key on trunkline.job_held ((lane >> 4), key, id) where key is not null and state in (0, 1, 5);
+create unique index job_held_one on trunkline.job_held ((lane >> 4), key) where key is not null and state = 1;
+create index job_held_count on trunkline.job_held ((lane >> 4)) where state = 1;
+
+-- Jobs that somebody cancelled while they were in a ring, until whoever takes or holds them has seen it.
+create table trunkline.job_cancel (
+    id bigint primary key,
+    at timestamptz not null default clock_timestamp()
+);
+
+-- How far the burial of a session has come in each segment of the rings: see buried.
+alter table trunkline.buried
+    add job_e0 bigint not null default 0, add job_e1 bigint not null default 0,
+    add job_d0 bigint not null default 0, add job_d1 bigint not null default 0;

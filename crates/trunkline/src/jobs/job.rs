@@ -1,0 +1,243 @@
+//! A job: as it is pushed, as its handler sees it, and how an attempt at it can end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::wire::{COMPLETE_ON, Claim};
+use crate::{
+    Error, ErrorKind, Result,
+    executor::{Executor, Param},
+    requests::{Headers, Payload, encode_headers},
+};
+
+/// A job to be pushed: a payload, and how it is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    pub(super) payload: Payload,
+    pub(super) kind: String,
+    pub(super) key: Option<String>,
+    pub(super) unique_key: Option<String>,
+    pub(super) priority: u8,
+    pub(super) run_at: Option<SystemTime>,
+    pub(super) max_attempts: Option<i32>,
+    pub(super) headers: Headers,
+}
+
+impl NewJob {
+    /// A job with this payload, to be done as soon as a worker is free.
+    pub fn new(payload: impl Into<Payload>) -> Self {
+        Self {
+            payload: payload.into(),
+            kind: String::new(),
+            key: None,
+            unique_key: None,
+            priority: 5,
+            run_at: None,
+            max_attempts: None,
+            headers: Headers::new(),
+        }
+    }
+
+    /// Its kind: a word for handlers, at most 100 bytes.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// Its key, at most 1,000 bytes: jobs of one key run one at a time, in the order of their pushes.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// While a job with this key waits or runs in the queue, nothing is pushed, and that one's id comes back.
+    #[must_use]
+    pub fn unique(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(key.into());
+        self
+    }
+
+    /// From 1, which goes first, to 9; 5 unless told.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Not before this time, by the database's clock.
+    #[must_use]
+    pub fn run_at(mut self, at: SystemTime) -> Self {
+        self.run_at = Some(at);
+        self
+    }
+
+    /// Not before this long from now.
+    #[must_use]
+    pub fn delay(self, delay: Duration) -> Self {
+        self.run_at(SystemTime::now() + delay)
+    }
+
+    /// How often it is tried before it is a dead letter: 1 to 10,000, the queue's unless told.
+    #[must_use]
+    pub fn max_attempts(mut self, most: u16) -> Self {
+        self.max_attempts = Some(most.into());
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// How long from now it is to wait, in milliseconds.
+    pub(super) fn delay_ms(&self) -> Option<i64> {
+        let left = self.run_at?.duration_since(SystemTime::now()).ok()?;
+        i64::try_from(left.as_millis()).ok()
+    }
+
+    /// Refuses what no queue takes; sizes of payloads are the queue's affair.
+    pub(super) fn check(&self) -> Result<()> {
+        let most = |what, most: usize, got: usize| {
+            if got <= most {
+                return Ok(());
+            }
+            let text = format!("job {what} must be at most {most} bytes, got {got}");
+            Err(Error::new(ErrorKind::Invalid, text))
+        };
+        most("kind", 100, self.kind.len())?;
+        most("key", 1000, self.key.as_ref().map_or(0, String::len))?;
+        most("unique_key", 1000, self.unique_key.as_ref().map_or(0, String::len))?;
+        let nul = |t: &Option<String>| t.as_ref().is_some_and(|t| t.contains('\0'));
+        if self.kind.contains('\0') || nul(&self.key) || nul(&self.unique_key) {
+            return Err(Error::new(ErrorKind::Invalid, "job kind and keys must not contain NUL"));
+        }
+        if !(1..=9).contains(&self.priority) {
+            let text = format!("job priority must be 1 (first) to 9 (last), got {}", self.priority);
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        if self.max_attempts.is_some_and(|m| !(1..=10_000).contains(&m)) {
+            let got = self.max_attempts.unwrap_or(0);
+            let text = format!("job max_attempts must be 1 to 10000, got {got}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        encode_headers(&self.headers).map(drop)
+    }
+}
+
+impl<P: Into<Payload>> From<P> for NewJob {
+    fn from(payload: P) -> Self {
+        Self::new(payload)
+    }
+}
+
+/// A job as its handler gets it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Job {
+    /// Its id.
+    pub id: i64,
+    /// Its queue.
+    pub queue: Arc<str>,
+    /// Its kind.
+    pub kind: String,
+    /// What is to be done.
+    pub payload: Payload,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its key; none for jobs that have none.
+    pub key: Option<String>,
+    /// 1 (first) to 9 (last).
+    pub priority: u8,
+    /// 1, or more when earlier attempts failed.
+    pub attempt: i32,
+    /// After so many attempts it is a dead letter.
+    pub max_attempts: i32,
+    /// When it was pushed.
+    pub pushed_at: SystemTime,
+    pub(super) claim: Claim,
+    pub(super) ended: watch::Receiver<bool>,
+    pub(super) completed: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// Completes when somebody cancelled the job, or it was handed on because this process was cut off: there is no use in
+    /// going on. Cancel-safe.
+    pub async fn cancelled(&self) {
+        if self.ended.clone().wait_for(|e| *e).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the job as done in your own transaction, together with your writes: both are committed, or neither. Commit, then
+    /// return [`Outcome::Done`]; after a rollback return an error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when the job is no longer yours: roll back, your writes belong to nobody.
+    pub async fn complete_on(&self, executor: &mut impl Executor) -> Result<()> {
+        let claim = self.claim;
+        let params = [
+            Param::I32(claim.source),
+            Param::I64(claim.number),
+            Param::I64(claim.token),
+            Param::I32(claim.slot),
+            Param::I64(self.id),
+        ];
+        if executor.scalar(COMPLETE_ON, &params).await? == 0 {
+            return Err(stale(self.id));
+        }
+        self.completed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+pub(super) fn stale(id: i64) -> Error {
+    Error::new(ErrorKind::Stale, format!("job {id} is no longer yours: it ended, or was handed on"))
+        .with_code("TL001")
+}
+
+/// How an attempt ended, for handlers that say more than done or failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Done.
+    #[default]
+    Done,
+    /// Done, with what it yielded, which is kept with the job.
+    Result(Payload),
+    /// Failed: comes again after this long, unless it was the last attempt.
+    Retry {
+        /// How long, instead of the queue's backoff.
+        after: Duration,
+        /// What went wrong.
+        error: String,
+    },
+    /// Not now: comes again after this long, and this attempt does not count.
+    Snooze(Duration),
+    /// Not any more: it is over, and no failure.
+    Cancel(String),
+    /// Failed for good: a dead letter, whatever attempts are left.
+    Dead(String),
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
+impl From<Payload> for Outcome {
+    fn from(result: Payload) -> Self {
+        Self::Result(result)
+    }
+}

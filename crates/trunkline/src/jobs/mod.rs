@@ -1,0 +1,188 @@
+//! Jobs: push work, and one of many workers does each; with retries, delays, keys, priorities and dead letters.
+//!
+//! [`Jobs::push`] writes, [`Jobs::work`] runs a handler for each job. Guarantees, and what is not promised: `docs/jobs.md`.
+//!
+//! ```text
+//!  push ──▶ [ring] ── slice of it: a lease ──▶ handler ── done, many in one row ──▶ seen until the segment is emptied
+//!    │                                            └── failed, snoozed, its worker died ──┐
+//!    └── run_at, key, unique, limit ──▶ [held] ◀─────────────────────────────────────────┘
+//!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
+//! ```
+
+mod hand;
+mod job;
+mod pump;
+mod push;
+mod wire;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::timeout};
+use tokio_postgres::types::Type;
+
+use self::push::Pusher;
+pub use self::{
+    job::{Job, NewJob, Outcome},
+    work::{Work, Working},
+};
+use crate::{
+    Result,
+    executor::{Executor, Param},
+    listener::{Args, Listener},
+    requests::{Failure, encode_headers},
+};
+
+const OPEN: &str = "select trunkline.job_open($1)";
+const PAUSE: &str = "select trunkline.job_pause($1)";
+const RESUME: &str = "select trunkline.job_resume($1)";
+const CANCEL: &str = "select trunkline.job_cancel($1)";
+const RETRY: &str = "select trunkline.job_retry($1)";
+const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+/// The engine behind all handles of one process.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    listener: Arc<Listener>,
+    pusher: Pusher,
+    /// Each worker holds a receiver for as long as it works.
+    closing: watch::Sender<bool>,
+}
+
+impl Engine {
+    pub(crate) fn start(listener: Arc<Listener>) -> Arc<Self> {
+        let pusher = Pusher::start(listener.clone());
+        Arc::new(Self { listener, pusher, closing: watch::Sender::new(false) })
+    }
+
+    /// Ends every worker of this process; what they run is handed back.
+    pub(crate) async fn finished(&self) {
+        self.closing.send_replace(true);
+        let _ = timeout(Duration::from_secs(5), self.closing.closed()).await;
+    }
+}
+
+/// The handle for jobs; clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    engine: Arc<Engine>,
+}
+
+impl Jobs {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Makes a queue, or finds it. A push and a worker make it as well.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for the name.
+    pub async fn open(&self, queue: &str) -> Result<()> {
+        self.engine.listener.link().await?.query(OPEN, &[(&queue, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Pushes a job: its id, once it is committed. Those that many tasks push at the same time are written together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is out of its limits. After
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) it may have been written.
+    pub async fn push(&self, queue: &str, job: impl Into<NewJob>) -> Result<i64> {
+        let ids = self.engine.pusher.push(queue, vec![job.into()]).await?;
+        ids.first().copied().ok_or_else(|| crate::Error::new(crate::ErrorKind::Other, "no id came back"))
+    }
+
+    /// Pushes jobs in one transaction: their ids, in order. All of them, or none.
+    ///
+    /// # Errors
+    /// As [`Jobs::push`], with the number of the job.
+    pub async fn push_all(
+        &self,
+        queue: &str,
+        jobs: impl IntoIterator<Item = impl Into<NewJob>>,
+    ) -> Result<Vec<i64>> {
+        self.engine.pusher.push(queue, jobs.into_iter().map(Into::into).collect()).await
+    }
+
+    /// Pushes a job in your own transaction: it can be taken once that commits, and is gone with a rollback.
+    ///
+    /// # Errors
+    /// As [`Jobs::push`].
+    pub async fn push_on(
+        &self,
+        executor: &mut impl Executor,
+        queue: &str,
+        job: impl Into<NewJob>,
+    ) -> Result<i64> {
+        let job = job.into();
+        job.check()?;
+        let headers = encode_headers(&job.headers)?;
+        let params = [
+            Param::Text(Some(queue)),
+            Param::I32(job.payload.content().code().into()),
+            Param::Bytes(Some(job.payload.bytes())),
+            Param::Text(Some(&job.kind)),
+            Param::Text(job.key.as_deref()),
+            Param::Text(job.unique_key.as_deref()),
+            Param::I32(job.priority.into()),
+            Param::I64(job.delay_ms().unwrap_or(0)),
+            Param::I32(job.max_attempts.unwrap_or(0)),
+            Param::Text(headers.as_deref()),
+        ];
+        executor.scalar(PUSH_ON, &params).await
+    }
+
+    /// Runs a handler for each job of some queues, until [`Working::stop`] or until the handle is dropped.
+    ///
+    /// The handler returns `()`, a [`Payload`](crate::requests::Payload) or an [`Outcome`]; an error, a panic and a time-out are
+    /// failed attempts. Each job is done at least once; for exactly once write in a transaction, and end the job in it
+    /// ([`Job::complete_on`]).
+    pub fn work<H, F, O>(&self, options: impl Into<Work>, handler: H) -> Working
+    where
+        H: Fn(Job) -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
+        O: Into<Outcome> + 'static,
+    {
+        let closing = self.engine.closing.subscribe();
+        work::start(self.engine.listener.clone(), closing, options.into(), handler)
+    }
+
+    /// Pauses a queue: nothing more is taken from it, and what runs goes on. False when it was paused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a queue that is not there.
+    pub async fn pause(&self, queue: &str) -> Result<bool> {
+        self.engine.listener.link().await?.value(PAUSE, &[(&queue, Type::TEXT)]).await
+    }
+
+    /// Resumes a queue that was paused. False when it was not.
+    ///
+    /// # Errors
+    /// As [`Jobs::pause`].
+    pub async fn resume(&self, queue: &str) -> Result<bool> {
+        let resumed = self.engine.listener.link().await?.value(RESUME, &[(&queue, Type::TEXT)]).await;
+        self.engine.listener.ring_all(); // nobody notifies itself
+        resumed
+    }
+
+    /// Cancels a job: one that waits never runs; of one that runs the handler is told ([`Job::cancelled`]) within a second. False
+    /// when it had ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an id that is unknown, or done and forgotten.
+    pub async fn cancel(&self, id: i64) -> Result<bool> {
+        let args: &Args<'_> = &[(&id, Type::INT8)];
+        let done: Option<String> = self.engine.listener.link().await?.value(CANCEL, args).await?;
+        Ok(done.is_some())
+    }
+
+    /// Makes a job run now that is dead or cancelled, or waits for its time or its next attempt. False when there is nothing to
+    /// be done about it.
+    ///
+    /// # Errors
+    /// As [`Jobs::cancel`].
+    pub async fn retry(&self, id: i64) -> Result<bool> {
+        let retried = self.engine.listener.link().await?.value(RETRY, &[(&id, Type::INT8)]).await;
+        self.engine.listener.ring_all();
+        retried
+    }
+}

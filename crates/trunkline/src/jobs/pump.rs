@@ -1,0 +1,530 @@
+//! A worker's loop: one look and one batch of ends in flight, and whatever ends meanwhile goes into the next.
+//!
+//! ```text
+//!            look: ≤ free slots              handler, no transaction open        ends, many in one statement
+//!  bell ──▶ jobs, and the slices they are of ───────────────────▶ verdict ──────────────────────────▶ accepted
+//!   due ──▶        │                                                  └── refused: handed on meanwhile, or carried to
+//!   poll           ▼ nothing: doze on the queues' doors                     where jobs are held: once more there
+//! ```
+//! Guarantees: no more is taken than there are free slots; no transaction is open while a handler runs; what ended is written
+//! at once, or when the connection is back; a stale end changes nothing.
+//!
+//! What if it dies here: what was taken comes again once the session is buried (`_job_abandon_e0`), its attempt counted; a take
+//! whose answer was lost is given back by its token; an end whose answer was lost is written again, and is the same.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    Job, Work,
+    hand::{Ends, Hand, Verdict},
+    job::stale,
+    wire::{self, Claim, Look, Queue, Taken, Wanted},
+    work::{Run, Stop},
+};
+use crate::{
+    ErrorKind, Result,
+    listener::{Asleep, Bell, Link, Listener},
+    requests::{Content, Payload, decode_headers},
+};
+
+/// Behind the bell stands a look from time to time; without a bell, behind a pooler, it is all there is.
+const POLL: Duration = Duration::from_secs(15);
+const POOLED: Duration = Duration::from_millis(500);
+/// How often jobs that run are looked up for having been cancelled.
+const WATCH: Duration = Duration::from_millis(500);
+/// After so many looks that found something at once nobody rings for us.
+const AWAKE: u32 = 8;
+/// Each so many looks the least urgent jobs go first.
+const FAIR: u32 = 16;
+/// The most that one look takes.
+const MOST: usize = 2000;
+/// How long to stand back where a stranger keeps a lane's key; then it is taken from without, which is as safe.
+const POLITE: Duration = Duration::from_secs(1);
+
+/// What tells the loop to go on.
+#[derive(Debug)]
+enum Word {
+    /// A handler is through: its job's slot is free.
+    Through(i64, Claim, Verdict),
+    /// What a handler's own transaction did was looked up.
+    Checked(i64, Claim, Verdict),
+    /// Ends that are to be tried once more.
+    Again(Ends),
+}
+
+/// A job that runs.
+struct Running {
+    claim: Claim,
+    since: Instant,
+    ended: watch::Sender<bool>,
+    abort: AbortHandle,
+}
+
+/// One worker.
+pub(super) struct Pump {
+    listener: Arc<Listener>,
+    options: Work,
+    run: Run,
+    stop: watch::Receiver<Stop>,
+    closing: watch::Receiver<bool>,
+    queues: Vec<Queue>,
+    ids: Vec<i32>,
+    names: HashMap<i32, Arc<str>>,
+    bells: Vec<Bell>,
+    asleep: Vec<Asleep>,
+    words: mpsc::UnboundedSender<Word>,
+    heard: mpsc::UnboundedReceiver<Word>,
+    running: HashMap<i64, Running>,
+    /// Jobs whose handler ended them in a transaction of its own, until that was looked up.
+    checking: usize,
+    hand: Hand,
+    /// Tokens of takes whose answer never came.
+    owed: Vec<i64>,
+    /// Something may be there.
+    look: bool,
+    looks: u32,
+    streak: u32,
+    generation: u64,
+    watched: Instant,
+    polite_since: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+impl Pump {
+    pub(super) fn new(
+        listener: Arc<Listener>,
+        options: Work,
+        run: Run,
+        (stop, closing): (watch::Receiver<Stop>, watch::Receiver<bool>),
+    ) -> Self {
+        let (words, heard) = mpsc::unbounded_channel();
+        Self {
+            listener,
+            options,
+            run,
+            stop,
+            closing,
+            queues: Vec::new(),
+            ids: Vec::new(),
+            names: HashMap::new(),
+            bells: Vec::new(),
+            asleep: Vec::new(),
+            words,
+            heard,
+            running: HashMap::new(),
+            checking: 0,
+            hand: Hand::default(),
+            owed: Vec::new(),
+            look: true,
+            looks: 0,
+            streak: 0,
+            generation: 0,
+            watched: Instant::now(),
+            polite_since: None,
+            deadline: None,
+        }
+    }
+
+    /// Works until it is told to stop, or what keeps it from working can never heal.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let ended = self.work().await;
+        self.give_up();
+        let _ = timeout(Duration::from_secs(5), self.write()).await;
+        ended
+    }
+
+    async fn work(&mut self) -> Result<()> {
+        loop {
+            while let Ok(word) = self.heard.try_recv() {
+                self.note(word);
+            }
+            let stop = *self.stop.borrow();
+            match stop {
+                _ if *self.closing.borrow() => return Ok(()),
+                Stop::Now => return Ok(()),
+                Stop::Drain if self.running.is_empty() && self.checking == 0 && self.hand.is_empty() => return Ok(()),
+                Stop::Drain if self.deadline.is_none() => {
+                    self.deadline = Some(Instant::now() + self.options.grace);
+                    self.asleep.clear();
+                }
+                Stop::Drain if self.deadline.is_some_and(|d| d <= Instant::now()) => return Ok(()),
+                _ => {}
+            }
+            let free = self.options.concurrency.saturating_sub(self.running.len());
+            if self.look && free == 0 {
+                self.asleep.clear(); // nobody need ring: we know
+            }
+            let wanted = if stop == Stop::No && self.look { free.min(MOST) } else { 0 };
+            let step = if wanted > 0 || !self.hand.is_empty() {
+                self.exchange(wanted).await
+            } else if !self.running.is_empty() && self.watched.elapsed() >= WATCH {
+                self.attend().await.map(drop)
+            } else {
+                self.idle().await
+            };
+            match step {
+                Ok(()) => {}
+                Err(e) if for_good(e.kind()) => return Err(e),
+                Err(e) => {
+                    debug!(error = %e, "a worker's statement failed; trying again");
+                    let mut stop = self.stop.clone();
+                    let _ = timeout(Duration::from_millis(100), stop.changed()).await;
+                }
+            }
+        }
+    }
+
+    /// Writes what ended, and takes what there are slots for, both at once.
+    async fn exchange(&mut self, wanted: usize) -> Result<()> {
+        let link = self.link().await?;
+        let ends = self.hand.to_write();
+        let token = token();
+        let (mut looked, mut refused) = (None, None);
+        if wanted > 0 {
+            self.owed.push(token);
+            let fair = self.looks % FAIR == FAIR - 1;
+            let most = i32::try_from(wanted).unwrap_or(1);
+            let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
+            let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
+            let (look, wrote) = tokio::join!(wire::take(&link, wanted), write(&link, &ends, false));
+            looked = Some(look);
+            refused = Some(wrote);
+        } else if !ends.is_empty() {
+            refused = Some(write(&link, &ends, false).await);
+        }
+        let failed = match refused {
+            Some(wrote) => self.wrote(ends, wrote, &link).await,
+            None => Ok(()),
+        };
+        match looked {
+            Some(Ok(look)) => {
+                self.owed.pop();
+                self.looked(&link, look).await?;
+            }
+            Some(Err(e)) => return Err(e),
+            None => {}
+        }
+        failed
+    }
+
+    /// The live link; on a new one the queues' ids are learnt first, and what was taken without an answer is given back.
+    async fn link(&mut self) -> Result<Arc<Link>> {
+        let link = self.listener.link().await?;
+        if self.queues.is_empty() {
+            self.queues = wire::queues(&link, &self.options.queues).await?;
+            self.ids = self.queues.iter().map(|q| q.id).collect();
+            self.names = self.queues.iter().map(|q| (q.id, q.name.as_str().into())).collect();
+            let doors: HashSet<i32> = self.queues.iter().map(|q| q.door).collect();
+            self.bells = doors.into_iter().map(|d| self.listener.bell(d)).collect();
+        }
+        if self.generation != link.generation {
+            if self.generation != 0 && !link.resumed {
+                // The session that took them is over, and they were handed on.
+                self.running.values().for_each(|r| _ = r.ended.send_replace(true));
+                self.owed.clear();
+            }
+            self.generation = link.generation;
+            self.asleep.clear();
+            self.look = true;
+        }
+        while let Some(token) = self.owed.last() {
+            wire::give_back(&link, *token).await?;
+            self.owed.pop();
+        }
+        Ok(link)
+    }
+
+    async fn looked(&mut self, link: &Link, look: Look) -> Result<()> {
+        let Look { jobs, slices, more, cancels } = look;
+        self.looks = self.looks.wrapping_add(1);
+        self.streak = if jobs.is_empty() { 0 } else { self.streak + 1 };
+        if self.streak >= AWAKE {
+            self.asleep.clear();
+        }
+        self.look = more || !jobs.is_empty();
+        self.polite_since = match (jobs.is_empty() && more, self.polite_since) {
+            (true, None) => Some(Instant::now()),
+            (true, since) => since,
+            (false, _) => None,
+        };
+        let mut ids: HashMap<i64, Vec<i64>> = HashMap::new();
+        jobs.iter().filter_map(|j| Some((j.claim.slice()?, j.id))).for_each(|(s, id)| ids.entry(s).or_default().push(id));
+        for (slice, token, _) in slices {
+            self.hand.taken(slice, token, ids.remove(&slice).unwrap_or_default());
+        }
+        debug!(jobs = jobs.len(), more, "looked");
+        let cancelled: HashSet<i64> = if cancels && !jobs.is_empty() {
+            let ids: Vec<i64> = jobs.iter().map(|j| j.id).collect();
+            match wire::attend(link, &[], &ids).await {
+                Ok((_, cancelled)) => cancelled.into_iter().collect(),
+                Err(e) => {
+                    debug!(error = %e, "cannot see which jobs were cancelled; they are told so when they run");
+                    HashSet::new()
+                }
+            }
+        } else {
+            HashSet::new()
+        };
+        let some = !jobs.is_empty();
+        for job in jobs {
+            if cancelled.contains(&job.id) {
+                self.hand.ended(job.id, job.claim, Verdict::cancelled());
+            } else {
+                self.begin(job);
+            }
+        }
+        if !some && more {
+            sleep(Duration::from_millis(1)).await; // somebody else is taking
+        }
+        Ok(())
+    }
+
+    /// Runs a job in a task of its own.
+    fn begin(&mut self, taken: Taken) {
+        let (ended_tx, ended_rx) = watch::channel(false);
+        let (id, claim) = (taken.id, taken.claim);
+        let job = Job {
+            id,
+            queue: self.names.get(&taken.queue).cloned().unwrap_or_else(|| "".into()),
+            kind: taken.kind,
+            payload: Payload::new(Content::of(taken.flags), taken.payload),
+            headers: decode_headers(taken.headers.as_deref()),
+            key: taken.key,
+            priority: u8::try_from(taken.priority).unwrap_or(5),
+            attempt: taken.attempt,
+            max_attempts: taken.most_attempts,
+            pushed_at: taken.at,
+            claim,
+            ended: ended_rx,
+            completed: Arc::default(),
+        };
+        let (work, out) = ((self.run)(job), self.words.clone());
+        let task = tokio::spawn(async move {
+            let verdict = work.await;
+            let _ = out.send(Word::Through(id, claim, verdict));
+        });
+        let running = Running { claim, since: Instant::now(), ended: ended_tx, abort: task.abort_handle() };
+        self.running.insert(id, running);
+    }
+
+    fn note(&mut self, word: Word) {
+        let (id, claim, verdict) = match word {
+            Word::Through(id, claim, verdict) => {
+                self.running.remove(&id);
+                if verdict == Verdict::Completed {
+                    self.checking += 1;
+                    tokio::spawn(check(self.listener.clone(), id, claim, self.words.clone()));
+                    return;
+                }
+                (id, claim, verdict)
+            }
+            Word::Checked(id, claim, verdict) => {
+                self.checking -= 1;
+                (id, claim, verdict)
+            }
+            Word::Again(ends) => return self.hand.put_back(ends),
+        };
+        self.hand.ended(id, claim, verdict);
+    }
+
+    /// Everything that runs is handed back.
+    fn give_up(&mut self) {
+        while let Ok(word) = self.heard.try_recv() {
+            self.note(word);
+        }
+        for (id, running) in self.running.drain() {
+            running.abort.abort();
+            self.hand.ended(id, running.claim, Verdict::handed_back());
+        }
+    }
+
+    /// Writes what is left.
+    async fn write(&mut self) {
+        while !self.hand.is_empty() {
+            if let Err(e) = self.exchange(0).await {
+                debug!(error = %e, "cannot write what ended");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Goes through what became of ends; those in doubt are written again until it is known.
+    async fn wrote(&mut self, mut ends: Ends, mut wrote: Wrote, link: &Link) -> Result<()> {
+        let mut failed = Ok(());
+        if matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
+            self.listener.next_after(link).await?;
+            while matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
+                let link = self.listener.link().await?;
+                wrote = write(&link, &ends, true).await;
+                if wrote.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        match wrote {
+            Ok((accepted, refused)) => {
+                self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
+                for (n, single) in ends.singles.drain(..).enumerate() {
+                    match refused.contains(&n) {
+                        false => {}
+                        true if single.end.claim.slice().is_some() => self.hand.carried(single),
+                        true => warn!(id = single.id, error = %stale(single.id), "an end was refused"),
+                    }
+                }
+            }
+            // One that cannot be written must not keep its neighbours.
+            Err(e) if ends.parts.len() + ends.singles.len() > 1 => {
+                debug!(error = %e, "ends are written one by one");
+                for one in apart(ends) {
+                    let link = self.listener.link().await?;
+                    let wrote = write(&link, &one, false).await;
+                    Box::pin(self.wrote(one, wrote, &link)).await?;
+                }
+            }
+            Err(e) => {
+                debug!(error = %e, "an end cannot be written yet");
+                self.later(ends);
+                failed = Err(e);
+            }
+        }
+        failed
+    }
+
+    /// Puts an end off that cannot be written now: somebody's open transaction may keep it.
+    fn later(&mut self, ends: Ends) {
+        let out = self.words.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(250)).await;
+            let _ = out.send(Word::Again(ends));
+        });
+    }
+
+    /// Tells handlers whose job was cancelled; when the next held job is due.
+    async fn attend(&mut self) -> Result<Option<Duration>> {
+        let link = self.link().await?;
+        self.watched = Instant::now();
+        let old = self.running.iter().filter(|(_, r)| r.since.elapsed() > WATCH / 2);
+        let working: Vec<i64> = old.map(|(id, _)| *id).collect();
+        let (due, cancelled) = wire::attend(&link, &self.ids, &working).await?;
+        for running in cancelled.iter().filter_map(|id| self.running.get(id)) {
+            running.ended.send_replace(true);
+        }
+        Ok(due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+    }
+
+    /// Sleeps until there may be something to do.
+    async fn idle(&mut self) -> Result<()> {
+        let taking = *self.stop.borrow() == Stop::No;
+        let mut wait = if self.running.is_empty() { POLL } else { WATCH };
+        let full = self.running.len() >= self.options.concurrency;
+        if taking && !full {
+            let link = self.link().await?;
+            if self.look {
+                return Ok(()); // a new link
+            }
+            let awake = self.asleep.len() < self.bells.len() || self.asleep.iter().any(|a| !a.lasts(&self.listener));
+            if link.pooled {
+                wait = wait.min(POOLED);
+            } else if awake {
+                self.asleep.clear();
+                for door in self.queues.iter().map(|q| q.door).collect::<HashSet<_>>() {
+                    self.asleep.push(self.listener.doze(door).await?);
+                }
+                self.look = true;
+                return Ok(());
+            }
+            if let Some(due) = self.attend().await? {
+                wait = wait.min(due.max(Duration::from_millis(1)));
+            }
+        }
+        if let Some(deadline) = self.deadline {
+            wait = wait.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        tokio::select! {
+            biased;
+            Some(word) = self.heard.recv() => self.note(word),
+            _ = self.closing.changed() => {}
+            _ = self.stop.changed() => {}
+            () = any(&mut self.bells), if taking => self.look = true,
+            () = sleep(wait) => self.look |= !full,
+        }
+        Ok(())
+    }
+}
+
+/// The slices that accepted their part, and the numbers, from 0, of the ends that were refused.
+type Wrote = Result<(HashSet<i64>, HashSet<usize>)>;
+
+/// Writes ends; `again` after a lost answer, where what was accepted then counts as accepted.
+async fn write(link: &Link, ends: &Ends, again: bool) -> Wrote {
+    let mut accepted = HashSet::new();
+    for segment in 0..4 {
+        let parts: Vec<_> = ends.parts.iter().filter(|p| p.segment() == segment).cloned().collect();
+        if !parts.is_empty() {
+            accepted.extend(wire::done(link, segment, &parts, again).await?);
+        }
+    }
+    let mut refused = HashSet::new();
+    if !ends.singles.is_empty() {
+        let singles: Vec<_> = ends.singles.iter().map(|s| &s.end).collect();
+        let ended = wire::end(link, &singles).await?;
+        let ended: HashSet<usize> = ended.iter().filter_map(|n| usize::try_from(*n - 1).ok()).collect();
+        if !again {
+            refused.extend((0..singles.len()).filter(|n| !ended.contains(n)));
+        }
+    }
+    Ok((accepted, refused))
+}
+
+fn apart(ends: Ends) -> Vec<Ends> {
+    let parts = ends.parts.into_iter().map(|p| Ends { parts: vec![p], singles: Vec::new() });
+    let singles = ends.singles.into_iter().map(|s| Ends { parts: Vec::new(), singles: vec![s] });
+    parts.chain(singles).collect()
+}
+
+/// Looks whether a handler's own transaction has ended its job, as the handler said.
+async fn check(listener: Arc<Listener>, id: i64, claim: Claim, out: mpsc::UnboundedSender<Word>) {
+    let found = loop {
+        let Ok(link) = listener.link().await else { return };
+        match wire::ended(&link, claim, id).await {
+            Ok(found) => break found,
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let verdict = match found {
+        true => Verdict::Settled,
+        false => Verdict::failed(None, "the transaction that completed it was not committed".to_owned()),
+    };
+    let _ = out.send(Word::Checked(id, claim, verdict));
+}
+
+/// Waits until a bell rings.
+async fn any(bells: &mut [Bell]) {
+    if bells.is_empty() {
+        return std::future::pending().await;
+    }
+    let rings = bells.iter_mut().map(|b| Box::pin(b.rung()));
+    futures_util::future::select_all(rings).await;
+}
+
+fn token() -> i64 {
+    let (high, low) = Uuid::new_v4().as_u64_pair(); // whoever knows it may end the jobs; 122 bits of it are random
+    (high.rotate_left(32) ^ low).cast_signed()
+}
+
+/// Errors that no later try heals.
+fn for_good(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Epoch | ErrorKind::Schema | ErrorKind::Conflict)
+}

@@ -1,0 +1,272 @@
+//! The statements of the jobs' engine, and their rows.
+
+use std::time::SystemTime;
+
+use tokio_postgres::{Row, types::Type};
+
+use crate::{
+    Error, ErrorKind, Result,
+    listener::{Args, Link},
+};
+
+pub(super) const COMPLETE_ON: &str = "select trunkline._job_complete_on($1, $2, $3, $4, $5)";
+const QUEUES: &str = "select id, name, door, durable from trunkline._job_work($1)";
+const TAKE: &str = "select * from trunkline._job_take($1, $2, $3, $4, $5, $6)";
+const DONE: [&str; 4] = [
+    "select trunkline._job_done_e0($1, $2, $3, $4, $5)",
+    "select trunkline._job_done_e1($1, $2, $3, $4, $5)",
+    "select trunkline._job_done_d0($1, $2, $3, $4, $5)",
+    "select trunkline._job_done_d1($1, $2, $3, $4, $5)",
+];
+const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const ENDED: &str = "select trunkline._job_ended($1, $2, $3, $4, $5)";
+const RETURN: &str = "select trunkline._job_return($1, $2)::text";
+const ATTEND: &str = "select due_ms, cancelled from trunkline._job_attend($1, $2)";
+
+/// Where held jobs come from; below it, the segment of a ring.
+const HELD: i32 = 4;
+
+/// A queue as workers know it.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    pub(super) id: i32,
+    pub(super) name: String,
+    pub(super) door: i32,
+}
+
+/// The right to end one attempt at a job: a place in a slice of a ring, or a held job; and the token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) source: i32,
+    pub(super) number: i64,
+    pub(super) token: i64,
+    pub(super) slot: i32,
+}
+
+impl Claim {
+    /// The slice that it is of, if it is of one.
+    pub(super) fn slice(&self) -> Option<i64> {
+        (self.source != HELD).then_some(self.number)
+    }
+
+    /// The same right, after the job went from its slice to where jobs are held.
+    pub(super) fn carried(&self, id: i64) -> Self {
+        Self { source: HELD, number: id, token: self.token, slot: 0 }
+    }
+}
+
+/// A job as it was taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) claim: Claim,
+    pub(super) id: i64,
+    pub(super) queue: i32,
+    pub(super) priority: i32,
+    pub(super) attempt: i32,
+    pub(super) most_attempts: i32,
+    pub(super) at: SystemTime,
+    pub(super) flags: i32,
+    pub(super) kind: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) headers: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+/// What a look brought.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) jobs: Vec<Taken>,
+    /// Slices that they are of, with how many there are in each.
+    pub(super) slices: Vec<(i64, i64, usize)>,
+    /// There may be more: look again at once.
+    pub(super) more: bool,
+    /// Some of them may have been cancelled before they were taken.
+    pub(super) cancels: bool,
+}
+
+/// What to take, and for how many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) queues: &'a [i32],
+    pub(super) most: i32,
+    /// The least urgent first, this time.
+    pub(super) fair: bool,
+    pub(super) polite: bool,
+    pub(super) token: i64,
+}
+
+/// The queues of these names, made where they are new.
+pub(super) async fn queues(link: &Link, names: &[String]) -> Result<Vec<Queue>> {
+    let rows = link.query(QUEUES, &[(&names, Type::TEXT_ARRAY)]).await?;
+    let read =
+        |row: &Row| Ok(Queue { id: row.try_get(0)?, name: row.try_get(1)?, door: row.try_get(2)? });
+    rows.iter().map(read).collect()
+}
+
+/// Takes jobs. After an error it is not known whether any were taken: the token is owed to [`give_back`].
+pub(super) async fn take(link: &Link, wanted: Wanted<'_>) -> Result<Look> {
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&wanted.queues, Type::INT4_ARRAY),
+        (&wanted.most, Type::INT4),
+        (&wanted.polite, Type::BOOL),
+        (&wanted.fair, Type::BOOL),
+        (&wanted.token, Type::INT8),
+    ];
+    let mut look = Look::default();
+    for row in link.query(TAKE, args).await? {
+        look.more |= row.try_get::<_, bool>("more")?;
+        look.cancels |= row.try_get::<_, bool>("cancels")?;
+        let Some(ids) = row.try_get::<_, Option<Vec<i64>>>("ids")? else { continue };
+        let (source, lane): (i32, i32) = (row.try_get("source")?, row.try_get("lane")?);
+        let slice: Option<i64> = row.try_get("slice")?;
+        look.slices.extend(slice.map(|s| (s, wanted.token, ids.len())));
+        let claim = |slot: usize, id| Claim {
+            source,
+            number: slice.unwrap_or(id),
+            token: wanted.token,
+            slot: if slice.is_some() { i32::try_from(slot + 1).unwrap_or(i32::MAX) } else { 0 },
+        };
+        unpack(&row, lane, ids, claim, &mut look.jobs)?;
+    }
+    Ok(look)
+}
+
+/// The jobs of one packed row.
+fn unpack(
+    row: &Row,
+    lane: i32,
+    ids: Vec<i64>,
+    claim: impl Fn(usize, i64) -> Claim,
+    into: &mut Vec<Taken>,
+) -> Result<()> {
+    let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
+    let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();
+    let mut kinds = row.try_get::<_, Vec<String>>("kinds")?.into_iter();
+    let mut payloads = row.try_get::<_, Vec<Vec<u8>>>("payloads")?.into_iter();
+    let mut headers = row.try_get::<_, Vec<Option<String>>>("headers")?.into_iter();
+    let attempts = row.try_get::<_, Option<Vec<i32>>>("attempts")?;
+    let most: Vec<i32> = row.try_get("most_attempts")?;
+    let mut keys = row.try_get::<_, Option<Vec<Option<String>>>>("keys")?.map(Vec::into_iter);
+    for (n, id) in ids.into_iter().enumerate() {
+        let (Some(at), Some(flags), Some(kind), Some(payload), Some(headers)) =
+            (ats.next(), flags.next(), kinds.next(), payloads.next(), headers.next())
+        else {
+            return Err(Error::new(ErrorKind::Other, "a take's columns are of different lengths"));
+        };
+        let usual = most.get(n).or(most.first()).copied().unwrap_or(1);
+        into.push(Taken {
+            claim: claim(n, id),
+            id,
+            queue: lane >> 4,
+            priority: lane & 15,
+            attempt: attempts.as_ref().and_then(|a| a.get(n)).copied().unwrap_or(1),
+            most_attempts: if flags >> 8 > 0 { flags >> 8 } else { usual },
+            at,
+            flags,
+            kind,
+            payload,
+            headers,
+            key: keys.as_mut().and_then(Iterator::next).flatten(),
+        });
+    }
+    Ok(())
+}
+
+/// A part of a slice that is done.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) slice: i64,
+    pub(super) token: i64,
+    pub(super) number: i32,
+    /// A bit for each job; none for all of it.
+    pub(super) slots: Option<Vec<u8>>,
+}
+
+impl Part {
+    pub(super) fn segment(&self) -> usize {
+        usize::try_from(self.slice & 3).unwrap_or(0)
+    }
+}
+
+/// Notes parts of one segment's slices as done: the slices that accepted it.
+pub(super) async fn done(link: &Link, segment: usize, parts: &[Part], again: bool) -> Result<Vec<i64>> {
+    let slices: Vec<i64> = parts.iter().map(|p| p.slice).collect();
+    let tokens: Vec<i64> = parts.iter().map(|p| p.token).collect();
+    let numbers: Vec<i32> = parts.iter().map(|p| p.number).collect();
+    let slots: Vec<Option<&[u8]>> = parts.iter().map(|p| p.slots.as_deref()).collect();
+    let args: &Args<'_> = &[
+        (&slices, Type::INT8_ARRAY),
+        (&tokens, Type::INT8_ARRAY),
+        (&numbers, Type::INT4_ARRAY),
+        (&slots, Type::BYTEA_ARRAY),
+        (&again, Type::BOOL),
+    ];
+    link.value(DONE[segment], args).await
+}
+
+/// How an attempt ended, one by one.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) claim: Claim,
+    /// 4 done, 0 comes again, 2 dead, 3 cancelled.
+    pub(super) state: i32,
+    /// After how long it comes again; none: by the queue's backoff.
+    pub(super) ms: Option<i64>,
+    /// Whether the attempt counts.
+    pub(super) counted: bool,
+    pub(super) error: Option<String>,
+    pub(super) result: Option<(i32, Vec<u8>)>,
+}
+
+/// Ends attempts: the numbers, from 1, of those that were accepted.
+pub(super) async fn end(link: &Link, ends: &[&End]) -> Result<Vec<i32>> {
+    let sources: Vec<i32> = ends.iter().map(|e| e.claim.source).collect();
+    let claims: Vec<i64> = ends.iter().map(|e| e.claim.number).collect();
+    let tokens: Vec<i64> = ends.iter().map(|e| e.claim.token).collect();
+    let slots: Vec<i32> = ends.iter().map(|e| e.claim.slot).collect();
+    let states: Vec<i32> = ends.iter().map(|e| e.state).collect();
+    let delays: Vec<Option<i64>> = ends.iter().map(|e| e.ms).collect();
+    let counted: Vec<bool> = ends.iter().map(|e| e.counted).collect();
+    let errors: Vec<Option<&str>> = ends.iter().map(|e| e.error.as_deref()).collect();
+    let contents: Vec<Option<i32>> = ends.iter().map(|e| e.result.as_ref().map(|r| r.0)).collect();
+    let results: Vec<Option<&[u8]>> = ends.iter().map(|e| e.result.as_ref().map(|r| &*r.1)).collect();
+    let args: &Args<'_> = &[
+        (&sources, Type::INT4_ARRAY),
+        (&claims, Type::INT8_ARRAY),
+        (&tokens, Type::INT8_ARRAY),
+        (&slots, Type::INT4_ARRAY),
+        (&states, Type::INT4_ARRAY),
+        (&delays, Type::INT8_ARRAY),
+        (&counted, Type::BOOL_ARRAY),
+        (&errors, Type::TEXT_ARRAY),
+        (&contents, Type::INT4_ARRAY),
+        (&results, Type::BYTEA_ARRAY),
+    ];
+    link.value(END, args).await
+}
+
+/// Whether a job has ended by this claim, as a transaction of its handler was to do.
+pub(super) async fn ended(link: &Link, claim: Claim, id: i64) -> Result<bool> {
+    let args: &Args<'_> = &[
+        (&claim.source, Type::INT4),
+        (&claim.number, Type::INT8),
+        (&claim.token, Type::INT8),
+        (&claim.slot, Type::INT4),
+        (&id, Type::INT8),
+    ];
+    link.value(ENDED, args).await
+}
+
+/// Gives back what a take with this token may have taken, whose answer never came.
+pub(super) async fn give_back(link: &Link, token: i64) -> Result<()> {
+    link.query(RETURN, &[(&link.session, Type::INT4), (&token, Type::INT8)]).await.map(drop)
+}
+
+/// In how many milliseconds the next held job is due, and which of those being worked on were cancelled.
+pub(super) async fn attend(link: &Link, queues: &[i32], working: &[i64]) -> Result<(Option<i64>, Vec<i64>)> {
+    let args: &Args<'_> = &[(&queues, Type::INT4_ARRAY), (&working, Type::INT8_ARRAY)];
+    let rows = link.query(ATTEND, args).await?;
+    let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "a function returned no row"))?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}

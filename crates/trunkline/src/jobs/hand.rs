@@ -102,8 +102,11 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.singles.is_empty()
+    /// The parts of slices of a segment, taken out.
+    pub(super) fn take_segment(&mut self, segment: i32) -> Self {
+        let segment = usize::try_from(segment).ok();
+        let parts = self.parts.extract_if(.., |p| Some(p.segment()) == segment).collect();
+        Self { parts, singles: Vec::new() }
     }
 }
 

@@ -9,6 +9,7 @@
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 
+mod cursor;
 mod hand;
 mod job;
 mod pump;

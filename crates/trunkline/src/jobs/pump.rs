@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::{
     Job, Work,
+    cursor::Cursors,
     hand::{Ends, Hand, Verdict},
     job::stale,
     wire::{self, Claim, Look, Queue, Taken, Wanted},
@@ -82,6 +83,8 @@ pub(super) struct Pump {
     queues: Vec<Queue>,
     ids: Vec<i32>,
     names: HashMap<i32, Arc<str>>,
+    /// The queues' own number of attempts.
+    usual: HashMap<i32, i32>,
     bells: Vec<Bell>,
     asleep: Vec<Asleep>,
     words: mpsc::UnboundedSender<Word>,
@@ -90,6 +93,7 @@ pub(super) struct Pump {
     /// Jobs whose handler ended them in a transaction of its own, until that was looked up.
     checking: usize,
     hand: Hand,
+    cursors: Cursors,
     /// Tokens of takes whose answer never came.
     owed: Vec<i64>,
     /// Something may be there.
@@ -119,6 +123,7 @@ impl Pump {
             queues: Vec::new(),
             ids: Vec::new(),
             names: HashMap::new(),
+            usual: HashMap::new(),
             bells: Vec::new(),
             asleep: Vec::new(),
             words,
@@ -126,6 +131,7 @@ impl Pump {
             running: HashMap::new(),
             checking: 0,
             hand: Hand::default(),
+            cursors: Cursors::default(),
             owed: Vec::new(),
             look: true,
             looks: 0,
@@ -189,33 +195,44 @@ impl Pump {
     /// Writes what ended, and takes what there are slots for, both at once.
     async fn exchange(&mut self, wanted: usize) -> Result<()> {
         let link = self.link().await?;
-        let ends = self.hand.to_write();
-        let token = token();
-        let (mut looked, mut refused) = (None, None);
-        if wanted > 0 {
-            self.owed.push(token);
-            let fair = self.looks % FAIR == FAIR - 1;
-            let most = i32::try_from(wanted).unwrap_or(1);
-            let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
-            let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
-            let (look, wrote) = tokio::join!(wire::take(&link, wanted), write(&link, &ends, false));
-            looked = Some(look);
-            refused = Some(wrote);
-        } else if !ends.is_empty() {
-            refused = Some(write(&link, &ends, false).await);
+        let mut ends = self.hand.to_write();
+        if wanted == 0 {
+            let wrote = write(&link, &ends, false).await;
+            return self.wrote(ends, wrote, &link).await;
         }
-        let failed = match refused {
-            Some(wrote) => self.wrote(ends, wrote, &link).await,
-            None => Ok(()),
-        };
-        match looked {
-            Some(Ok(look)) => {
-                self.owed.pop();
-                self.looked(&link, look).await?;
+        let (token, most) = (token(), i32::try_from(wanted).unwrap_or(1));
+        self.owed.push(token);
+        let (look, failed) = match self.cursors.short().filter(|_| link.direct.is_some()) {
+            Some((place, at)) => {
+                let here = ends.take_segment(place.source);
+                let (worked, wrote) = tokio::join!(
+                    wire::work(&link, (place, at), most, token, &here.parts),
+                    write(&link, &ends, false)
+                );
+                let (look, done) = match worked {
+                    Ok((done, row)) => (
+                        wire::worked(&row, place, token, &mut self.cursors),
+                        Ok((done.into_iter().collect(), HashSet::new())),
+                    ),
+                    Err(e) => (Err(e.again()), Err(e)),
+                };
+                let done = self.wrote(here, done, &link).await;
+                (look, done.and(self.wrote(ends, wrote, &link).await))
             }
-            Some(Err(e)) => return Err(e),
-            None => {}
-        }
+            None => {
+                let fair = self.looks % FAIR == FAIR - 1;
+                let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
+                let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
+                let (look, wrote) = tokio::join!(
+                    wire::take(&link, wanted, &mut self.cursors),
+                    write(&link, &ends, false)
+                );
+                (look, self.wrote(ends, wrote, &link).await)
+            }
+        };
+        let look = look?;
+        self.owed.retain(|t| *t != token);
+        self.looked(&link, look).await?;
         failed
     }
 
@@ -225,6 +242,7 @@ impl Pump {
         if self.queues.is_empty() {
             self.queues = wire::queues(&link, &self.options.queues).await?;
             self.ids = self.queues.iter().map(|q| q.id).collect();
+            self.usual = self.queues.iter().map(|q| (q.id, q.max_attempts)).collect();
             self.names = self.queues.iter().map(|q| (q.id, q.name.as_str().into())).collect();
             let doors: HashSet<i32> = self.queues.iter().map(|q| q.door).collect();
             self.bells = doors.into_iter().map(|d| self.listener.bell(d)).collect();
@@ -236,6 +254,7 @@ impl Pump {
                 self.owed.clear();
             }
             self.generation = link.generation;
+            self.cursors.forget();
             self.asleep.clear();
             self.look = true;
         }
@@ -259,10 +278,8 @@ impl Pump {
             (true, since) => since,
             (false, _) => None,
         };
-        let mut ids: HashMap<i64, Vec<i64>> = HashMap::new();
-        jobs.iter().filter_map(|j| Some((j.claim.slice()?, j.id))).for_each(|(s, id)| ids.entry(s).or_default().push(id));
-        for (slice, token, _) in slices {
-            self.hand.taken(slice, token, ids.remove(&slice).unwrap_or_default());
+        for (slice, token, ids) in slices {
+            self.hand.taken(slice, token, ids);
         }
         debug!(jobs = jobs.len(), more, "looked");
         let cancelled: HashSet<i64> = if cancels && !jobs.is_empty() {
@@ -304,7 +321,7 @@ impl Pump {
             key: taken.key,
             priority: u8::try_from(taken.priority).unwrap_or(5),
             attempt: taken.attempt,
-            max_attempts: taken.most_attempts,
+            max_attempts: taken.most_attempts.or(self.usual.get(&taken.queue).copied()).unwrap_or(1),
             pushed_at: taken.at,
             claim,
             ended: ended_rx,

@@ -1,16 +1,18 @@
 //! The statements of the jobs' engine, and their rows.
 
-use std::time::SystemTime;
+use std::{sync::LazyLock, time::SystemTime};
 
 use tokio_postgres::{Row, types::Type};
 
+use super::cursor::{Cursors, Place, Position};
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
+    schema,
 };
 
 pub(super) const COMPLETE_ON: &str = "select trunkline._job_complete_on($1, $2, $3, $4, $5)";
-const QUEUES: &str = "select id, name, door, durable from trunkline._job_work($1)";
+const QUEUES: &str = "select id, name, door, max_attempts from trunkline._job_work($1)";
 const TAKE: &str = "select * from trunkline._job_take($1, $2, $3, $4, $5, $6)";
 const DONE: [&str; 4] = [
     "select trunkline._job_done_e0($1, $2, $3, $4, $5)",
@@ -18,6 +20,8 @@ const DONE: [&str; 4] = [
     "select trunkline._job_done_d0($1, $2, $3, $4, $5)",
     "select trunkline._job_done_d1($1, $2, $3, $4, $5)",
 ];
+static WORK: LazyLock<[String; 4]> =
+    LazyLock::new(|| ["e0", "e1", "d0", "d1"].map(|segment| schema::direct("job_work", segment)));
 const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const ENDED: &str = "select trunkline._job_ended($1, $2, $3, $4, $5)";
 const RETURN: &str = "select trunkline._job_return($1, $2)::text";
@@ -32,6 +36,7 @@ pub(super) struct Queue {
     pub(super) id: i32,
     pub(super) name: String,
     pub(super) door: i32,
+    pub(super) max_attempts: i32,
 }
 
 /// The right to end one attempt at a job: a place in a slice of a ring, or a held job; and the token.
@@ -63,7 +68,8 @@ pub(super) struct Taken {
     pub(super) queue: i32,
     pub(super) priority: i32,
     pub(super) attempt: i32,
-    pub(super) most_attempts: i32,
+    /// None: the queue's.
+    pub(super) most_attempts: Option<i32>,
     pub(super) at: SystemTime,
     pub(super) flags: i32,
     pub(super) kind: String,
@@ -76,8 +82,8 @@ pub(super) struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) jobs: Vec<Taken>,
-    /// Slices that they are of, with how many there are in each.
-    pub(super) slices: Vec<(i64, i64, usize)>,
+    /// Slices that they are of: token, and the ids in each.
+    pub(super) slices: Vec<(i64, i64, Vec<i64>)>,
     /// There may be more: look again at once.
     pub(super) more: bool,
     /// Some of them may have been cancelled before they were taken.
@@ -98,13 +104,16 @@ pub(super) struct Wanted<'a> {
 /// The queues of these names, made where they are new.
 pub(super) async fn queues(link: &Link, names: &[String]) -> Result<Vec<Queue>> {
     let rows = link.query(QUEUES, &[(&names, Type::TEXT_ARRAY)]).await?;
-    let read =
-        |row: &Row| Ok(Queue { id: row.try_get(0)?, name: row.try_get(1)?, door: row.try_get(2)? });
+    let read = |row: &Row| {
+        let (id, name) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(Queue { id, name, door: row.try_get(2)?, max_attempts: row.try_get(3)? })
+    };
     rows.iter().map(read).collect()
 }
 
-/// Takes jobs. After an error it is not known whether any were taken: the token is owed to [`give_back`].
-pub(super) async fn take(link: &Link, wanted: Wanted<'_>) -> Result<Look> {
+/// Takes jobs, and learns where their lanes stand. After an error it is not known whether any were taken: the token is owed to
+/// [`give_back`].
+pub(super) async fn take(link: &Link, wanted: Wanted<'_>, cursors: &mut Cursors) -> Result<Look> {
     let args: &Args<'_> = &[
         (&link.session, Type::INT4),
         (&wanted.queues, Type::INT4_ARRAY),
@@ -118,56 +127,103 @@ pub(super) async fn take(link: &Link, wanted: Wanted<'_>) -> Result<Look> {
         look.more |= row.try_get::<_, bool>("more")?;
         look.cancels |= row.try_get::<_, bool>("cancels")?;
         let Some(ids) = row.try_get::<_, Option<Vec<i64>>>("ids")? else { continue };
-        let (source, lane): (i32, i32) = (row.try_get("source")?, row.try_get("lane")?);
+        let place = Place { source: row.try_get("source")?, lane: row.try_get("lane")? };
         let slice: Option<i64> = row.try_get("slice")?;
-        look.slices.extend(slice.map(|s| (s, wanted.token, ids.len())));
-        let claim = |slot: usize, id| Claim {
-            source,
-            number: slice.unwrap_or(id),
-            token: wanted.token,
-            slot: if slice.is_some() { i32::try_from(slot + 1).unwrap_or(i32::MAX) } else { 0 },
-        };
-        unpack(&row, lane, ids, claim, &mut look.jobs)?;
+        if slice.is_some() {
+            cursors.learn(&row, place)?;
+        }
+        let attempts = row.try_get::<_, Option<Vec<i32>>>("attempts")?;
+        let most: Vec<i32> = row.try_get("most_attempts")?;
+        let keys = row.try_get::<_, Option<Vec<Option<String>>>>("keys")?;
+        let from = look.jobs.len();
+        unpack(&row, place, ids, slice, wanted.token, &mut look)?;
+        for (n, job) in look.jobs.iter_mut().skip(from).enumerate() {
+            job.attempt = attempts.as_ref().and_then(|a| a.get(n)).copied().unwrap_or(1);
+            job.most_attempts = job.most_attempts.or(most.get(n).or(most.first()).copied());
+            job.key = keys.as_ref().and_then(|k| k.get(n)).cloned().flatten();
+        }
     }
+    cursors.asked();
     Ok(look)
 }
 
-/// The jobs of one packed row.
-fn unpack(
-    row: &Row,
-    lane: i32,
-    ids: Vec<i64>,
-    claim: impl Fn(usize, i64) -> Claim,
-    into: &mut Vec<Taken>,
-) -> Result<()> {
+/// Notes parts of slices of one segment as done and takes from a lane of it, both in one statement: the slices that accepted
+/// their part, and what was taken.
+pub(super) async fn work(
+    link: &Link,
+    (place, at): (Place, &Position),
+    most: i32,
+    token: i64,
+    parts: &[Part],
+) -> Result<(Vec<i64>, Row)> {
+    let columns = Columns::of(parts);
+    let most = i64::from(most);
+    let args: &Args<'_> = &[
+        (&link.session, Type::INT4),
+        (&place.lane, Type::INT4),
+        (&most, Type::INT8),
+        (&at.turn, Type::INT8),
+        (&at.lo, Type::PG_SNAPSHOT),
+        (&at.hi, Type::PG_SNAPSHOT),
+        (&at.after.0, Type::XID8),
+        (&at.after.1, Type::INT8),
+        (&at.slice, Type::INT8),
+        (&token, Type::INT8),
+        (&columns.slices, Type::INT8_ARRAY),
+        (&columns.tokens, Type::INT8_ARRAY),
+        (&columns.numbers, Type::INT4_ARRAY),
+        (&columns.slots, Type::BYTEA_ARRAY),
+    ];
+    let sql = usize::try_from(place.source).ok().and_then(|n| WORK.get(n)).ok_or_else(nothing)?;
+    let row = link.query(sql, args).await?.pop().ok_or_else(nothing)?;
+    Ok((row.try_get("done")?, row))
+}
+
+/// What [`work`] took: nothing is to be asked again at the function.
+pub(super) fn worked(row: &Row, place: Place, token: i64, cursors: &mut Cursors) -> Result<Look> {
+    let mut look = Look { cancels: row.try_get::<_, Option<bool>>("cancels")?.is_some(), ..Look::default() };
+    let ids: Option<Vec<i64>> = row.try_get("ids")?;
+    let slice: Option<i64> = row.try_get("slice")?;
+    match (ids, slice) {
+        (Some(ids), Some(_)) => {
+            cursors.learn(row, place)?;
+            unpack(row, place, ids, slice, token, &mut look)?;
+        }
+        _ => cursors.forget(),
+    }
+    look.more = true;
+    Ok(look)
+}
+
+/// The jobs of one packed row: a slice's, or held ones.
+fn unpack(row: &Row, place: Place, ids: Vec<i64>, slice: Option<i64>, token: i64, into: &mut Look) -> Result<()> {
+    into.slices.extend(slice.map(|s| (s, token, ids.clone())));
     let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
     let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();
     let mut kinds = row.try_get::<_, Vec<String>>("kinds")?.into_iter();
     let mut payloads = row.try_get::<_, Vec<Vec<u8>>>("payloads")?.into_iter();
     let mut headers = row.try_get::<_, Vec<Option<String>>>("headers")?.into_iter();
-    let attempts = row.try_get::<_, Option<Vec<i32>>>("attempts")?;
-    let most: Vec<i32> = row.try_get("most_attempts")?;
-    let mut keys = row.try_get::<_, Option<Vec<Option<String>>>>("keys")?.map(Vec::into_iter);
-    for (n, id) in ids.into_iter().enumerate() {
+    into.jobs.reserve(ids.len());
+    for (slot, id) in (1..).zip(ids) {
         let (Some(at), Some(flags), Some(kind), Some(payload), Some(headers)) =
             (ats.next(), flags.next(), kinds.next(), payloads.next(), headers.next())
         else {
             return Err(Error::new(ErrorKind::Other, "a take's columns are of different lengths"));
         };
-        let usual = most.get(n).or(most.first()).copied().unwrap_or(1);
-        into.push(Taken {
-            claim: claim(n, id),
+        let (number, slot) = slice.map_or((id, 0), |s| (s, slot));
+        into.jobs.push(Taken {
+            claim: Claim { source: place.source, number, token, slot },
             id,
-            queue: lane >> 4,
-            priority: lane & 15,
-            attempt: attempts.as_ref().and_then(|a| a.get(n)).copied().unwrap_or(1),
-            most_attempts: if flags >> 8 > 0 { flags >> 8 } else { usual },
+            queue: place.lane >> 4,
+            priority: place.lane & 15,
+            attempt: 1,
+            most_attempts: (flags >> 8 > 0).then_some(flags >> 8),
             at,
             flags,
             kind,
             payload,
             headers,
-            key: keys.as_mut().and_then(Iterator::next).flatten(),
+            key: None,
         });
     }
     Ok(())
@@ -189,17 +245,33 @@ impl Part {
     }
 }
 
+/// Parts, column by column.
+struct Columns<'a> {
+    slices: Vec<i64>,
+    tokens: Vec<i64>,
+    numbers: Vec<i32>,
+    slots: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(parts: &'a [Part]) -> Self {
+        Self {
+            slices: parts.iter().map(|p| p.slice).collect(),
+            tokens: parts.iter().map(|p| p.token).collect(),
+            numbers: parts.iter().map(|p| p.number).collect(),
+            slots: parts.iter().map(|p| p.slots.as_deref()).collect(),
+        }
+    }
+}
+
 /// Notes parts of one segment's slices as done: the slices that accepted it.
 pub(super) async fn done(link: &Link, segment: usize, parts: &[Part], again: bool) -> Result<Vec<i64>> {
-    let slices: Vec<i64> = parts.iter().map(|p| p.slice).collect();
-    let tokens: Vec<i64> = parts.iter().map(|p| p.token).collect();
-    let numbers: Vec<i32> = parts.iter().map(|p| p.number).collect();
-    let slots: Vec<Option<&[u8]>> = parts.iter().map(|p| p.slots.as_deref()).collect();
+    let columns = Columns::of(parts);
     let args: &Args<'_> = &[
-        (&slices, Type::INT8_ARRAY),
-        (&tokens, Type::INT8_ARRAY),
-        (&numbers, Type::INT4_ARRAY),
-        (&slots, Type::BYTEA_ARRAY),
+        (&columns.slices, Type::INT8_ARRAY),
+        (&columns.tokens, Type::INT8_ARRAY),
+        (&columns.numbers, Type::INT4_ARRAY),
+        (&columns.slots, Type::BYTEA_ARRAY),
         (&again, Type::BOOL),
     ];
     link.value(DONE[segment], args).await
@@ -267,6 +339,10 @@ pub(super) async fn give_back(link: &Link, token: i64) -> Result<()> {
 pub(super) async fn attend(link: &Link, queues: &[i32], working: &[i64]) -> Result<(Option<i64>, Vec<i64>)> {
     let args: &Args<'_> = &[(&queues, Type::INT4_ARRAY), (&working, Type::INT8_ARRAY)];
     let rows = link.query(ATTEND, args).await?;
-    let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "a function returned no row"))?;
+    let row = rows.first().ok_or_else(nothing)?;
     Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+fn nothing() -> Error {
+    Error::new(ErrorKind::Other, "a statement returned no row")
 }

@@ -1,5 +1,5 @@
 -- Grants a role what reader, writer or admin may do here; each includes the one before. `engine` is a writer that may
--- also run the statements of sql/direct by itself: faster, and it could forge replies, so for programs of your own that
+-- also run the statements of sql/direct by itself: faster, and it could forge replies and ends, so for programs of your own that
 -- are not the owner's. Run by install for
 -- trunkline_reader, trunkline_writer and trunkline_admin, and by an owner who may not create roles for roles it names.
 -- Errors: 22023 for another word, 42704 for a role that does not exist.
@@ -27,9 +27,9 @@ begin
                        ' trunkline.own_ending_d1 to %I', role);
     end if;
     if what = 'engine' then
-        execute format('grant select on trunkline.session to %I', role);
+        execute format('grant select on trunkline.session, trunkline.job_queue, trunkline.job_cancel to %I', role);
         execute format('grant usage on trunkline.log_id_e, trunkline.log_id_d to %I', role);
-        foreach v_table in array array['request', 'take', 'ending'] loop
+        foreach v_table in array array['request', 'take', 'ending', 'job', 'job_slice', 'job_done'] loop
             execute format('grant select, insert on trunkline.%1$I, trunkline.%2$I, trunkline.%3$I, trunkline.%4$I to %5$I',
                 v_table || '_e0', v_table || '_e1', v_table || '_d0', v_table || '_d1', role);
         end loop;

@@ -1,0 +1,87 @@
+//! Where the lanes of the rings stand, as far as the last slice that this process took left them: see `direct/job_work.sql`.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use crate::{
+    Result,
+    requests::wire::{Snapshot, Xid},
+};
+
+/// The function, which sees all there is, is asked at least so often.
+const FULL: Duration = Duration::from_millis(100);
+
+/// A lane in a segment of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) source: i32,
+    pub(super) lane: i32,
+}
+
+/// The cursor that a slice's row holds.
+#[derive(Debug)]
+pub(super) struct Position {
+    pub(super) slice: i64,
+    pub(super) turn: i64,
+    pub(super) lo: Snapshot,
+    pub(super) hi: Option<Snapshot>,
+    /// The xid and id after which to look.
+    pub(super) after: (Xid, i64),
+}
+
+/// The cursors that are known.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    turns: HashMap<Place, i64>,
+    at: HashMap<Place, Position>,
+    /// Where jobs were last found.
+    last: Option<Place>,
+    asked: Option<Instant>,
+}
+
+impl Cursors {
+    /// Learns the cursor from a slice's row, which names its columns. Only when ours was the slice after our last one, so that
+    /// nobody else takes here, for now.
+    pub(super) fn learn(&mut self, row: &Row, place: Place) -> Result<()> {
+        self.at.remove(&place);
+        let (Some(slice), Some(turn)) =
+            (row.try_get::<_, Option<i64>>("slice")?, row.try_get::<_, Option<i64>>("turn")?)
+        else {
+            return Ok(());
+        };
+        let alone = self.turns.insert(place, turn).is_none_or(|last| turn == last + 1);
+        self.last = Some(place);
+        let lo: Snapshot = row.try_get("lo")?;
+        if alone && lo.is_near() {
+            let read: Option<Xid> = row.try_get("pos_xid")?;
+            let id: Option<i64> = row.try_get("pos_id")?;
+            let after = match (read, id) {
+                (Some(xid), Some(id)) if xid >= lo.xmin() => (xid, id),
+                _ => (lo.xmin(), 0),
+            };
+            let position = Position { slice, turn, lo, hi: row.try_get("hi")?, after };
+            self.at.insert(place, position);
+        }
+        Ok(())
+    }
+
+    /// Where the short way may be gone now, if it may.
+    pub(super) fn short(&self) -> Option<(Place, &Position)> {
+        let recent = self.asked.is_some_and(|a| a.elapsed() < FULL);
+        let place = self.last.filter(|_| recent)?;
+        Some((place, self.at.get(&place)?))
+    }
+
+    /// The function was asked.
+    pub(super) fn asked(&mut self) {
+        self.asked = Some(Instant::now());
+    }
+
+    /// The next look is the function's.
+    pub(super) fn forget(&mut self) {
+        self.at.clear();
+        self.last = None;
+    }
+}

@@ -52,8 +52,8 @@ impl Trunkline {
         let pool = Pool::new(info.clone(), PoolOptions::default())?;
         let listener = Listener::start(info, application).await?;
         let requests = requests::Engine::start(listener.clone());
-        let streams = streams::Engine::start(listener.clone(), pool);
-        let jobs = jobs::Engine::start(listener.clone());
+        let streams = streams::Engine::start(listener.clone(), pool.clone());
+        let jobs = jobs::Engine::start(listener.clone(), pool);
         Ok(Self { inner: Arc::new(Inner { listener, requests, streams, jobs }) })
     }
 

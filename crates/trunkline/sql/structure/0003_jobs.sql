@@ -35,7 +35,8 @@ begin
         for v_seg in 0..1 loop
             execute format($f$
                 create %1$s table trunkline.job_%2$s%3$s (
-                    id bigint not null, xid xid8 not null default pg_current_xact_id(),
+                    id bigint not null default nextval('trunkline.log_id_%2$s') * 4 + %4$s,
+                    xid xid8 not null default pg_current_xact_id(),
                     at timestamptz not null default clock_timestamp(), lane int not null, flags int not null,
                     kind text not null, payload bytea not null, headers text
                 ) with (autovacuum_enabled = off);
@@ -65,7 +66,7 @@ begin
                     at timestamptz not null default clock_timestamp(), content smallint, result bytea
                 ) with (autovacuum_enabled = off);
                 create unique index job_end_%2$s%3$s_once on trunkline.job_end_%2$s%3$s (slice, slot);
-                $f$, v_log, v_kind, v_seg);
+                $f$, v_log, v_kind, v_seg, v_seg + case v_kind when 'e' then 0 else 2 end);
         end loop;
     end loop;
 end $$;

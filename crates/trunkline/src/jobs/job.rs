@@ -106,6 +106,11 @@ impl NewJob {
         i64::try_from(left.as_millis()).ok()
     }
 
+    /// It needs nothing but to be done.
+    pub(super) fn is_plain(&self) -> bool {
+        self.key.is_none() && self.unique_key.is_none() && self.run_at.is_none()
+    }
+
     /// Refuses what no queue takes; sizes of payloads are the queue's affair.
     pub(super) fn check(&self) -> Result<()> {
         let most = |what, most: usize, got: usize| {

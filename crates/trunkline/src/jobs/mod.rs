@@ -12,6 +12,7 @@
 mod cursor;
 mod hand;
 mod job;
+mod load;
 mod pump;
 mod push;
 mod wire;
@@ -19,6 +20,7 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::Stream;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::types::Type;
 
@@ -29,6 +31,7 @@ pub use self::{
 };
 use crate::{
     Result,
+    connect::Pool,
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Failure, encode_headers},
@@ -46,14 +49,16 @@ const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7,
 pub(crate) struct Engine {
     listener: Arc<Listener>,
     pusher: Pusher,
+    /// For what would hold up the one connection.
+    pool: Pool,
     /// Each worker holds a receiver for as long as it works.
     closing: watch::Sender<bool>,
 }
 
 impl Engine {
-    pub(crate) fn start(listener: Arc<Listener>) -> Arc<Self> {
+    pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
         let pusher = Pusher::start(listener.clone());
-        Arc::new(Self { listener, pusher, closing: watch::Sender::new(false) })
+        Arc::new(Self { listener, pusher, pool, closing: watch::Sender::new(false) })
     }
 
     /// Ends every worker of this process; what they run is handed back.
@@ -102,6 +107,18 @@ impl Jobs {
         jobs: impl IntoIterator<Item = impl Into<NewJob>>,
     ) -> Result<Vec<i64>> {
         self.engine.pusher.push(queue, jobs.into_iter().map(Into::into).collect()).await
+    }
+
+    /// Pushes jobs in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they are in memory
+    /// a chunk at a time, however many there are.
+    ///
+    /// # Errors
+    /// As [`Jobs::push`]. Dropping the future rolls back.
+    pub async fn load<S>(&self, queue: &str, jobs: S) -> Result<u64>
+    where
+        S: Stream<Item = NewJob> + Send,
+    {
+        load::load(&self.engine.pool, queue, jobs).await
     }
 
     /// Pushes a job in your own transaction: it can be taken once that commits, and is gone with a rollback.

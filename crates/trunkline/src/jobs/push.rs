@@ -6,16 +6,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::NewJob;
 use crate::{
     Error, ErrorKind, Result,
-    listener::{Args, Link, Listener},
+    listener::{Link, Listener},
     requests::{Content, encode_headers},
 };
 
-const WRITE: &str = "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+pub(super) const WRITE: &str = "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 /// Waiting pushes taken together, and the bytes of payload in one statement; a single push may be larger.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -105,33 +105,57 @@ async fn write(listener: &Listener, link: &Link, queue: &str, group: Vec<Waiting
 
 /// One statement: the ids in order, and the queue's door.
 async fn write_all(link: &Link, queue: &str, group: &[Waiting]) -> Result<(Vec<i64>, i32)> {
-    let jobs = || group.iter().flat_map(|w| &w.jobs);
-    let is_bytes = |j: &NewJob| j.payload.content() == Content::Bytes;
-    let contents: Vec<i32> = jobs().map(|j| i32::from(j.payload.content().code())).collect();
-    let texts = jobs().map(|j| if is_bytes(j) { Ok(None) } else { j.payload.text().map(Some) });
-    let texts = texts.collect::<Result<Vec<_>>>()?;
-    let bytes: Vec<Option<&[u8]>> = jobs().map(|j| is_bytes(j).then(|| j.payload.bytes())).collect();
-    let kinds: Vec<&str> = jobs().map(|j| j.kind.as_str()).collect();
-    let keys: Vec<Option<&str>> = jobs().map(|j| j.key.as_deref()).collect();
-    let uniques: Vec<Option<&str>> = jobs().map(|j| j.unique_key.as_deref()).collect();
-    let priorities: Vec<i32> = jobs().map(|j| j.priority.into()).collect();
-    let delays: Vec<Option<i64>> = jobs().map(NewJob::delay_ms).collect();
-    let most: Vec<Option<i32>> = jobs().map(|j| j.max_attempts).collect();
-    let headers = jobs().map(|j| encode_headers(&j.headers)).collect::<Result<Vec<_>>>()?;
-    let args: &Args<'_> = &[
-        (&queue, Type::TEXT),
-        (&contents, Type::INT4_ARRAY),
-        (&texts, Type::TEXT_ARRAY),
-        (&bytes, Type::BYTEA_ARRAY),
-        (&kinds, Type::TEXT_ARRAY),
-        (&keys, Type::TEXT_ARRAY),
-        (&uniques, Type::TEXT_ARRAY),
-        (&priorities, Type::INT4_ARRAY),
-        (&delays, Type::INT8_ARRAY),
-        (&most, Type::INT4_ARRAY),
-        (&headers, Type::TEXT_ARRAY),
-    ];
-    let rows = link.query(WRITE, args).await?;
+    let columns = Columns::of(group.iter().flat_map(|w| &w.jobs))?;
+    let rows = link.query(WRITE, &columns.args(&queue)).await?;
     let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "a function returned no row"))?;
     Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Jobs as [`WRITE`] takes them, column by column.
+pub(super) struct Columns<'a> {
+    contents: Vec<i32>,
+    texts: Vec<Option<&'a str>>,
+    bytes: Vec<Option<&'a [u8]>>,
+    kinds: Vec<&'a str>,
+    keys: Vec<Option<&'a str>>,
+    unique_keys: Vec<Option<&'a str>>,
+    priorities: Vec<i32>,
+    delays: Vec<Option<i64>>,
+    most: Vec<Option<i32>>,
+    headers: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(jobs: impl Iterator<Item = &'a NewJob> + Clone) -> Result<Self> {
+        let is_bytes = |j: &NewJob| j.payload.content() == Content::Bytes;
+        let text = |j: &'a NewJob| if is_bytes(j) { Ok(None) } else { j.payload.text().map(Some) };
+        Ok(Self {
+            contents: jobs.clone().map(|j| i32::from(j.payload.content().code())).collect(),
+            texts: jobs.clone().map(text).collect::<Result<_>>()?,
+            bytes: jobs.clone().map(|j| is_bytes(j).then(|| j.payload.bytes())).collect(),
+            kinds: jobs.clone().map(|j| j.kind.as_str()).collect(),
+            keys: jobs.clone().map(|j| j.key.as_deref()).collect(),
+            unique_keys: jobs.clone().map(|j| j.unique_key.as_deref()).collect(),
+            priorities: jobs.clone().map(|j| j.priority.into()).collect(),
+            delays: jobs.clone().map(NewJob::delay_ms).collect(),
+            most: jobs.clone().map(|j| j.max_attempts).collect(),
+            headers: jobs.map(|j| encode_headers(&j.headers)).collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn args<'b>(&'b self, queue: &'b &'b str) -> [(&'b (dyn ToSql + Sync), Type); 11] {
+        [
+            (queue, Type::TEXT),
+            (&self.contents, Type::INT4_ARRAY),
+            (&self.texts, Type::TEXT_ARRAY),
+            (&self.bytes, Type::BYTEA_ARRAY),
+            (&self.kinds, Type::TEXT_ARRAY),
+            (&self.keys, Type::TEXT_ARRAY),
+            (&self.unique_keys, Type::TEXT_ARRAY),
+            (&self.priorities, Type::INT4_ARRAY),
+            (&self.delays, Type::INT8_ARRAY),
+            (&self.most, Type::INT4_ARRAY),
+            (&self.headers, Type::TEXT_ARRAY),
+        ]
+    }
 }

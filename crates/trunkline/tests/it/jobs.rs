@@ -146,6 +146,8 @@ async fn a_handler_says_how_an_attempt_ends() {
     });
     raw.until("all to have ended", "select not exists (select from trunkline.job_list('q') where job_state in ('waiting', 'running'))")
         .await;
+    let counts = "select concat_ws(' ', waiting, scheduled, running, retrying, done, dead, cancelled) from trunkline.job_queues()";
+    assert_eq!(raw.one(counts).await, "0 1 0 1 1 1 1");
     assert_eq!(states(&raw, "q").await, "scheduled cancelled dead retrying done");
     let shown = format!(
         "select string_agg(concat_ws(' ', attempt, error, round(extract(epoch from due_at - now()) / 100)), ', ' order by id)
@@ -223,8 +225,11 @@ async fn no_more_is_taken_than_there_are_free_slots() {
     });
     let counts = "select string_agg(job_state || count, ' ' order by job_state) from (select job_state, count(*) from trunkline.job_list('q') group by 1) c";
     raw.until("three to run", &format!("select ({counts}) = 'running3 waiting7'")).await;
+    let of_queues = "select concat_ws(' ', waiting, running, done, oldest > '0') from trunkline.job_queues()";
+    assert_eq!(raw.one(of_queues).await, "7 3 0 t");
     gate.add_permits(1);
     raw.until("one to be done", &format!("select ({counts}) = 'done1 running3 waiting6'")).await;
+    assert_eq!(raw.one(of_queues).await, "6 3 1 t");
     gate.add_permits(9);
     raw.until("all to be done", &format!("select ({counts}) = 'done10'")).await;
     working.stop().await.unwrap();

@@ -5,6 +5,7 @@
 
 mod bare;
 mod baseline;
+mod jobs;
 mod measure;
 mod pgq;
 mod requests;
@@ -25,6 +26,8 @@ pub(crate) struct BenchArgs {
 enum Word {
     /// Requests and replies, against a bare NOTIFY and against a design in SQL alone
     Requests(Options),
+    /// Jobs, against INSERT, COPY, and a table with SKIP LOCKED
+    Jobs(Options),
     /// Streams, against INSERT and COPY of a bare table
     Streams(Options),
 }
@@ -70,6 +73,7 @@ pub(crate) struct Machine {
 pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
     let (word, options) = match args.word {
         Word::Requests(options) => ("requests", options),
+        Word::Jobs(options) => ("jobs", options),
         Word::Streams(options) => ("streams", options),
     };
     let machine = measure::machine(url).await?;
@@ -81,6 +85,7 @@ pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -
     ));
     let figures = match word {
         "requests" => requests::run(url, rounds, seconds, say).await?,
+        "jobs" => jobs::run(url, rounds, seconds, if options.quick { 100_000 } else { 400_000 }, say).await?,
         _ => streams::run(url, rounds, seconds, if options.quick { 100_000 } else { 1_000_000 }, say).await?,
     };
     Ok(serde_json::json!({ "word": word, "machine": machine, "figures": figures }))

@@ -268,7 +268,7 @@ async fn dead(admin: &Client) -> Result<f64> {
     Ok(admin.query_one(DEAD, &[]).await?.try_get(0)?)
 }
 
-async fn copy_in(admin: &Client, payload: &str, rows: u32) -> Result<()> {
+pub(super) async fn copy_in(admin: &Client, payload: &str, rows: u32) -> Result<()> {
     use futures_util::SinkExt as _;
     admin.batch_execute("truncate trunkline_bench.bare").await?;
     let sink = admin.copy_in("copy trunkline_bench.bare (payload) from stdin").await?;

@@ -1,17 +1,35 @@
--- Queues with how many jobs each has in each state, the age of the oldest that could run, and settings. Reads all jobs.
+-- Queues with how many jobs each has in each state, the age of the oldest that could run, and settings. Done jobs of the rings
+-- count until their segment is emptied. Reads all that is held, and what the rings say of their slices.
 create or replace function trunkline.job_queues()
 returns table (queue text, durable boolean, paused_at timestamptz, waiting bigint, scheduled bigint, running bigint,
                retrying bigint, done bigint, dead bigint, cancelled bigint, oldest interval, max_running int, max_attempts int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := clock_timestamp();
 begin
     return query
-    select q.name, q.durable, q.paused_at, count(*) filter (where r.state = 'waiting'),
-           count(*) filter (where r.state = 'scheduled'), count(*) filter (where r.state = 'running'),
-           count(*) filter (where r.state = 'retrying'), count(*) filter (where r.state = 'done'),
-           count(*) filter (where r.state = 'dead'), count(*) filter (where r.state = 'cancelled'),
-           clock_timestamp() - min(r.due_at) filter (where r.state in ('waiting', 'retrying') and r.due_at <= clock_timestamp()),
+    with counts as (
+        select c.lane >> 4 as queue, c.waiting, 0::bigint as scheduled, c.running, 0::bigint as retrying, c.done,
+               0::bigint as dead, c.cancelled, c.oldest
+          from (select * from trunkline._job_counts_e0() union all select * from trunkline._job_counts_e1()
+                union all select * from trunkline._job_counts_d0() union all select * from trunkline._job_counts_d1()) c
+        union all
+        select h.lane >> 4, count(*) filter (where h.state = 5 or h.state = 0 and h.attempt = 0 and h.due_at <= v_now),
+               count(*) filter (where h.state = 0 and h.attempt = 0 and h.due_at > v_now), count(*) filter (where h.state = 1),
+               count(*) filter (where h.state = 0 and h.attempt > 0), count(*) filter (where h.state = 4),
+               count(*) filter (where h.state = 2), count(*) filter (where h.state = 3),
+               min(h.due_at) filter (where h.state = 0 and h.due_at <= v_now)
+          from trunkline.job_held h group by h.lane >> 4
+    ), sums as (
+        select c.queue, sum(c.waiting)::bigint as waiting, sum(c.scheduled)::bigint as scheduled, sum(c.running)::bigint as running,
+               sum(c.retrying)::bigint as retrying, sum(c.done)::bigint as done, sum(c.dead)::bigint as dead,
+               sum(c.cancelled)::bigint as cancelled, min(c.oldest) as oldest
+          from counts c group by c.queue
+    )
+    select q.name, q.durable, q.paused_at, coalesce(s.waiting, 0), coalesce(s.scheduled, 0), coalesce(s.running, 0),
+           coalesce(s.retrying, 0), coalesce(s.done, 0), coalesce(s.dead, 0), coalesce(s.cancelled, 0), v_now - s.oldest,
            q.max_running, q.max_attempts
-      from trunkline.job_queue q left join trunkline._job_rows(null, null) r on r.lane >> 4 = q.id
-     group by q.id order by q.name;
+      from trunkline.job_queue q left join sums s on s.queue = q.id
+     order by q.name;
 end $$;

@@ -1,0 +1,325 @@
+//! The figures of jobs: pushes against a bare INSERT, bulk against COPY, burning down a backlog against a SKIP LOCKED table,
+//! push to start, what a job costs in WAL and dead rows, and a held snapshot.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+use trunkline::{
+    Error, ErrorKind, Result, Trunkline,
+    jobs::{Job, NewJob, Work},
+};
+
+use super::{
+    Figure, connect,
+    measure::{median, session},
+    streams::{copy_in, single},
+};
+
+const CLIENTS: [usize; 3] = [1, 16, 32];
+const WORKERS: [usize; 5] = [1, 4, 64, 256, 2000];
+const SETUP: &str = "
+    drop schema if exists trunkline_bench cascade;
+    create schema trunkline_bench;
+    create table trunkline_bench.bare (id bigint generated always as identity primary key, payload text not null);
+    create table trunkline_bench.claimed (id bigint generated always as identity primary key, state smallint not null default 0,
+        worker text, at timestamptz, payload text not null) with (autovacuum_enabled = off);
+    create index on trunkline_bench.claimed (id) where state = 0;
+    select trunkline.job_open('bench');";
+const TEARDOWN: &str = "drop schema if exists trunkline_bench cascade";
+const INSERT: &str = "insert into trunkline_bench.bare (payload) values ($1)";
+const PUSH: &str = "select trunkline.job_push('bench', $1)";
+const FILL: &str = "insert into trunkline_bench.claimed (payload) select repeat('p', 60) from generate_series(1, $1::int)";
+const CLAIM: &str = "update trunkline_bench.claimed c set state = 1, worker = 'w', at = now() from (
+        select id from trunkline_bench.claimed where state = 0 order by id for update skip locked limit 500) n
+    where c.id = n.id returning c.id, c.payload";
+const FINISH: &str = "delete from trunkline_bench.claimed where id = any ($1)";
+const PAYLOAD: usize = 60;
+
+/// Rounds of every measurement, interleaved.
+pub(super) async fn run(
+    url: &str,
+    rounds: u32,
+    seconds: f64,
+    bulk: u32,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Figure>> {
+    let (admin, _rx) = session(url).await?;
+    let mut found = Found::default();
+    for round in 1..=rounds {
+        found.round(url, &admin, seconds, bulk, &mut |line| say(&format!("round {round}  {line}"))).await?;
+    }
+    admin.batch_execute(TEARDOWN).await?;
+    Ok(found.figures())
+}
+
+/// What each round found, one value for each.
+#[derive(Default)]
+struct Found {
+    over_insert: [Vec<f64>; 3],
+    bulk: Vec<f64>,
+    burndown: Vec<f64>,
+    rate: Vec<f64>,
+    workers: Vec<f64>,
+    latency: [Vec<f64>; 2],
+    wal: Vec<f64>,
+    dead: Vec<f64>,
+    idle: Vec<f64>,
+}
+
+impl Found {
+    async fn round(
+        &mut self,
+        url: &str,
+        admin: &Client,
+        seconds: f64,
+        bulk: u32,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        admin.batch_execute(SETUP).await?;
+        let tl = connect(url).await?;
+        drain(&tl, admin).await?;
+        self.pushes(url, &tl, seconds, say).await?;
+        drain(&tl, admin).await?;
+        self.burn(&tl, url, admin, bulk, say).await?;
+        self.latency(&tl, url, seconds, say).await?;
+        self.idle.push(idle(&tl, admin, seconds, say).await?);
+        tl.close().await;
+        Ok(())
+    }
+
+    /// Single pushes by SQL, with workers that sleep at the start and are woken by the run.
+    async fn pushes(
+        &mut self,
+        url: &str,
+        tl: &Trunkline,
+        seconds: f64,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let working = tl.jobs().work(Work::queue("bench").concurrency(256), async |_: Job| Ok(()));
+        for (n, ratios) in CLIENTS.into_iter().zip(&mut self.over_insert) {
+            let bare = single(url, INSERT, n, seconds).await?.rate();
+            let ours = single(url, PUSH, n, seconds).await?.rate();
+            say(&format!("{n:>3} clients: bare INSERT {bare:>7.0}/s, job_push {ours:>7.0}/s"));
+            ratios.push(ours / bare);
+        }
+        working.stop().await
+    }
+
+    /// A backlog, pushed in bulk and burnt down, by so many handlers at once that do nothing.
+    async fn burn(
+        &mut self,
+        tl: &Trunkline,
+        url: &str,
+        admin: &Client,
+        bulk: u32,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let payload = "p".repeat(PAYLOAD);
+        let at = Instant::now();
+        copy_in(admin, &payload, bulk).await?;
+        let copied = f64::from(bulk) / at.elapsed().as_secs_f64();
+        let before = wal(admin).await?;
+        let at = Instant::now();
+        fill(tl, bulk).await?;
+        let loaded = f64::from(bulk) / at.elapsed().as_secs_f64();
+        say(&format!("{bulk} jobs: COPY in {copied:.0}/s, load {loaded:.0}/s"));
+        self.bulk.push(loaded / copied);
+        let baseline = skip_locked(url, admin, bulk).await?;
+        say(&format!("SKIP LOCKED, two sessions that claim 500: {baseline:.0}/s"));
+        let mut rates = Vec::new();
+        for (n, workers) in WORKERS.into_iter().enumerate() {
+            let jobs = if workers < 64 { bulk / 10 } else { bulk };
+            if n > 0 {
+                fill(tl, jobs).await?;
+            }
+            // Of the first fill the wal includes the push; the others are burnt down alone.
+            let jobs = if n == 0 { bulk / 10 } else { jobs };
+            let rate = burn_down(tl, workers, jobs).await?;
+            if n == 0 {
+                drain(tl, admin).await?;
+            }
+            say(&format!("{workers:>5} handlers at once: {rate:.0}/s"));
+            rates.push(rate);
+        }
+        let best = rates.iter().copied().fold(0.0, f64::max);
+        self.burndown.push(best / baseline);
+        self.rate.push(best);
+        self.workers.push(rates.get(3).copied().unwrap_or(f64::NAN) / rates.get(1).copied().unwrap_or(f64::NAN));
+        let _ = before;
+        let before = wal(admin).await?;
+        fill(tl, bulk).await?;
+        burn_down(tl, 256, bulk).await?;
+        let per_job = (wal(admin).await? - before) / f64::from(bulk);
+        say(&format!("WAL: {per_job:.0} bytes a job, pushed, taken and done"));
+        self.wal.push(per_job);
+        self.dead.push(dead(admin).await? / f64::from(bulk));
+        Ok(())
+    }
+
+    /// From the push to the handler's start, at a thousand a second, with nobody polling.
+    async fn latency(
+        &mut self,
+        tl: &Trunkline,
+        url: &str,
+        seconds: f64,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        for (pace, keep) in [(5_000, false), (1_000, true)] {
+            let producer = connect(url).await?;
+            let begun = Instant::now();
+            let (tx, mut rx) = mpsc::unbounded_channel();
+            let working = tl.jobs().work("bench", move |job: Job| {
+                let sent: f64 = job.payload.text().ok().and_then(|t| t.parse().ok()).unwrap_or(f64::NAN);
+                let _ = tx.send(begun.elapsed().as_secs_f64() - sent);
+                async { Ok(()) }
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let mut tick = tokio::time::interval(Duration::from_micros(pace));
+            let mut sending = tokio::task::JoinSet::new();
+            let end = Instant::now() + Duration::from_secs_f64(seconds);
+            while Instant::now() < end {
+                tick.tick().await;
+                let jobs = producer.jobs();
+                let text = begun.elapsed().as_secs_f64().to_string();
+                sending.spawn(async move { jobs.push("bench", text).await });
+            }
+            let mut times = Vec::new();
+            while let Some(done) = sending.join_next().await {
+                done.map_err(|e| Error::new(ErrorKind::Other, e.to_string()))??;
+                times.push(rx.recv().await.unwrap_or(f64::NAN) * 1000.0);
+            }
+            working.stop().await?;
+            producer.close().await;
+            times.sort_by(f64::total_cmp);
+            let at =
+                |p: usize| times.get(times.len().saturating_sub(1) * p / 100).copied().unwrap_or(f64::NAN);
+            say(&format!(
+                "push to start at {}/s, {} jobs: p50 {:.2} ms, p99 {:.2} ms",
+                1_000_000 / pace,
+                times.len(),
+                at(50),
+                at(99)
+            ));
+            if keep {
+                self.latency[0].push(at(50));
+                self.latency[1].push(at(99));
+            }
+        }
+        Ok(())
+    }
+
+    fn figures(self) -> Vec<Figure> {
+        let figure = |name, values, unit, wanted| Figure { name, value: median(values), unit, wanted };
+        let [one, sixteen, thirty_two] = self.over_insert;
+        let [p50, p99] = self.latency;
+        vec![
+            figure("push1_over_insert", one, "x", ">= 0.85"),
+            figure("push16_over_insert", sixteen, "x", ">= 0.85"),
+            figure("push32_over_insert", thirty_two, "x", ">= 0.85"),
+            figure("bulk_push_over_copy", self.bulk, "x", ">= 0.8"),
+            figure("burndown_over_skip_locked", self.burndown, "x", ">= 3"),
+            figure("burndown_jobs_per_s", self.rate, "/s", ""),
+            figure("workers256_over_4", self.workers, "x", ">= 1"),
+            figure("start_p50_ms", p50, "ms", "<= 1"),
+            figure("start_p99_ms", p99, "ms", "<= 5"),
+            figure("wal_bytes_per_job", self.wal, "bytes", "<= 300"),
+            figure("dead_rows_per_job", self.dead, "rows", "0"),
+            figure("idle_queries_per_minute", self.idle, "", "<= 10"),
+        ]
+    }
+}
+
+/// Pushes jobs in bulk.
+async fn fill(tl: &Trunkline, jobs: u32) -> Result<()> {
+    let payload = "p".repeat(PAYLOAD);
+    tl.jobs().load("bench", stream::iter((0..jobs).map(|_| NewJob::new(payload.as_str())))).await.map(drop)
+}
+
+/// Does so many jobs, so many at once: how many a second.
+async fn burn_down(tl: &Trunkline, workers: usize, jobs: u32) -> Result<f64> {
+    let left = Arc::new(AtomicU32::new(jobs));
+    let (done_tx, mut done) = mpsc::channel(1);
+    let at = Instant::now();
+    let working = tl.jobs().work(Work::queue("bench").concurrency(workers), move |_: Job| {
+        if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let _ = done_tx.try_send(());
+        }
+        async { Ok(()) }
+    });
+    done.recv().await;
+    working.stop().await?;
+    Ok(f64::from(jobs) / at.elapsed().as_secs_f64())
+}
+
+/// Until nothing waits.
+async fn drain(tl: &Trunkline, admin: &Client) -> Result<()> {
+    const LEFT: &str = "select waiting + scheduled + running + retrying from trunkline.job_queues() where queue = 'bench'";
+    let working = tl.jobs().work(Work::queue("bench").concurrency(1000), async |_: Job| Ok(()));
+    while admin.query_one(LEFT, &[]).await?.try_get::<_, i64>(0)? > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    working.stop().await?;
+    tl.maintain().await
+}
+
+/// A well-made table with SKIP LOCKED: claim 500 by UPDATE, finish by DELETE, by two sessions.
+async fn skip_locked(url: &str, admin: &Client, jobs: u32) -> Result<f64> {
+    let jobs = i32::try_from(jobs / 4).unwrap_or(i32::MAX);
+    admin.execute(FILL, &[&jobs]).await?;
+    admin.batch_execute("vacuum analyze trunkline_bench.claimed").await?;
+    let at = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (client, _rx) = session(url).await?;
+        tasks.spawn(async move {
+            let (claim, finish) = (client.prepare(CLAIM).await?, client.prepare(FINISH).await?);
+            loop {
+                let rows = client.query(&claim, &[]).await?;
+                if rows.is_empty() {
+                    return Ok::<_, Error>(());
+                }
+                let ids = rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<Vec<i64>, _>>()?;
+                client.execute(&finish, &[&ids]).await?;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.map_err(|e| Error::new(ErrorKind::Other, e.to_string()))??;
+    }
+    Ok(f64::from(jobs) / at.elapsed().as_secs_f64())
+}
+
+/// Bytes of WAL written so far.
+async fn wal(admin: &Client) -> Result<f64> {
+    const WAL: &str = "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8";
+    Ok(admin.query_one(WAL, &[]).await?.try_get(0)?)
+}
+
+/// Dead rows in the tables of jobs, by the server's statistics.
+async fn dead(admin: &Client) -> Result<f64> {
+    const DEAD: &str = "select coalesce(sum(n_dead_tup), 0)::float8 from pg_stat_user_tables where schemaname = 'trunkline' and relname like 'job\\_%'";
+    Ok(admin.query_one(DEAD, &[]).await?.try_get(0)?)
+}
+
+/// Transactions a minute of a process whose worker has nothing to do.
+async fn idle(tl: &Trunkline, admin: &Client, seconds: f64, say: &mut dyn FnMut(&str)) -> Result<f64> {
+    const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
+    let working = tl.jobs().work("bench", async |_: Job| Ok(()));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    admin.batch_execute("select pg_stat_clear_snapshot()").await?;
+    let before: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    tokio::time::sleep(Duration::from_secs_f64(seconds.max(3.0) * 2.0)).await;
+    let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    working.stop().await?;
+    let a_minute = (after - before) / (seconds.max(3.0) * 2.0) * 60.0;
+    say(&format!("idle: {a_minute:.0} transactions a minute"));
+    Ok(a_minute)
+}

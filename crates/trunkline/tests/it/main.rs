@@ -18,6 +18,8 @@ mod doorbell;
 mod fuzz;
 mod input;
 mod jobs;
+mod jobs_ring;
+mod jobs_storm;
 mod kills;
 mod lease;
 mod log;

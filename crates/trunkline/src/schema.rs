@@ -23,9 +23,8 @@ static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 /// The oldest library that the functions of this version still serve.
 const OLDEST_LIBRARY: &str = "0.1.0";
 /// The tables and sequences that exist for each ring or segment, without the tail that tells which.
-const TABLES: [&str; 10] = [
-    "request", "take", "ending", "own_ending", "again", "log_id", "job", "job_slice", "job_done", "job_end",
-];
+const TABLES: [&str; 10] =
+    ["request", "take", "ending", "own_ending", "again", "log_id", "job", "job_slice", "job_done", "job_end"];
 
 /// The schema version that this library brings.
 #[must_use]

@@ -52,7 +52,13 @@ impl Verdict {
 
     /// It failed, and comes again after so long, or by the queue's backoff.
     pub(super) fn failed(ms: Option<i64>, error: String) -> Self {
-        Self::Other { state: 0, ms, counted: true, error: Some(error.replace('\0', "\u{fffd}")), result: None }
+        Self::Other {
+            state: 0,
+            ms,
+            counted: true,
+            error: Some(error.replace('\0', "\u{fffd}")),
+            result: None,
+        }
     }
 
     /// Nobody has worked on it: it goes back as it was.
@@ -156,7 +162,7 @@ impl Hand {
     }
 
     /// What is to be written now; it is in the caller's hands from now on.
-    pub(super) fn to_write(&mut self) -> Ends {
+    pub(super) fn unwritten(&mut self) -> Ends {
         let mut parts = std::mem::take(&mut self.stuck);
         let behind: Vec<i64> = parts.iter().map(|p| p.slice).collect();
         let (wait, changed) = std::mem::take(&mut self.changed).into_iter().partition(|s| behind.contains(s));
@@ -186,10 +192,12 @@ impl Hand {
             {
                 let all = 1..=i32::try_from(slice.ids.len()).unwrap_or(i32::MAX);
                 let done = all.filter(|slot| part.slots.as_ref().is_none_or(|b| bit(b, *slot)));
-                let place = |slot: i32| usize::try_from(slot - 1).ok().and_then(|n| slice.ids.get(n).copied());
+                let place =
+                    |slot: i32| usize::try_from(slot - 1).ok().and_then(|n| slice.ids.get(n).copied());
                 let ids: Vec<i64> = done.filter_map(place).collect();
                 for id in ids {
-                    let claim = Claim { source: 0, number: part.slice, token: part.token, slot: 0 }.carried(id);
+                    let claim =
+                        Claim { source: 0, number: part.slice, token: part.token, slot: 0 }.carried(id);
                     self.single(id, claim, 4);
                 }
             }
@@ -247,7 +255,7 @@ mod tests {
         let mut hand = Hand::default();
         hand.taken(10, 7, vec![100, 101, 102]);
         (1..=3).for_each(|n| hand.ended(99 + i64::from(n), claim(n), Verdict::Done));
-        let ends = hand.to_write();
+        let ends = hand.unwritten();
         assert_eq!((ends.parts.len(), ends.parts[0].number, &ends.parts[0].slots), (1, 1, &None));
         hand.written(&ends.parts, |_| true);
         assert!(hand.slices.is_empty() && hand.is_empty());
@@ -258,16 +266,16 @@ mod tests {
         let mut hand = Hand::default();
         hand.taken(10, 7, vec![100, 101, 102]);
         hand.ended(100, claim(1), Verdict::Done);
-        let first = hand.to_write();
+        let first = hand.unwritten();
         assert_eq!(first.parts[0].slots, Some(vec![1]));
         hand.written(&first.parts, |_| true);
         hand.ended(102, claim(3), Verdict::Done);
         hand.ended(101, claim(2), Verdict::failed(None, "x\0".into()));
-        let second = hand.to_write();
+        let second = hand.unwritten();
         assert_eq!((second.parts[0].number, second.parts[0].slots.clone()), (2, Some(vec![4])));
         assert_eq!(second.singles[0].end.error.as_deref(), Some("x\u{fffd}"));
         hand.written(&second.parts, |_| false);
-        let third = hand.to_write();
+        let third = hand.unwritten();
         let again: Vec<_> = third.singles.iter().map(|s| (s.id, s.end.claim.source, s.end.state)).collect();
         assert_eq!(again, [(102, 4, 4)]);
         assert!(hand.slices.is_empty());

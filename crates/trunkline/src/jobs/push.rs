@@ -15,7 +15,8 @@ use crate::{
     requests::{Content, encode_headers},
 };
 
-pub(super) const WRITE: &str = "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+pub(super) const WRITE: &str =
+    "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 /// Waiting pushes taken together, and the bytes of payload in one statement; a single push may be larger.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;

@@ -14,12 +14,10 @@ use crate::{
 pub(super) const COMPLETE_ON: &str = "select trunkline._job_complete_on($1, $2, $3, $4, $5)";
 const QUEUES: &str = "select id, name, door, max_attempts from trunkline._job_work($1)";
 const TAKE: &str = "select * from trunkline._job_take($1, $2, $3, $4, $5, $6)";
-const DONE: [&str; 4] = [
-    "select trunkline._job_done_e0($1, $2, $3, $4, $5)",
-    "select trunkline._job_done_e1($1, $2, $3, $4, $5)",
-    "select trunkline._job_done_d0($1, $2, $3, $4, $5)",
-    "select trunkline._job_done_d1($1, $2, $3, $4, $5)",
-];
+static DONE: LazyLock<[String; 4]> = LazyLock::new(|| {
+    ["e0", "e1", "d0", "d1"]
+        .map(|segment| format!("select trunkline._job_done_{segment}($1, $2, $3, $4, $5)"))
+});
 static WORK: LazyLock<[String; 4]> =
     LazyLock::new(|| ["e0", "e1", "d0", "d1"].map(|segment| schema::direct("job_work", segment)));
 const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
@@ -196,7 +194,14 @@ pub(super) fn worked(row: &Row, place: Place, token: i64, cursors: &mut Cursors)
 }
 
 /// The jobs of one packed row: a slice's, or held ones.
-fn unpack(row: &Row, place: Place, ids: Vec<i64>, slice: Option<i64>, token: i64, into: &mut Look) -> Result<()> {
+fn unpack(
+    row: &Row,
+    place: Place,
+    ids: Vec<i64>,
+    slice: Option<i64>,
+    token: i64,
+    into: &mut Look,
+) -> Result<()> {
     into.slices.extend(slice.map(|s| (s, token, ids.clone())));
     let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
     let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();
@@ -274,7 +279,8 @@ pub(super) async fn done(link: &Link, segment: usize, parts: &[Part], again: boo
         (&columns.slots, Type::BYTEA_ARRAY),
         (&again, Type::BOOL),
     ];
-    link.value(DONE[segment], args).await
+    let rows = link.query(DONE.get(segment).ok_or_else(nothing)?, args).await?;
+    Ok(rows.first().ok_or_else(nothing)?.try_get(0)?)
 }
 
 /// How an attempt ended, one by one.

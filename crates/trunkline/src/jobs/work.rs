@@ -5,11 +5,7 @@ use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, sync::atomic::Ordering, 
 use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{
-    Job, Outcome,
-    hand::Verdict,
-    pump::Pump,
-};
+use super::{Job, Outcome, hand::Verdict, pump::Pump};
 use crate::{Error, ErrorKind, Result, listener::Listener, requests::Failure};
 
 /// What to work on, and how.

@@ -1,9 +1,6 @@
 //! Parts that this binary plays as a process of its own, to be stopped and killed.
 
-use trunkline::{
-    jobs::Job,
-    requests::{Failure, Payload, Request},
-};
+use trunkline::requests::{Failure, Request};
 
 use crate::support::{Db, say, secs};
 
@@ -45,33 +42,9 @@ async fn part() {
             say(&format!("took {}", batch.token()));
             std::future::pending::<()>().await;
         }
-        // Takes jobs and never ends them.
-        "jobber" => {
-            say("ready");
-            let _working = me.jobs().work("q", |job: Job| async move {
-                say(&format!("took {}", job.id));
-                std::future::pending::<Result<(), Failure>>().await
-            });
-            std::future::pending::<()>().await;
-        }
-        // Takes one, and ends it when the database says so.
-        "late-jobber" => {
-            say("ready");
-            let url = db.clone();
-            let working = me.jobs().work("q", move |job: Job| {
-                let db = url.clone();
-                async move {
-                    say(&format!("took {}", job.id));
-                    db.raw().await.run("select pg_advisory_lock(7)").await; // its parent lets go
-                    job.cancelled().await;
-                    say("told");
-                    Ok::<_, Failure>(Payload::from("late"))
-                }
-            });
-            db.raw().await.run("select pg_advisory_lock(8)").await;
-            let _ = working.stop().await;
-            say("stopped");
-        }
+        // Take jobs, and die or are late.
+        "jobber" => crate::jobs_deaths::holder(&me).await,
+        "late-jobber" => crate::jobs_deaths::late(&me, &db).await,
         // Do what they are told, line by line.
         "caller" => crate::steps::caller(&me).await,
         "responder" => crate::steps::responder(&me).await,

@@ -12,9 +12,9 @@ use trunkline::{
     requests::{Failure, Payload},
 };
 
-use crate::support::{Db, Process, Raw, Stopwatch, millis, secs, signal, until, within};
+use crate::support::{Db, Raw, Stopwatch, millis, secs, within};
 
-async fn one() -> (Db, Trunkline, Raw) {
+pub async fn one() -> (Db, Trunkline, Raw) {
     let db = Db::new().await;
     let tl = db.client("client").await;
     let raw = db.raw().await;
@@ -23,11 +23,12 @@ async fn one() -> (Db, Trunkline, Raw) {
 
 /// The states of a queue's jobs, oldest first.
 async fn states(raw: &Raw, queue: &str) -> String {
-    raw.one(&format!("select string_agg(job_state, ' ' order by id) from trunkline.job_list('{queue}')")).await
+    raw.one(&format!("select string_agg(job_state, ' ' order by id) from trunkline.job_list('{queue}')"))
+        .await
 }
 
 /// Waits until no worker sleeps without its queue's door held.
-async fn asleep(raw: &Raw, application: &str) {
+pub async fn asleep(raw: &Raw, application: &str) {
     raw.until(
         "the worker to sleep",
         &format!(
@@ -63,7 +64,11 @@ async fn what_is_pushed_is_done_once_as_it_was_pushed() {
     for _ in 0..3 {
         jobs.push(within(5_000, "a job", done.recv()).await.unwrap());
     }
-    assert_eq!(jobs.iter().map(|j| j.id).collect::<Vec<_>>(), ids, "the more urgent one first, then in order");
+    assert_eq!(
+        jobs.iter().map(|j| j.id).collect::<Vec<_>>(),
+        ids,
+        "the more urgent one first, then in order"
+    );
     assert_eq!((jobs[0].kind.as_str(), jobs[0].priority, jobs[0].attempt), ("greet", 2, 1));
     assert_eq!((&*jobs[0].queue, jobs[0].max_attempts), ("mail", 20));
     assert_eq!(jobs[0].headers["traceparent"], "00-1");
@@ -144,8 +149,11 @@ async fn a_handler_says_how_an_attempt_ends() {
             _ => Outcome::Result("42".into()),
         })
     });
-    raw.until("all to have ended", "select not exists (select from trunkline.job_list('q') where job_state in ('waiting', 'running'))")
-        .await;
+    raw.until(
+        "all to have ended",
+        "select not exists (select from trunkline.job_list('q') where job_state in ('waiting', 'running'))",
+    )
+    .await;
     let counts = "select concat_ws(' ', waiting, scheduled, running, retrying, done, dead, cancelled) from trunkline.job_queues()";
     assert_eq!(raw.one(counts).await, "0 1 0 1 1 1 1");
     assert_eq!(states(&raw, "q").await, "scheduled cancelled dead retrying done");
@@ -366,7 +374,11 @@ async fn a_paused_queue_keeps_its_jobs_until_it_is_resumed() {
 #[tokio::test]
 async fn a_cancelled_job_never_runs_and_a_running_ones_handler_is_told() {
     let (_db, tl, raw) = one().await;
-    let ids = tl.jobs().push_all("q", [NewJob::new("a"), NewJob::new("b"), NewJob::new("c").key("k")]).await.unwrap();
+    let ids = tl
+        .jobs()
+        .push_all("q", [NewJob::new("a"), NewJob::new("b"), NewJob::new("c").key("k")])
+        .await
+        .unwrap();
     assert!(tl.jobs().cancel(ids[1]).await.unwrap() && tl.jobs().cancel(ids[2]).await.unwrap());
     assert!(!tl.jobs().cancel(ids[1]).await.unwrap());
     let (sent, mut took) = mpsc::unbounded_channel();
@@ -380,7 +392,8 @@ async fn a_cancelled_job_never_runs_and_a_running_ones_handler_is_told() {
     });
     assert_eq!(within(5_000, "the job", took.recv()).await, Some(ids[0]));
     assert!(tl.jobs().cancel(ids[0]).await.unwrap());
-    raw.until("all to be cancelled", "select bool_and(job_state = 'cancelled') from trunkline.job_list('q')").await;
+    raw.until("all to be cancelled", "select bool_and(job_state = 'cancelled') from trunkline.job_list('q')")
+        .await;
     working.stop().await.unwrap();
     assert!(took.try_recv().is_err(), "the others never ran");
     assert_eq!(states(&raw, "q").await, "cancelled cancelled cancelled");
@@ -401,86 +414,17 @@ async fn a_worker_that_stops_finishes_or_hands_back() {
     let working = tl.jobs().work(Work::queue("q").grace(millis(50)), handler.clone());
     assert_eq!(within(5_000, "the job", took.recv()).await, Some(1));
     working.stop().await.unwrap();
-    assert_eq!(raw.one(&format!("select concat_ws(' ', state, attempt) from trunkline.job_show({id})")).await, "waiting 0");
+    assert_eq!(
+        raw.one(&format!("select concat_ws(' ', state, attempt) from trunkline.job_show({id})")).await,
+        "waiting 0"
+    );
     drop(tl.jobs().work("q", handler.clone()));
     let working = tl.jobs().work("q", handler);
     assert_eq!(within(5_000, "the job again", took.recv()).await, Some(1), "the attempt did not count");
     drop(working);
-    raw.until("it to be handed back", &format!("select state = 'waiting' from trunkline.job_show({id})")).await;
+    raw.until("it to be handed back", &format!("select state = 'waiting' from trunkline.job_show({id})"))
+        .await;
     let working = tl.jobs().work("q", async |_: Job| Ok::<_, Failure>(()));
     raw.until("it to be done", &format!("select state = 'done' from trunkline.job_show({id})")).await;
     working.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn the_job_of_a_killed_worker_runs_again_within_two_seconds_and_the_attempt_counts() {
-    let (db, tl, raw) = one().await;
-    let ids = tl.jobs().push_all("q", [NewJob::new("ring"), NewJob::new("held").key("k")]).await.unwrap();
-    let mut child = Process::start("jobber", &db).await;
-    child.line("took").await;
-    child.line("took").await;
-    let (sent, mut done) = mpsc::unbounded_channel();
-    let _working = tl.jobs().work("q", move |job: Job| {
-        let sent = sent.clone();
-        async move { sent.send((job.id, job.attempt)).map_err(|_| Failure::new("gone", "")) }
-    });
-    asleep(&raw, "client").await;
-    child.child.kill().await.unwrap();
-    let watch = Stopwatch::start();
-    let mut again = Vec::new();
-    for _ in 0..2 {
-        again.push(within(5_000, "the job again", done.recv()).await.unwrap());
-    }
-    assert!(watch.elapsed() < secs(2), "{:?}", watch.elapsed());
-    again.sort();
-    assert_eq!(again, [(ids[0], 2), (ids[1], 2)]);
-}
-
-#[tokio::test]
-async fn a_stopped_workers_job_runs_again_after_its_lease_and_its_late_end_is_refused() {
-    let (db, tl, raw) = one().await;
-    raw.run("select pg_advisory_lock(7), pg_advisory_lock(8)").await;
-    let id = tl.jobs().push("q", "x").await.unwrap();
-    let mut child = Process::start("late-jobber", &db).await;
-    child.line("took").await;
-    signal(child.pid(), "-STOP");
-    let (sent, mut done) = mpsc::unbounded_channel();
-    let _working = tl.jobs().work("q", move |job: Job| {
-        let sent = sent.clone();
-        async move {
-            sent.send(job.attempt).unwrap();
-            Ok::<_, Failure>(Payload::from("mine"))
-        }
-    });
-    assert_eq!(within(8_000, "the job again", done.recv()).await, Some(2));
-    raw.until("it to be done", &format!("select state = 'done' from trunkline.job_show({id})")).await;
-    signal(child.pid(), "-CONT");
-    raw.run("select pg_advisory_unlock(7)").await;
-    child.line("told").await;
-    raw.run("select pg_advisory_unlock(8)").await;
-    child.line("stopped").await;
-    assert_eq!(raw.one(&format!("select concat_ws(' ', state, attempt, result) from trunkline.job_show({id})")).await, "done 2 mine");
-}
-
-#[tokio::test]
-async fn ends_that_a_broken_connection_left_in_doubt_are_written_and_counted_once() {
-    let db = Db::new().await; // and no other process that would bury the worker's session while it reconnects
-    let (raw, total) = (db.raw().await, 3000);
-    raw.run(&format!("select trunkline.job_push_many('q', array(select n::text from generate_series(1, {total}) n))")).await;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let count = seen.clone();
-    let worker = db.client("worker").await;
-    let working = worker.jobs().work(Work::queue("q").concurrency(40), move |_: Job| {
-        count.fetch_add(1, Ordering::Relaxed);
-        async { Ok::<_, Failure>(()) }
-    });
-    for _ in 0..5 {
-        let before = seen.load(Ordering::Relaxed);
-        until("some to be done", async || seen.load(Ordering::Relaxed) > before + 100 || seen.load(Ordering::Relaxed) >= total).await;
-        raw.rows("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'worker' and datname = current_database()").await;
-    }
-    raw.until("all to be done", "select count(*) = 3000 from trunkline.job_list('q', max => 10000) where job_state = 'done'").await;
-    working.stop().await.unwrap();
-    assert_eq!(seen.load(Ordering::Relaxed), total, "no job ran twice: the session lived on");
-    assert_eq!(raw.one("select count(*) from trunkline.job_held").await, "0", "nor was any moved");
 }

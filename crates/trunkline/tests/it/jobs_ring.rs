@@ -45,7 +45,10 @@ async fn a_segment_is_emptied_when_all_of_it_was_done_and_not_before() {
     assert_eq!(turn(&raw, "1 hour").await, "");
     raw.run("insert into public.took select * from trunkline.job_take('q', 100)").await;
     assert_eq!(turn(&raw, "1 hour").await, "", "they run");
-    assert_eq!(raw.one("select string_agg(payload, ',' order by id) from public.took").await, "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15");
+    assert_eq!(
+        raw.one("select string_agg(payload, ',' order by id) from public.took").await,
+        "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"
+    );
     raw.run("select trunkline.job_complete(claim) from public.took where payload::int <= 9").await;
     assert_eq!(turn(&raw, "1 hour").await, "", "one runs");
     assert_eq!(counts(&raw).await, "done:9 running:6");
@@ -121,7 +124,10 @@ async fn what_was_cancelled_while_it_waited_is_cancelled_where_it_is_held() {
     assert_eq!(turn(&raw, "0").await, "turned");
     assert_eq!(turn(&raw, "0").await, "emptied");
     assert_eq!(counts(&raw).await, "cancelled:1 waiting:2");
-    assert_eq!(raw.one("select string_agg(payload, ',' order by id) from trunkline.job_take('q', 9)").await, "1,3");
+    assert_eq!(
+        raw.one("select string_agg(payload, ',' order by id) from trunkline.job_take('q', 9)").await,
+        "1,3"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +136,12 @@ async fn at_every_isolation_level_a_cursor_is_followed_once() {
     let (raw, a, b) = (db.raw().await, db.raw().await, db.raw().await);
     push(&raw, 1, 10).await;
     for session in [&a, &b] {
-        assert_eq!(session.code("begin isolation level repeatable read; select * from trunkline.job_take('q', 5)").await, "25001");
+        assert_eq!(
+            session
+                .code("begin isolation level repeatable read; select * from trunkline.job_take('q', 5)")
+                .await,
+            "25001"
+        );
         session.run("rollback").await;
     }
     a.run("begin; create table public.took as select * from trunkline.job_take('q', 5)").await;

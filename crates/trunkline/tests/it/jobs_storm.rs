@@ -12,7 +12,8 @@ use std::{
 };
 
 use trunkline::{
-    jobs::{Job, Work},
+    Trunkline,
+    jobs::{Job, Work, Working},
     requests::Failure,
 };
 
@@ -78,11 +79,11 @@ async fn handle(db: Db, seen: Arc<Seen>, job: Job) -> Result<(), Failure> {
     let payload = job.payload.text().unwrap().to_owned();
     *seen.runs.lock().unwrap().entry(payload.clone()).or_default() += 1;
     let number: u32 = payload.rsplit('-').next().unwrap().parse().unwrap();
-    if number % 11 == 0 && job.attempt == 1 {
+    if number.is_multiple_of(11) && job.attempt == 1 {
         seen.failed.fetch_add(1, Ordering::Relaxed);
         return Err(Failure::new("again", ""));
     }
-    if number % 3 > 0 {
+    if !number.is_multiple_of(3) {
         return Ok(());
     }
     // The effect, and the end, in one transaction.
@@ -94,18 +95,8 @@ async fn handle(db: Db, seen: Arc<Seen>, job: Job) -> Result<(), Failure> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
-    let seconds = std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(6);
-    let db = Db::new().await;
-    let raw = db.raw().await;
-    raw.run("create table public.effect (payload text, key text, at timestamptz default clock_timestamp())").await;
-    raw.run("select trunkline.job_open('q'), trunkline.job_set('q', 'retry_after', '10 ms'), trunkline.job_set('q', 'keep_done', '1 day')").await;
-    let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
-    let mut producers = tokio::task::JoinSet::new();
-    for who in 1..=4 {
-        producers.spawn(produce(db.raw().await, who, over.clone()));
-    }
+/// Three workers, of one slot and of more.
+async fn workers(db: &Db, seen: &Arc<Seen>) -> Vec<(Working, Trunkline)> {
     let mut workers = Vec::new();
     for n in 0..3 {
         let worker = db.client(&format!("stormy{n}")).await;
@@ -128,35 +119,65 @@ async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
         });
         workers.push((working, worker));
     }
+    workers
+}
+
+/// Turns the ring without end, and cuts connections: what the turns did.
+async fn rage(raw: &Raw, time: std::time::Duration) -> HashMap<String, u32> {
     let (watch, mut dice, mut turns) = (Stopwatch::start(), Dice(42), HashMap::<String, u32>::new());
-    while watch.elapsed() < secs(seconds) {
+    while watch.elapsed() < time {
         let patience = if dice.throw(4) == 0 { "0" } else { "1 hour" };
-        raw.run("update trunkline.ring set turned_at = turned_at - interval '1 minute' where name = 'job_d'").await;
-        let did = raw.one(&format!("select coalesce(trunkline._job_turn_d(1, '{patience}'), 'nothing')")).await;
-        *turns.entry(did).or_default() += 1;
+        raw.run("update trunkline.ring set turned_at = turned_at - interval '1 minute' where name = 'job_d'")
+            .await;
+        let turn = format!("select coalesce(trunkline._job_turn_d(1, '{patience}'), 'nothing')");
+        *turns.entry(raw.one(&turn).await).or_default() += 1;
         if dice.throw(12) == 0 {
             let victim = dice.throw(3);
             raw.rows(&format!("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'stormy{victim}' and datname = current_database()")).await;
         }
         tokio::time::sleep(millis(50)).await; // the pace of the storm
     }
+    turns
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
+    let seconds = std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(6);
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("create table public.effect (payload text, key text, at timestamptz default clock_timestamp())")
+        .await;
+    raw.run("select trunkline.job_open('q'), trunkline.job_set('q', 'retry_after', '10 ms'), trunkline.job_set('q', 'keep_done', '1 day')").await;
+    let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+    let mut producers = tokio::task::JoinSet::new();
+    for who in 1..=4 {
+        producers.spawn(produce(db.raw().await, who, over.clone()));
+    }
+    let workers = workers(&db, &seen).await;
+    let turns = rage(&raw, secs(seconds)).await;
     over.store(true, Ordering::Relaxed);
     let sent: Vec<String> = producers.join_all().await.into_iter().flatten().collect();
     until("all to have ended", async || {
-        raw.one("select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()").await == "t"
+        raw.one("select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()").await
+            == "t"
     })
     .await;
     for (working, worker) in workers {
         working.stop().await.unwrap();
         worker.close().await;
     }
-    let runs = seen.runs.lock().unwrap();
+    let runs = seen.runs.lock().unwrap().clone();
     let lost: Vec<_> = sent.iter().filter(|p| !runs.contains_key(*p)).collect();
     let phantom = runs.keys().filter(|p| !sent.contains(p)).count();
     let again = runs.values().filter(|n| **n > 1).count();
-    let doubled = raw.one("select count(*) from (select payload from public.effect group by 1 having count(*) > 1) d").await;
+    let doubled = raw
+        .one("select count(*) from (select payload from public.effect group by 1 having count(*) > 1) d")
+        .await;
     let effects: usize = raw.one("select count(distinct payload) from public.effect").await.parse().unwrap();
-    let due = sent.iter().filter(|p| p.rsplit('-').next().unwrap().parse::<u32>().unwrap() % 3 == 0).count();
+    let due = sent
+        .iter()
+        .filter(|p| p.rsplit('-').next().unwrap().parse::<u32>().unwrap().is_multiple_of(3))
+        .count();
     println!(
         "{} jobs, {} lost, {phantom} phantom, {again} ran more than once ({} failed), {effects} of {due} effects, {doubled} doubled, \
          {} times two of a key at once; turns {turns:?}",

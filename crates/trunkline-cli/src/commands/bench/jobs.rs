@@ -36,7 +36,8 @@ const SETUP: &str = "
 const TEARDOWN: &str = "drop schema if exists trunkline_bench cascade";
 const INSERT: &str = "insert into trunkline_bench.bare (payload) values ($1)";
 const PUSH: &str = "select trunkline.job_push('bench', $1)";
-const FILL: &str = "insert into trunkline_bench.claimed (payload) select repeat('p', 60) from generate_series(1, $1::int)";
+const FILL: &str =
+    "insert into trunkline_bench.claimed (payload) select repeat('p', 60) from generate_series(1, $1::int)";
 const CLAIM: &str = "update trunkline_bench.claimed c set state = 1, worker = 'w', at = now() from (
         select id from trunkline_bench.claimed where state = 0 order by id for update skip locked limit 500) n
     where c.id = n.id returning c.id, c.payload";
@@ -152,7 +153,8 @@ impl Found {
         let best = rates.iter().copied().fold(0.0, f64::max);
         self.burndown.push(best / baseline);
         self.rate.push(best);
-        self.workers.push(rates.get(3).copied().unwrap_or(f64::NAN) / rates.get(1).copied().unwrap_or(f64::NAN));
+        self.workers
+            .push(rates.get(3).copied().unwrap_or(f64::NAN) / rates.get(1).copied().unwrap_or(f64::NAN));
         let _ = before;
         let before = wal(admin).await?;
         fill(tl, bulk).await?;
@@ -261,7 +263,8 @@ async fn burn_down(tl: &Trunkline, workers: usize, jobs: u32) -> Result<f64> {
 
 /// Until nothing waits.
 async fn drain(tl: &Trunkline, admin: &Client) -> Result<()> {
-    const LEFT: &str = "select waiting + scheduled + running + retrying from trunkline.job_queues() where queue = 'bench'";
+    const LEFT: &str =
+        "select waiting + scheduled + running + retrying from trunkline.job_queues() where queue = 'bench'";
     let working = tl.jobs().work(Work::queue("bench").concurrency(1000), async |_: Job| Ok(()));
     while admin.query_one(LEFT, &[]).await?.try_get::<_, i64>(0)? > 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;

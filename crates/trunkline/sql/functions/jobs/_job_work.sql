@@ -1,4 +1,5 @@
--- The queues that a worker asks for, made where they are new: of each its id, its door, and how many attempts it gives. Errors: those of job_open.
+-- The queues that a worker asks for, made where they are new: of each its id, its door, and how many attempts it gives.
+-- Errors: those of job_open.
 create or replace function trunkline._job_work(queues text[])
 returns table (id int, name text, door int, max_attempts int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$

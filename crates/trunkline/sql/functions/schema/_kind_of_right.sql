@@ -15,8 +15,9 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
             '_session_reap', '_request_lane', '_request_crowd', '_request_serve', '_request_unserve', '_request_hold',
             '_request_served', '_request_present',
             '_stream_next_batch', '_stream_next_read', '_stream_hand_back', '_stream_events', '_stream_write', '_stream_ask',
-            '_job_write', '_job_target', '_job_push_on', '_job_work', '_job_take', '_job_end', '_job_ended', '_job_complete_on', '_job_return', '_job_attend',
-            '_stream_target', '_stream_batch', '_stream_copied', '_stream_key_columns') then 'writer'
+            '_stream_target', '_stream_batch', '_stream_copied', '_stream_key_columns',
+            '_job_write', '_job_target', '_job_push_on', '_job_work', '_job_take', '_job_end', '_job_ended', '_job_complete_on',
+            '_job_return', '_job_attend') then 'writer'
         when function_name ~ '^_request_(write|take|take_again|reply|refused|fetch|pass|confirm)_[ed][01]$' then 'writer'
         when function_name ~ '^_job_done_[ed][01]$' then 'writer'
         when function_name ~ '^_request_(write|reply|finish|outcome|watch|return)_[ed]$' then 'writer'

@@ -1,0 +1,147 @@
+//! One exchange with the database: what ended is written, and what there are slots for is taken, both at once.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::sleep;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        hand::Ends,
+        job::stale,
+        wire::{self, Wanted},
+    },
+    FAIR, POLITE, Pump, Word,
+};
+use crate::{ErrorKind, Result, listener::Link};
+
+impl Pump {
+    /// Writes what ended, and takes what there are slots for, both at once.
+    pub(super) async fn exchange(&mut self, wanted: usize) -> Result<()> {
+        let link = self.link().await?;
+        let mut ends = self.hand.unwritten();
+        if wanted == 0 {
+            let wrote = write(&link, &ends, false).await;
+            return self.wrote(ends, wrote, &link).await;
+        }
+        let (token, most) = (token(), i32::try_from(wanted).unwrap_or(1));
+        self.owed.push(token);
+        let (look, failed) = match self.cursors.short().filter(|_| link.direct.is_some()) {
+            Some((place, at)) => {
+                let here = ends.take_segment(place.source);
+                let (worked, wrote) = tokio::join!(
+                    wire::work(&link, (place, at), most, token, &here.parts),
+                    write(&link, &ends, false)
+                );
+                let (look, done) = match worked {
+                    Ok((done, row)) => (
+                        wire::worked(&row, place, token, &mut self.cursors),
+                        Ok((done.into_iter().collect(), HashSet::new())),
+                    ),
+                    Err(e) => (Err(e.again()), Err(e)),
+                };
+                let done = self.wrote(here, done, &link).await;
+                (look, done.and(self.wrote(ends, wrote, &link).await))
+            }
+            None => {
+                let fair = self.looks % FAIR == FAIR - 1;
+                let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
+                let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
+                let (look, wrote) =
+                    tokio::join!(wire::take(&link, wanted, &mut self.cursors), write(&link, &ends, false));
+                (look, self.wrote(ends, wrote, &link).await)
+            }
+        };
+        let look = look?;
+        self.owed.retain(|t| *t != token);
+        self.looked(&link, look).await?;
+        failed
+    }
+
+    /// Goes through what became of ends; those in doubt are written again until it is known.
+    async fn wrote(&mut self, mut ends: Ends, mut wrote: Wrote, link: &Link) -> Result<()> {
+        let mut failed = Ok(());
+        if matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
+            self.listener.next_after(link).await?;
+            while matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
+                let link = self.listener.link().await?;
+                wrote = write(&link, &ends, true).await;
+                if wrote.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        match wrote {
+            Ok((accepted, refused)) => {
+                self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
+                for (n, single) in ends.singles.drain(..).enumerate() {
+                    match refused.contains(&n) {
+                        false => {}
+                        true if single.end.claim.slice().is_some() => self.hand.carried(single),
+                        true => warn!(id = single.id, error = %stale(single.id), "an end was refused"),
+                    }
+                }
+            }
+            // One that cannot be written must not keep its neighbours.
+            Err(e) if ends.parts.len() + ends.singles.len() > 1 => {
+                debug!(error = %e, "ends are written one by one");
+                for one in apart(ends) {
+                    let link = self.listener.link().await?;
+                    let wrote = write(&link, &one, false).await;
+                    Box::pin(self.wrote(one, wrote, &link)).await?;
+                }
+            }
+            Err(e) => {
+                debug!(error = %e, "an end cannot be written yet");
+                self.later(ends);
+                failed = Err(e);
+            }
+        }
+        failed
+    }
+
+    /// Puts an end off that cannot be written now: somebody's open transaction may keep it.
+    fn later(&mut self, ends: Ends) {
+        let out = self.words.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(250)).await;
+            let _ = out.send(Word::Again(ends));
+        });
+    }
+}
+
+/// The slices that accepted their part, and the numbers, from 0, of the ends that were refused.
+type Wrote = Result<(HashSet<i64>, HashSet<usize>)>;
+
+/// Writes ends; `again` after a lost answer, where what was accepted then counts as accepted.
+async fn write(link: &Link, ends: &Ends, again: bool) -> Wrote {
+    let mut accepted = HashSet::new();
+    for segment in 0..4 {
+        let parts: Vec<_> = ends.parts.iter().filter(|p| p.segment() == segment).cloned().collect();
+        if !parts.is_empty() {
+            accepted.extend(wire::done(link, segment, &parts, again).await?);
+        }
+    }
+    let mut refused = HashSet::new();
+    if !ends.singles.is_empty() {
+        let singles: Vec<_> = ends.singles.iter().map(|s| &s.end).collect();
+        let ended = wire::end(link, &singles).await?;
+        let ended: HashSet<usize> = ended.iter().filter_map(|n| usize::try_from(*n - 1).ok()).collect();
+        if !again {
+            refused.extend((0..singles.len()).filter(|n| !ended.contains(n)));
+        }
+    }
+    Ok((accepted, refused))
+}
+
+fn apart(ends: Ends) -> Vec<Ends> {
+    let parts = ends.parts.into_iter().map(|p| Ends { parts: vec![p], singles: Vec::new() });
+    let singles = ends.singles.into_iter().map(|s| Ends { parts: Vec::new(), singles: vec![s] });
+    parts.chain(singles).collect()
+}
+
+fn token() -> i64 {
+    let (high, low) = Uuid::new_v4().as_u64_pair(); // whoever knows it may end the jobs; 122 bits of it are random
+    (high.rotate_left(32) ^ low).cast_signed()
+}

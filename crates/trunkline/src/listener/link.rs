@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Mutex, atomic::AtomicI32},
 };
 
+use futures_util::TryStreamExt as _;
 use tokio::sync::Semaphore;
 use tokio_postgres::{
     Client, Row, Statement,
@@ -47,29 +49,51 @@ pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
 impl Link {
     /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
     pub(crate) async fn query(&self, sql: &str, args: &Args<'_>) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.each(sql, args, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// Runs one of our statements, and hands over its rows as they arrive.
+    pub(crate) async fn each(
+        &self,
+        sql: &str,
+        args: &Args<'_>,
+        mut take: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
         let _passed = match self.pooled {
             true => Some(self.gate.acquire().await.map_err(|_| closed())?),
             false => None,
         };
-        if !self.may_prepare {
-            return Ok(self.client.query_typed(sql, args).await?);
-        }
-        let known = lock(&self.statements).get(sql).cloned();
-        let statement = match known {
-            Some(s) => s,
-            None => {
-                let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
-                let s = self.client.prepare_typed(sql, &types).await?;
-                let mut known = lock(&self.statements);
-                if known.len() >= Self::STATEMENTS {
-                    known.clear(); // of streams that are gone, most of them
-                }
-                known.insert(sql.to_owned(), s.clone());
-                s
-            }
+        let rows = if self.may_prepare {
+            let statement = self.statement(sql, args).await?;
+            self.client.query_raw(&statement, args.iter().map(|(v, _)| *v)).await?
+        } else {
+            self.client.query_typed_raw(sql, args.iter().map(|(v, t)| (*v, t.clone()))).await?
         };
-        let values: Vec<&(dyn ToSql + Sync)> = args.iter().map(|(v, _)| *v).collect();
-        Ok(self.client.query(&statement, &values).await?)
+        let mut rows = pin!(rows);
+        while let Some(row) = rows.try_next().await? {
+            take(row)?;
+        }
+        Ok(())
+    }
+
+    async fn statement(&self, sql: &str, args: &Args<'_>) -> Result<Statement> {
+        if let Some(known) = lock(&self.statements).get(sql) {
+            return Ok(known.clone());
+        }
+        let types: Vec<Type> = args.iter().map(|(_, t)| t.clone()).collect();
+        let statement = self.client.prepare_typed(sql, &types).await?;
+        let mut known = lock(&self.statements);
+        if known.len() >= Self::STATEMENTS {
+            known.clear(); // of streams that are gone, most of them
+        }
+        known.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
     }
 
     /// Ends the session with this statement, after all others, and with all of their answers read: pgbouncer (1.18) hands a

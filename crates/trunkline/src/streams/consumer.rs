@@ -10,7 +10,7 @@
 //! without a sign of life); whoever asks next gets it. A take whose answer was lost is found again by the same member.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,30 +18,23 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
-use tokio_postgres::{
-    Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::types::Type;
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Content, Event, Payload};
+use super::{
+    Event,
+    read::{Ahead, NEXT_READ, Place, events},
+};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
     listener::{Args, Asleep, Bell, Link, Listener, POLL, lock},
-    requests::decode_headers,
-    schema,
 };
 
 const ASK: &str = "select number, door, readable from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
     "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
-const NEXT_READ: &str = "select batch, first_tick, last_tick, attempt, segment, since, until, lo, hi, after, upto, file, first_row, last_row from trunkline._stream_next_read($1, $2, $3, $4, $5)";
-const EVENTS: &str = "select id, at, type, key, content, payload, headers, attempt from trunkline._stream_events($1, null, null)";
-/// For engines with rights on the tables, of the segment 0; prepared once for each.
-static READ: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read", "e0"));
-static READ_PART: LazyLock<String> = LazyLock::new(|| schema::direct("stream_read_part", "e0"));
 const HAND_BACK: &str = "select trunkline._stream_hand_back($1, $2, $3)";
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
@@ -84,6 +77,8 @@ pub struct Consumer {
     most: Option<i32>,
     hand: Arc<Hand>,
     known: Option<Known>,
+    /// Of the next batch, if the last take said where it will be.
+    ahead: Option<Ahead>,
 }
 
 /// A member's hand: when the last who has it lets go of it, and something is in it, that is handed back.
@@ -167,7 +162,7 @@ impl Consumer {
     pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
         let hand = Arc::new(Hand { listener: listener.clone(), member, holds: Mutex::default() });
-        Self { listener, stream, name, mode: Mode::default(), most: None, hand, known: None }
+        Self { listener, stream, name, mode: Mode::default(), most: None, hand, known: None, ahead: None }
     }
 
     /// What to do while another member holds the batch.
@@ -261,12 +256,7 @@ impl Consumer {
         known.asleep = None;
         known.pace.found();
         let token: String = row.try_get(0)?;
-        let read = if direct { read(&link, row).await? } else { None };
-        let events = match read {
-            Some(events) => events,
-            None => events(&link, &token).await?,
-        };
-        Ok(Some(Batch {
+        let mut batch = Batch {
             listener: self.listener.clone(),
             hand: self.hand.clone(),
             shares: (self.mode == Mode::Share).then_some(known.door),
@@ -274,49 +264,35 @@ impl Consumer {
             first_tick: row.try_get(1)?,
             last_tick: row.try_get(2)?,
             attempt: row.try_get(3)?,
-            events,
-        }))
+            events: Vec::new(),
+        };
+        if direct && let Some(place) = Place::of(row)? {
+            let next = rows.get(1).map(Place::of).transpose()?.flatten();
+            batch.events = self.read(&link, place, next).await?;
+        }
+        if batch.events.is_empty() {
+            batch.events = events(&link, &batch.token).await?;
+        }
+        Ok(Some(batch))
     }
-}
 
-async fn events(link: &Link, token: &str) -> Result<Vec<Event>> {
-    let rows = link.query(EVENTS, &[(&token, Type::TEXT)]).await?;
-    rows.iter().map(|row| event(row, row.try_get(7)?)).collect()
-}
-
-/// The events of a batch from where they are; none when that has to be asked, or is another place by now.
-async fn read(link: &Link, found: &Row) -> Result<Option<Vec<Event>>> {
-    let Some(segment) = found.try_get::<_, Option<i32>>(4)? else { return Ok(None) };
-    let text = |n| found.try_get::<_, Option<&str>>(n);
-    let (since, until, lo, hi) = (text(5)?, text(6)?, text(7)?, text(8)?);
-    let (after, upto): (i64, Option<i64>) = (found.try_get(9)?, found.try_get(10)?);
-    let (first, last) = (text(12)?, text(13)?);
-    let file: Option<u32> = found.try_get(11)?;
-    let (sql, ends) = match file {
-        Some(ref file) => (
-            &*READ_PART,
-            vec![(file as &(dyn ToSql + Sync), Type::OID), (&first, Type::TEXT), (&last, Type::TEXT)],
-        ),
-        None => (&*READ, vec![(&since as &(dyn ToSql + Sync), Type::TEXT), (&until, Type::TEXT)]),
-    };
-    let sql = sql.replace("stream_event_0", &format!("stream_event_{segment}"));
-    let window: [(&(dyn ToSql + Sync), Type); 4] =
-        [(&lo, Type::TEXT), (&hi, Type::TEXT), (&after, Type::INT8), (&upto, Type::INT8)];
-    let rows = link.query(&sql, &[ends, window.to_vec()].concat()).await?;
-    let events = rows.iter().map(|row| event(row, 1)).collect::<Result<Vec<_>>>()?;
-    Ok(Some(events).filter(|e| !e.is_empty()))
-}
-
-fn event(row: &Row, attempt: i32) -> Result<Event> {
-    Ok(Event {
-        id: row.try_get(0)?,
-        at: row.try_get(1)?,
-        kind: row.try_get(2)?,
-        key: row.try_get(3)?,
-        payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(4)?)), row.try_get(5)?),
-        headers: decode_headers(row.try_get(6)?),
-        attempt,
-    })
+    /// The events from where they are, if they were not read ahead; and begins to read where the next batch will be. None
+    /// when they have to be asked for.
+    async fn read(&mut self, link: &Arc<Link>, place: Place, next: Option<Place>) -> Result<Vec<Event>> {
+        let read = self.ahead.take_if(|a| a.is(link, &place));
+        self.ahead = self.ahead.take().filter(|a| next.as_ref().is_some_and(|n| a.is(link, n)));
+        let mut events = match read {
+            Some(_) => Vec::new(),
+            None => place.read(link).await?,
+        };
+        if let Some(next) = next.filter(|_| self.ahead.is_none()) {
+            self.ahead = Some(Ahead::start(link, next));
+        }
+        if let Some(read) = read {
+            events = read.events().await;
+        }
+        Ok(events)
+    }
 }
 
 /// A batch in hand. Until it is finished it comes again; dropping it leaves it to its member's next call.

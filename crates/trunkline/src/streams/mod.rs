@@ -13,6 +13,7 @@ mod append;
 mod consume;
 mod consumer;
 mod load;
+mod read;
 
 use std::{
     sync::Arc,

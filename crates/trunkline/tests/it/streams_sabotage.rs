@@ -73,6 +73,6 @@ sabotages! {
         ("_stream_take", "perform from trunkline.stream_take t", "perform from trunkline.stream_take_end t"),
     ], "";
     parts_that_overlap: [("_stream_next", "v_new.after := cursor.upto;", "v_new.after := cursor.upto - 1;")], "";
-    marks_that_end_too_soon: [("_stream_mark", "max(e.tid)", "min(e.tid)")], "";
+    marks_that_end_too_soon: [("_stream_mark", "max(ctid)", "min(ctid)")], "";
     a_share_that_forgets_who_came_before: [("_stream_next", "v_new.open := _stream_next.open", "v_new.open := '{}'")], "";
 }

@@ -374,7 +374,7 @@ pub async fn storm(db: Db, time: Duration, seed: u64) -> (Faults, Result<(), Str
         .await;
     raw.run("update trunkline.stream_consumer set lanes = 4 where name = 'lanes'").await;
     // What is meant for millions comes with hundreds here.
-    for (function, from, to) in [("_stream_tick", "20000", "60"), ("_stream_mark", "500;", "10;")] {
+    for (function, from, to) in [("_stream_measure", "20000;", "60;"), ("_stream_mark", "500;", "10;")] {
         let sql = raw.one(&format!("select pg_get_functiondef('trunkline.{function}'::regproc)")).await;
         assert!(sql.contains(from), "{sql}");
         raw.run(&sql.replace(from, to)).await;

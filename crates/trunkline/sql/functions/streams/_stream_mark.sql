@@ -1,29 +1,25 @@
--- Notes where the events of a large window are (see stream_mark), so that its parts need not read all of it.
--- Locks: no segment is kept open; see _stream_measure.
-create or replace function trunkline._stream_mark(stream int, tick bigint, lo pg_snapshot, hi pg_snapshot) returns void
+-- Where the events of a large window are, as marks without a tick (see stream_mark), so that its parts need not read all
+-- of it. Ids of one mark begin with the same number, so nothing is sorted; a mark of several segments is a row of each.
+create or replace function trunkline._stream_mark(stream int, lo pg_snapshot, hi pg_snapshot) returns trunkline.stream_mark[]
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set enable_sort = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
     v_each  constant int := 500;
+    v_where constant text :=
+        ' where xid >= pg_snapshot_xmin($2) and xid < pg_snapshot_xmax($3)'
+        ' and (xid < pg_snapshot_xmin($3) or pg_visible_in_snapshot(xid, $3))'
+        ' and (xid >= pg_snapshot_xmax($2) or not pg_visible_in_snapshot(xid, $2)) group by 1';
+    v_sql   text;
     v_marks trunkline.stream_mark[];
 begin
-    begin
-        execute format(
-            'select array_agg(m) from (select $1, $2, max(g.upto) over chunk, g.n, min(g.after) over chunk,'
+    for v_n in 0..2 loop
+        v_sql := concat_ws(' union all ', v_sql, format(
+            'select id / $4 as chunk, %s as n, min(ctid) as first_row, max(ctid) as last_row, count(*)::int as events,'
+            ' sum(octet_length(payload)) as bytes from trunkline.stream_event_%s', v_n, stream * 4 + v_n) || v_where);
+    end loop;
+    execute 'select array_agg(row($1, 0, g.chunk * $4 + $4 - 1, g.n, greatest(g.chunk * $4 - 1, 0),'
             ' pg_relation_filenode(concat(''trunkline.stream_event_'', $1 * 4 + g.n)::regclass),'
-            ' g.first_row, g.last_row, g.events, g.bytes'
-            ' from (select e.id / $5 as chunk, e.n, max(e.id) as upto, min(e.id) - 1 as after, min(e.tid) as first_row,'
-            ' max(e.tid) as last_row, count(*)::int as events, sum(e.bytes) as bytes'
-            ' from (select id, xid, ctid as tid, octet_length(payload)::bigint as bytes, 0 as n from trunkline.stream_event_%s'
-            ' union all select id, xid, ctid, octet_length(payload), 1 from trunkline.stream_event_%s'
-            ' union all select id, xid, ctid, octet_length(payload), 2 from trunkline.stream_event_%s) e'
-            ' where e.xid >= pg_snapshot_xmin($3) and e.xid < pg_snapshot_xmax($4)'
-            ' and pg_visible_in_snapshot(e.xid, $4) and not pg_visible_in_snapshot(e.xid, $3)'
-            ' group by 1, 2 offset 0) g window chunk as (partition by g.chunk)) m', stream * 4, stream * 4 + 1, stream * 4 + 2)
-            into v_marks using stream, tick, lo, hi, v_each;
-        raise exception using errcode = 'raise_exception';
-    exception when raise_exception then
-        null;
-    end;
-    insert into trunkline.stream_mark select * from unnest(v_marks);
+            ' g.first_row, g.last_row, g.events, g.bytes)::trunkline.stream_mark) from (' || v_sql || ' offset 0) g'
+        into v_marks using stream, lo, hi, v_each;
+    return v_marks;
 end $$;

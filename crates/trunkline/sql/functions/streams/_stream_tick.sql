@@ -47,8 +47,8 @@ begin
     end if;
     insert into trunkline.stream_tick (stream, id, seen, events, bytes, segments)
     values (v.id, v_tick.id, v_tick.seen, v_new.events, v_new.bytes, v_new.segments);
-    if v_new.events > 20000 then
-        perform trunkline._stream_mark(v.id, v_tick.id, v_prev.seen, v_tick.seen);
-    end if;
+    insert into trunkline.stream_mark (stream, tick, upto, segment, after, file, first_row, last_row, events, bytes)
+    select m.stream, v_tick.id, m.upto, m.segment, m.after, m.file, m.first_row, m.last_row, m.events, m.bytes
+      from unnest(v_new.marks) m;
     return v_tick.id;
 end $$;

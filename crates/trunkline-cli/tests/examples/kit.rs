@@ -97,7 +97,8 @@ fn build() -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_trunkline")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--workspace", "--example", "requests", "--example", "streams"])
+        .args(["build", "--quiet", "--workspace"])
+        .args(["--example", "requests", "--example", "streams", "--example", "jobs"])
         .current_dir(examples());
     // Set for this test's own package; the build scripts of some dependencies run again when they change.
     for (name, _) in std::env::vars() {

@@ -25,7 +25,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Job, Work,
@@ -49,8 +49,8 @@ const WATCH: Duration = Duration::from_millis(500);
 const AWAKE: u32 = 8;
 /// Each so many looks the least urgent jobs go first.
 const FAIR: u32 = 16;
-/// The most that one look takes.
-const MOST: usize = 2000;
+/// The most that one look takes: a slice's row is one page at most.
+const MOST: usize = 900;
 /// How long to stand back where a stranger keeps a lane's key; then it is taken from without, which is as safe.
 const POLITE: Duration = Duration::from_secs(1);
 
@@ -103,6 +103,8 @@ pub(super) struct Pump {
     generation: u64,
     watched: Instant,
     polite_since: Option<Instant>,
+    /// The last step failed, and that was said.
+    failing: bool,
     deadline: Option<Instant>,
 }
 
@@ -139,6 +141,7 @@ impl Pump {
             generation: 0,
             watched: Instant::now(),
             polite_since: None,
+            failing: false,
             deadline: None,
         }
     }
@@ -183,10 +186,12 @@ impl Pump {
                 self.idle().await
             };
             match step {
-                Ok(()) => {}
+                Ok(()) => self.failing = false,
                 Err(e) if for_good(e.kind()) => return Err(e),
                 Err(e) => {
-                    debug!(error = %e, "a worker's statement failed; trying again");
+                    if !std::mem::replace(&mut self.failing, true) && e.kind() != ErrorKind::Unreachable {
+                        warn!(error = %e, "a worker's statement failed; trying again");
+                    }
                     let mut stop = self.stop.clone();
                     let _ = timeout(Duration::from_millis(100), stop.changed()).await;
                 }

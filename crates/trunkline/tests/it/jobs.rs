@@ -244,6 +244,19 @@ async fn no_more_is_taken_than_there_are_free_slots() {
 }
 
 #[tokio::test]
+async fn a_worker_of_many_slots_takes_slices_of_what_a_page_holds() {
+    let (_db, tl, raw) = one().await;
+    let jobs = futures_util::stream::iter((0..5000).map(|n| NewJob::new(n.to_string())));
+    assert_eq!(tl.jobs().load("q", jobs).await.unwrap(), 5000);
+    let working = tl.jobs().work(Work::queue("q").concurrency(10_000), async |_: Job| Ok::<_, Failure>(()));
+    raw.until("all to be done", "select done = 5000 from trunkline.job_queues()").await;
+    working.stop().await.unwrap();
+    raw.run("select trunkline.job_push_many('q', array(select n::text from generate_series(1, 5000) n))")
+        .await;
+    assert_eq!(raw.rows("select id from trunkline.job_take('q', 10000)").await.len(), 900);
+}
+
+#[tokio::test]
 async fn jobs_of_one_key_run_one_at_a_time_in_order_also_across_retries() {
     let (db, tl, raw) = one().await;
     tl.jobs().open("q").await.unwrap();

@@ -3,7 +3,7 @@
 create or replace function trunkline._job_counts_e0()
 returns table (lane int, waiting bigint, running bigint, done bigint, cancelled bigint, oldest timestamptz)
 language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
-set enable_nestloop = off set enable_mergejoin = off as $$
+set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 #variable_conflict use_column
 begin
     return query

@@ -5,7 +5,7 @@ returns table (id bigint, lane int, state text, attempt int, max_attempts int, a
                ended_at timestamptz, session int, content int, kind text, payload bytea, headers text, result_content int,
                result bytea)
 language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
-set enable_nestloop = off set enable_mergejoin = off as $$
+set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 #variable_conflict use_column
 begin
     return query

@@ -1,4 +1,5 @@
--- Takes the next jobs of a lane in a segment, at most `most`, packed: each to nobody else (ARCHITECTURE, "the log").
+-- Takes the next jobs of a lane in a segment, at most `most` and 900 (a slice's row is one page at most), packed: each to
+-- nobody else (ARCHITECTURE, "the log").
 -- The newest slice of the segment's lane is its cursor (lo, hi, pos), and the lease on its jobs. (lane, turn) is unique,
 -- so a cursor is followed once, whoever tries and at whatever isolation level; the advisory keys only save the trying, and
 -- with `polite` false, for when a stranger keeps one, all is as safe and only slower.
@@ -47,7 +48,7 @@ begin
                  and (j.xid, j.id) > (span.first, case when span.first = span.pos_xid then span.pos_id else 0 end)
                  and j.xid <= coalesce(span.only, pg_snapshot_xmax(span.past))
                  and pg_visible_in_snapshot(j.xid, span.past) and not pg_visible_in_snapshot(j.xid, span.lo)
-               order by j.xid, j.id limit $3) j
+               order by j.xid, j.id limit least($3, 900)) j
     ), packed as materialized (
         select count(*) as n, max(s.xid) as xid, min(s.xid) as first_xid, array_agg(s.id) as ids, array_agg(s.at) as ats,
                array_agg(s.flags) as flags, array_agg(s.kind) as kinds, array_agg(s.payload) as payloads,
@@ -63,7 +64,7 @@ begin
                case when m.more then coalesce(p.xid, span.only) end,
                case when m.more then coalesce(p.ids[p.n], 9223372036854775807) end, p.first_xid, p.xid, coalesce(p.ids, '{}')
           from span cross join packed p
-         cross join lateral (select p.n = $3 or span.only is not null as more) m
+         cross join lateral (select p.n = least($3, 900) or span.only is not null as more) m
          where p.n > 0 or span.only is not null or span.hi is not null
             on conflict do nothing
         returning id, turn, lo, hi, pos_xid, pos_id, ids = '{}' as empty, (select span.hi is not null from span) as older

@@ -9,7 +9,7 @@ declare
     v_sum int := 0;
 begin
     loop
-        select * into v from trunkline._job_slice_e0(0, lane, least(most, 1000), true, uuid_hash_extended(gen_random_uuid(), 0));
+        select * into v from trunkline._job_slice_e0(0, lane, most, true, uuid_hash_extended(gen_random_uuid(), 0));
         if v.state = 1 then
             continue;
         end if;

@@ -2,6 +2,7 @@
 with function as (
     select p.oid, p.oid::regprocedure::text as name, p.prosrc, p.proacl, p.proowner, p.prosecdef, p.prokind,
            p.prolang = (select l.oid from pg_language l where l.lanname = 'sql') and not p.prosecdef as read_in,
+           p.proname = 'stream_append' as qualified,       -- for its speed; pgspot sees that it is, as those that are read in
            (select c from unnest(p.proconfig) c where c like 'search_path=%') as path
       from pg_proc p where p.pronamespace = 'trunkline'::regnamespace
 ), relation as (
@@ -12,10 +13,10 @@ with function as (
       from function f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a where a.grantee = 0
     union all
     select 'security definer without search_path = pg_catalog, trunkline, pg_temp', name
-      from function where prosecdef and path is distinct from 'search_path=pg_catalog, trunkline, pg_temp'
+      from function where prosecdef and path is distinct from 'search_path=pg_catalog, trunkline, pg_temp' and not qualified
     union all
     select 'a function without a pinned search_path', name
-      from function where path is null and prokind <> 'p' and not read_in     -- pgspot sees that its names are qualified
+      from function where path is null and prokind <> 'p' and not read_in and not qualified
     union all
     select 'execute of something else than format(…) or a constant', name
       from function where regexp_replace(prosrc, '--[^\n]*', '', 'g') ~* '\mexecute\M\s+(?!format\s*\(|''|on\M|function\M)'

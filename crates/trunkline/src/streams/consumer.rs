@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_postgres::types::Type;
 use tracing::debug;
@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     Event,
+    pace::Pace,
     read::{Ahead, NEXT_READ, Place, events},
 };
 use crate::{
@@ -32,7 +33,7 @@ use crate::{
     listener::{Args, Asleep, Bell, Link, Listener, POLL, lock},
 };
 
-const ASK: &str = "select number, door, readable from trunkline._stream_ask($1, $2)";
+const ASK: &str = "select number, door, readable, most from trunkline._stream_ask($1, $2)";
 const NEXT: &str =
     "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
 const HAND_BACK: &str = "select trunkline._stream_hand_back($1, $2, $3)";
@@ -125,39 +126,6 @@ struct Known {
     pace: Pace,
 }
 
-/// How fast batches come, as far as the last ones tell.
-#[derive(Debug)]
-struct Pace {
-    last: Instant,
-    gap: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { last: Instant::now(), gap: Duration::from_secs(1) }
-    }
-}
-
-impl Pace {
-    /// Slower than this, each event may as well ring.
-    const SLOW: Duration = Duration::from_millis(5);
-
-    fn found(&mut self) {
-        let gap = self.last.elapsed().min(Duration::from_secs(1));
-        self.last = Instant::now();
-        self.gap = (self.gap * 3 + gap) / 4;
-    }
-
-    fn awake(&self) -> bool {
-        self.gap < Self::SLOW && self.last.elapsed() < Self::SLOW * 4
-    }
-
-    /// How long until the next look: about as long as until the next event.
-    fn pause(&self) -> Duration {
-        self.gap.clamp(Duration::from_millis(1), Duration::from_millis(4))
-    }
-}
-
 impl Consumer {
     pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
@@ -187,6 +155,9 @@ impl Consumer {
     /// holds it ([`Mode::Fail`]); [`ErrorKind::Epoch`] after a restore. While the connection is down it waits.
     pub async fn next(&mut self) -> Result<Batch> {
         loop {
+            if let Some(known) = &self.known {
+                sleep_until(known.pace.due()).await; // what comes until then comes with one look
+            }
             match self.try_next().await {
                 Ok(Some(batch)) => return Ok(batch),
                 Ok(None) => {}
@@ -233,7 +204,9 @@ impl Consumer {
                 let row =
                     rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no consumer came back"))?;
                 let (number, door, readable) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-                let (bell, pace) = (self.listener.bell(door), Pace::default());
+                let most = if self.mode == Mode::Share { 0 } else { row.try_get(3)? };
+                let pace = Pace::new(self.most.map_or(most, |m| m.min(most)));
+                let bell = self.listener.bell(door);
                 none.insert(Known { number, door, readable, bell, asleep: None, pace })
             }
         };
@@ -244,6 +217,7 @@ impl Consumer {
             (&self.hand.member, Type::TEXT),
             (&self.most, Type::INT4),
         ];
+        let begun = Instant::now();
         // From before the take, whose answer may be lost.
         *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
         let direct = known.readable && link.direct.is_some();
@@ -254,7 +228,6 @@ impl Consumer {
         };
         *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
         known.asleep = None;
-        known.pace.found();
         let token: String = row.try_get(0)?;
         let mut batch = Batch {
             listener: self.listener.clone(),
@@ -272,6 +245,10 @@ impl Consumer {
         }
         if batch.events.is_empty() {
             batch.events = events(&link, &batch.token).await?;
+        }
+        if let Some(known) = &mut self.known {
+            let bytes = batch.events.iter().map(|e| e.payload.bytes().len()).sum();
+            known.pace.found(begun, Instant::now(), batch.events.len(), bytes);
         }
         Ok(Some(batch))
     }

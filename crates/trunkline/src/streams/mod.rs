@@ -13,6 +13,7 @@ mod append;
 mod consume;
 mod consumer;
 mod load;
+mod pace;
 mod read;
 
 use std::{

@@ -56,6 +56,7 @@ mod streams_read;
 mod streams_restore;
 mod streams_rights;
 mod streams_sabotage;
+mod streams_short;
 mod streams_slow;
 mod streams_sql;
 mod streams_storm;

@@ -47,6 +47,8 @@ const HASTY_FINISH: [(&str, &str, &str); 3] = [
 ];
 
 const SLOWLY: &str = "perform pg_sleep(case when random() < 0.2 then 0.5 else 0 end); v_new.token := uuid";
+const SLOWLY_SHORT: &str =
+    "perform pg_sleep(case when random() < 0.2 then 0.5 else 0 end); insert into trunkline.stream_take (";
 const LATER: &str =
     "t.id = (select min(l.id) from trunkline.stream_tick l where l.stream = t.stream and l.id > first);";
 
@@ -55,14 +57,27 @@ sabotages! {
         ("_stream_clock", "for update", ""),
         ("_stream_clock", "id := nextval", "perform pg_sleep(0.03 * random()); id := nextval"),
         ("_stream_queue", "begin", "begin return true;"),
+        ("_stream_tick_short", "for update", ""),
+        ("_stream_tick_short", "v_new := nextval", "perform pg_sleep(0.03 * random()); v_new := nextval"),
+        ("_stream_tick_short", "not pg_try_advisory_xact_lock(1953656434, stream)", "false"),
     ], "";
-    ticks_with_an_old_snapshot: [("_stream_tick", "<> 'read committed'", "= 'never'")], "";
+    ticks_with_an_old_snapshot: [
+        ("_stream_tick", "<> 'read committed'", "= 'never'"),
+        ("_stream_short", "<> 'read committed'", "= 'never'"),
+    ], "";
     a_tick_that_counts_its_own_transaction_in: [("_log_snapshot", "v_own is null", "true")], "";
-    looking_in_the_segment_in_use_alone: [(
-        "_stream_measure",
-        "continue when",
-        "continue when v_n <> (select s.segment & 3 from trunkline.stream s where s.id = _stream_measure.stream) or",
-    )], "";
+    looking_in_the_segment_in_use_alone: [
+        (
+            "_stream_measure",
+            "continue when",
+            "continue when v_n <> (select s.segment & 3 from trunkline.stream s where s.id = _stream_measure.stream) or",
+        ),
+        (
+            "_stream_measure_make",
+            "if pg_relation_size('trunkline.stream_event_%1$s') > 0",
+            "if exists (select from trunkline.stream s where s.segment = %1$s)",
+        ),
+    ], "";
     emptying_what_the_newest_tick_has_seen: [("_stream_needed", "coalesce(v_low, v_last)", "v_last")], "";
     finishing_without_the_token: HASTY_FINISH, "";
     a_window_that_begins_one_tick_late: [("_stream_span", "t.id = first;", LATER)], "";
@@ -71,6 +86,9 @@ sabotages! {
         ("_stream_take", "v_new.token := uuid", SLOWLY),
         ("_stream_take", "for key share;\n        if found then", "for key share;\n        if true then"),
         ("_stream_take", "perform from trunkline.stream_take t", "perform from trunkline.stream_take_end t"),
+        ("_stream_short", "insert into trunkline.stream_take (", SLOWLY_SHORT),
+        ("_stream_short", "for key share;\n    if found then", "for key share;\n    if true then"),
+        ("_stream_short", "perform from trunkline.stream_take t", "perform from trunkline.stream_take_end t"),
     ], "";
     parts_that_overlap: [("_stream_next", "v_new.after := cursor.upto;", "v_new.after := cursor.upto - 1;")], "";
     marks_that_end_too_soon: [("_stream_mark", "max(ctid)", "min(ctid)")], "";

@@ -3,7 +3,7 @@ create or replace function trunkline._job_rows(one bigint, queue int)
 returns table (id bigint, lane int, state text, attempt int, max_attempts int, at timestamptz, due_at timestamptz,
                begun_at timestamptz, ended_at timestamptz, session int, key text, unique_key text, content int, kind text,
                payload bytea, headers text, errors jsonb, result_content int, result bytea)
-language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 begin
     return query

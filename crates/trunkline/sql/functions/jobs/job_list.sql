@@ -7,7 +7,7 @@ create or replace function trunkline.job_list(queue text default null, state tex
 returns table (id bigint, queue_name text, job_kind text, job_state text, priority int, job_key text, attempt int,
                max_attempts int, pushed_at timestamptz, due_at timestamptz, begun_at timestamptz, ended_at timestamptz,
                worker text, error text)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 begin
     if job_list.state not in ('waiting', 'scheduled', 'running', 'retrying', 'done', 'dead', 'cancelled') then

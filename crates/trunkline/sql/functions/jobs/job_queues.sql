@@ -3,7 +3,7 @@
 create or replace function trunkline.job_queues()
 returns table (queue text, durable boolean, paused_at timestamptz, waiting bigint, scheduled bigint, running bigint,
                retrying bigint, done bigint, dead bigint, cancelled bigint, oldest interval, max_running int, max_attempts int)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := clock_timestamp();

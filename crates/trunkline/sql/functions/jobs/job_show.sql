@@ -4,7 +4,7 @@ create or replace function trunkline.job_show(id bigint)
 returns table (job_id bigint, queue text, kind text, state text, priority int, key text, unique_key text, attempt int,
                max_attempts int, pushed_at timestamptz, due_at timestamptz, begun_at timestamptz, ended_at timestamptz,
                worker text, payload text, bytes bytea, headers jsonb, errors jsonb, result text, result_bytes bytea)
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 begin
     return query

@@ -8,7 +8,8 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_of   trunkline.stream_consumer;
     v_new  trunkline.stream_take;
-    v_next record;
+    v_hi   bigint;
+    v_big  boolean;
     v_sum  record;
 begin
     select * into v_of from trunkline.stream_consumer c where c.id = cursor.consumer;
@@ -38,12 +39,14 @@ begin
     v_new.lo := cursor.hi; v_new.hi := cursor.hi; v_new.after := 0;
     for v_try in 1..2 loop
         exit when v_of.max_events = 0;
-        select * into v_next from trunkline._stream_fit(v_of, v_new.lo);
-        exit when v_next.hi is not null or v_try = 2 or trunkline._stream_tick(v_of.stream, true, false) is null;
+        if v_try = 2 or exists (select from trunkline.stream_tick t where t.stream = v_of.stream and t.id > cursor.hi) then
+            select f.hi, f.large into v_hi, v_big from trunkline._stream_fit(v_of, v_new.lo) f;
+        end if;
+        exit when v_hi is not null or v_try = 2 or trunkline._stream_tick(v_of.stream, true, false) is null;
     end loop;
-    if v_of.max_events > 0 and v_next.hi is not null then
-        v_new.hi := v_next.hi;
-        if v_next.large then
+    if v_hi is not null then
+        v_new.hi := v_hi;
+        if v_big then
             v_new.upto := trunkline._stream_part(v_of, v_new.lo, v_new.hi, 0);
         end if;
     end if;

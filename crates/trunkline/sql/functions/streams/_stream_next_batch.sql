@@ -19,10 +19,11 @@ begin
                        where c.id = _stream_next_batch.consumer and pg_has_role(trunkline._role(), c.role, 'member')) then
         raise exception 'the session or the consumer is not, or is no longer, yours' using errcode = 'TL001';
     end if;
-    loop
+    select * into v from trunkline._stream_short(_stream_next_batch.session, _stream_next_batch.consumer, member, max);
+    while v.state is null or v.state = 1 loop
         select * into v
           from trunkline._stream_take(_stream_next_batch.session, _stream_next_batch.consumer, mode, member, max);
-        exit when v.state is distinct from 1;
+        exit when v.state is null;
     end loop;
     if v.state = 0 then
         return query select v.batch, v.first_tick, v.last_tick, v.attempt;

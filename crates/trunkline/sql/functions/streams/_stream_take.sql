@@ -23,12 +23,12 @@ declare
 begin
     select * into v from trunkline.stream_take t
      where t.consumer = _stream_take.consumer order by t.turn desc, t.attempt desc limit 1;
-    v_open := array(select o from unnest(v.open || v.turn) o
-                     where not exists (select from trunkline.stream_take_end e
-                                        where e.consumer = v.consumer and e.turn = o and e.finished) order by o);
+    v_open := array(select o from unnest(v.open || v.turn) o          -- one look-up for each, however long the books are
+                     where (select e.turn from trunkline.stream_take_end e
+                             where e.consumer = v.consumer and e.turn = o and e.finished limit 1) is null order by o);
     for v_held in
         select distinct on (t.turn) t.* from trunkline.stream_take t
-         where t.consumer = v.consumer and t.turn = any (v_open) order by t.turn, t.attempt desc
+         where t.consumer = v.consumer and t.turn >= v_open[1] and t.turn = any (v_open) order by t.turn, t.attempt desc
     loop
         continue when v_held.lanes > 1 and v_held.lane = any (v_busy);
         v_busy := v_busy || v_held.lane;
@@ -55,7 +55,7 @@ begin
     if v_new.consumer is null then
         if v_open <> '{}' and (v_lanes > 1 and cardinality(v_open) >= 4 * v_lanes or exists (
                 select from trunkline.stream_take t
-                 where t.consumer = v.consumer and t.turn = any (v_open) and t.lanes <> v_lanes)) then
+                 where t.consumer = v.consumer and t.turn >= v_open[1] and t.turn = any (v_open) and t.lanes <> v_lanes)) then
             return;
         end if;
         v_new := trunkline._stream_next(v, v_open, most);

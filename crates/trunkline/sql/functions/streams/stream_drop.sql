@@ -22,5 +22,6 @@ begin
         execute format('drop table trunkline.stream_event_%s', v_id * 4 + v_n);
     end loop;
     execute format('drop sequence trunkline.stream_tick_%s', v_id);
+    execute format('drop function trunkline._stream_measure_%s(pg_snapshot, pg_snapshot)', v_id);
     return true;
 end $$;

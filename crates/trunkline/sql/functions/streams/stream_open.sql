@@ -24,6 +24,7 @@ begin
                         alter table trunkline.stream_event attach partition trunkline.stream_event_%1$s for values in (%1$s)',
                        v_id * 4 + v_n);
     end loop;
+    perform trunkline._stream_measure_make(v_id);
     execute format('create sequence trunkline.stream_tick_%s', v_id);
     insert into trunkline.stream_clock (stream) values (v_id);
     insert into trunkline.stream_tick (stream, id, seen, events, bytes, segments)

@@ -19,6 +19,7 @@ mod fuzz;
 mod input;
 mod jobs;
 mod jobs_deaths;
+mod jobs_input;
 mod jobs_ring;
 mod jobs_storm;
 mod kills;

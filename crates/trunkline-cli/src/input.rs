@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use trunkline::requests::Payload;
+use trunkline::requests::{Content, Payload};
 
 use crate::exit::{Failure, Result};
 
@@ -50,6 +50,12 @@ pub(crate) fn typed(bytes: Vec<u8>, json: bool) -> Result<Payload> {
 /// Where the JSON breaks, without showing any of it.
 fn place(e: &serde_json::Error) -> String {
     format!("line {}, column {}", e.line(), e.column())
+}
+
+/// A payload as PostgreSQL can keep it: text with a NUL is none to it, and goes as bytes.
+pub(crate) fn storable(payload: Payload) -> Payload {
+    let nul = payload.content() == Content::Text && payload.bytes().contains(&0);
+    if nul { payload.into_bytes().into() } else { payload }
 }
 
 /// The lines to be sent: of a file, or of stdin.
@@ -126,6 +132,14 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("give a header as name=value".to_owned()),
+    }
+}
+
+/// `name=value`, of a setting.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give a setting as name=value, such as max_bytes=1000".to_owned()),
     }
 }
 

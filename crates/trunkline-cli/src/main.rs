@@ -11,6 +11,7 @@ mod exit;
 mod input;
 mod logging;
 mod out;
+mod pieces;
 mod signals;
 mod source;
 

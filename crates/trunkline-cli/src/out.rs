@@ -14,7 +14,7 @@ use std::{
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::exit::{Failure, Result};
+use crate::exit::{Failure, OK, Result};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +105,22 @@ impl Out {
             return self.json(value);
         }
         fields.iter().try_for_each(|name| self.line(&format!("{name}\t{}", cell(&value[*name]))))
+    }
+}
+
+/// Says what was done, to programs that ask for it.
+pub(crate) fn said(json: bool, what: &Value) -> Result<u8> {
+    if json {
+        Out::new(true, true).json(what)?;
+    }
+    Ok(OK)
+}
+
+/// Prints a number, to programs under its name.
+pub(crate) fn number(json: bool, name: &str, value: &Value) -> Result<u8> {
+    match json {
+        true => said(json, &serde_json::json!({ name: value })),
+        false => Out::new(false, true).line(&value.to_string()).map(|()| OK),
     }
 }
 

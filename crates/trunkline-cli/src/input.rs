@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::fd::AsFd as _,
     time::Duration,
 };
 
@@ -67,6 +68,16 @@ pub(crate) fn lines(argument: Option<&str>) -> Result<Box<dyn AsyncBufRead + Unp
         }
         None => Err(Failure::Usage("--lines reads stdin or @file, not an argument".into())),
     }
+}
+
+/// How large the input of [`lines`] is, where that is known beforehand.
+pub(crate) fn size(argument: Option<&str>) -> Option<u64> {
+    let file = match argument.and_then(|a| a.strip_prefix('@')) {
+        Some(path) => File::open(path).ok()?,
+        None => File::from(io::stdin().as_fd().try_clone_to_owned().ok()?),
+    };
+    let known = file.metadata().ok()?;
+    known.is_file().then_some(known.len())
 }
 
 /// The next line without its line end, or none at the end.

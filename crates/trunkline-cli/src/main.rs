@@ -12,6 +12,7 @@ mod input;
 mod logging;
 mod out;
 mod pieces;
+mod progress;
 mod signals;
 mod source;
 

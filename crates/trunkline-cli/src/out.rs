@@ -14,7 +14,10 @@ use std::{
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::exit::{Failure, OK, Result};
+use crate::{
+    exit::{Failure, OK, Result},
+    progress,
+};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +141,7 @@ pub(crate) fn talk(text: &str) {
         return tracing::warn!("{}", text.trim_start_matches("trunkline: "));
     }
     let text = escaped(text, false);
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = progress::aside(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// A value in a table: text as it is, but on one line.

@@ -150,6 +150,8 @@ pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
         "result",
         "result_base64",
     ];
+    let bytes = |name: &str| name.ends_with("_base64");
+    let fields: Vec<_> = fields.into_iter().filter(|name| !bytes(name) || row[*name].is_string()).collect();
     out.object(&fields, &row)?;
     if !out.json {
         for error in row["errors"].as_array().into_iter().flatten() {

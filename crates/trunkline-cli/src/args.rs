@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, db, demo, man, pgq, requests, schema, serve, streams};
+use crate::commands::{bench, db, demo, jobs, man, pgq, requests, schema, serve, streams};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Append events to streams, and consume them
     #[command(subcommand)]
     Streams(streams::Command),
+    /// Push jobs, and do them
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// For databases with PgQ, or our adapter: the ticker, the queues, the consumers
     #[command(subcommand)]
     Pgq(pgq::Command),
@@ -118,7 +121,13 @@ pub(crate) enum LogFormat {
 impl Command {
     /// Runs until told otherwise, and logs what it does.
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Reply(_) | Self::Requests(requests::Command::Serve(_)))
+        matches!(
+            self,
+            Self::Serve(_)
+                | Self::Reply(_)
+                | Self::Requests(requests::Command::Serve(_))
+                | Self::Jobs(jobs::Command::Work(_))
+        )
     }
 
     pub(crate) fn log_format(&self) -> LogFormat {

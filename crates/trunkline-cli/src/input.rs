@@ -5,12 +5,13 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::fd::AsFd as _,
     time::Duration,
 };
 
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use trunkline::requests::Payload;
+use trunkline::requests::{Content, Payload};
 
 use crate::exit::{Failure, Result};
 
@@ -52,6 +53,12 @@ fn place(e: &serde_json::Error) -> String {
     format!("line {}, column {}", e.line(), e.column())
 }
 
+/// A payload as PostgreSQL can keep it: text with a NUL is none to it, and goes as bytes.
+pub(crate) fn storable(payload: Payload) -> Payload {
+    let nul = payload.content() == Content::Text && payload.bytes().contains(&0);
+    if nul { payload.into_bytes().into() } else { payload }
+}
+
 /// The lines to be sent: of a file, or of stdin.
 pub(crate) fn lines(argument: Option<&str>) -> Result<Box<dyn AsyncBufRead + Unpin + Send>> {
     match argument.and_then(|a| a.strip_prefix('@')) {
@@ -61,6 +68,16 @@ pub(crate) fn lines(argument: Option<&str>) -> Result<Box<dyn AsyncBufRead + Unp
         }
         None => Err(Failure::Usage("--lines reads stdin or @file, not an argument".into())),
     }
+}
+
+/// How large the input of [`lines`] is, where that is known beforehand.
+pub(crate) fn size(argument: Option<&str>) -> Option<u64> {
+    let file = match argument.and_then(|a| a.strip_prefix('@')) {
+        Some(path) => File::open(path).ok()?,
+        None => File::from(io::stdin().as_fd().try_clone_to_owned().ok()?),
+    };
+    let known = file.metadata().ok()?;
+    known.is_file().then_some(known.len())
 }
 
 /// The next line without its line end, or none at the end.
@@ -126,6 +143,14 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("give a header as name=value".to_owned()),
+    }
+}
+
+/// `name=value`, of a setting.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give a setting as name=value, such as max_bytes=1000".to_owned()),
     }
 }
 

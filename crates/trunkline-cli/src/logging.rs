@@ -12,7 +12,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::args::{Cli, LogFormat};
+use crate::{
+    args::{Cli, LogFormat},
+    progress::Log,
+};
 
 /// Starts logging for this process.
 pub(crate) fn start(cli: &Cli) {
@@ -29,12 +32,12 @@ pub(crate) fn start(cli: &Cli) {
     let layer = match cli.command.log_format() {
         LogFormat::Json => {
             crate::out::talk_into_log();
-            fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
+            fmt::layer().json().flatten_event(true).with_writer(|| Log).boxed()
         }
         LogFormat::Text => {
             let color =
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            fmt::layer().with_target(false).with_ansi(color).with_writer(io::stderr).boxed()
+            fmt::layer().with_target(false).with_ansi(color).with_writer(|| Log).boxed()
         }
     };
     tracing_subscriber::registry().with(layer.with_filter(wanted)).init();

@@ -11,6 +11,8 @@ mod exit;
 mod input;
 mod logging;
 mod out;
+mod pieces;
+mod progress;
 mod signals;
 mod source;
 

@@ -14,7 +14,10 @@ use std::{
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::exit::{Failure, Result};
+use crate::{
+    exit::{Failure, OK, Result},
+    progress,
+};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +111,22 @@ impl Out {
     }
 }
 
+/// Says what was done, to programs that ask for it.
+pub(crate) fn said(json: bool, what: &Value) -> Result<u8> {
+    if json {
+        Out::new(true, true).json(what)?;
+    }
+    Ok(OK)
+}
+
+/// Prints a number, to programs under its name.
+pub(crate) fn number(json: bool, name: &str, value: &Value) -> Result<u8> {
+    match json {
+        true => said(json, &serde_json::json!({ name: value })),
+        false => Out::new(false, true).line(&value.to_string()).map(|()| OK),
+    }
+}
+
 /// Whether talk goes into the log, so that stderr holds nothing but log lines.
 static INTO_LOG: AtomicBool = AtomicBool::new(false);
 
@@ -122,7 +141,7 @@ pub(crate) fn talk(text: &str) {
         return tracing::warn!("{}", text.trim_start_matches("trunkline: "));
     }
     let text = escaped(text, false);
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = progress::aside(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// A value in a table: text as it is, but on one line.

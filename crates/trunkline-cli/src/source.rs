@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client,
-    types::{ToSql, Type},
+    types::{FromSql, ToSql, Type},
 };
 use trunkline::{
     ErrorKind, Trunkline,
@@ -45,6 +45,18 @@ pub(crate) struct Database {
 pub(crate) struct Plain {
     pub(crate) client: Client,
     driver: JoinHandle<()>,
+}
+
+impl Plain {
+    /// The one value of a statement.
+    pub(crate) async fn one<T>(&self, sql: &'static str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<T>
+    where
+        T: for<'a> FromSql<'a>,
+    {
+        let rows = self.client.query_typed(sql, args).await?;
+        let row = rows.first().ok_or_else(|| Failure::NotFound("nothing came back".to_owned()))?;
+        Ok(row.try_get(0)?)
+    }
 }
 
 impl Drop for Plain {
@@ -114,6 +126,19 @@ pub(crate) async fn rows(
     let plain = choose(global).await?.checked().await?;
     let rows = plain.client.query_typed(sql, args).await?;
     Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?)
+}
+
+/// The one value of a statement, in the database that was chosen.
+pub(crate) async fn one<T>(
+    global: &Global,
+    sql: &'static str,
+    args: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<T>
+where
+    T: for<'a> FromSql<'a>,
+{
+    let plain = choose(global).await?.checked().await?;
+    plain.one(sql, args).await
 }
 
 /// Starts or adopts the private server, with the schema in its database.

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod db;
 pub(crate) mod demo;
+pub(crate) mod jobs;
 pub(crate) mod man;
 pub(crate) mod pgq;
 pub(crate) mod requests;
@@ -27,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Streams(command) => streams::run(global, command).await,
         Command::Req(args) => requests::call::run(global, args).await,
         Command::Reply(args) => requests::serve::run(global, args).await,
+        Command::Jobs(command) => jobs::run(global, command).await,
         Command::Pgq(command) => pgq::run(global, command).await,
         Command::Schema(command) => until_interrupted(schema::run(global, command)).await,
         Command::Db(command) => until_interrupted(db::run(global, command)).await,

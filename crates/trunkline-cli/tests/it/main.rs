@@ -8,6 +8,7 @@ mod bad_input;
 mod daemon;
 mod daemon_faults;
 mod demo;
+mod jobs;
 mod pgq;
 mod requests;
 mod schema;

@@ -98,6 +98,8 @@ pub(super) struct Pump {
     owed: Vec<i64>,
     /// Something may be there.
     look: bool,
+    /// The look that is to come, or came last, was made with nothing in hand: when it finds nothing, all is drained.
+    sure: bool,
     looks: u32,
     streak: u32,
     generation: u64,
@@ -136,6 +138,7 @@ impl Pump {
             cursors: Cursors::default(),
             owed: Vec::new(),
             look: true,
+            sure: false,
             looks: 0,
             streak: 0,
             generation: 0,
@@ -171,9 +174,10 @@ impl Pump {
                     self.asleep.clear();
                 }
                 Stop::Drain if self.deadline.is_some_and(|d| d <= Instant::now()) => return Ok(()),
+                _ if self.through() => return Ok(()),
                 _ => {}
             }
-            let free = self.options.concurrency.saturating_sub(self.running.len());
+            let free = self.free();
             if self.look && free == 0 {
                 self.asleep.clear(); // nobody need ring: we know
             }
@@ -197,6 +201,24 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// How many more may be taken.
+    fn free(&self) -> usize {
+        let left = usize::try_from(self.options.most.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        self.options.concurrency.saturating_sub(self.running.len()).min(left)
+    }
+
+    /// Whether it has done what it was to do: see [`Work::drain`] and [`Work::at_most`].
+    fn through(&mut self) -> bool {
+        if !self.running.is_empty() || self.checking > 0 || !self.hand.is_empty() {
+            self.sure = false;
+        } else if self.options.most == Some(0) || (self.options.drain && !self.look && self.sure) {
+            return true;
+        } else if self.options.drain && !self.look {
+            (self.sure, self.look) = (true, true);
+        }
+        false
     }
 
     /// The live link; on a new one the queues' ids are learnt first, and what was taken without an answer is given back.
@@ -273,6 +295,7 @@ impl Pump {
 
     /// Runs a job in a task of its own.
     fn begin(&mut self, taken: Taken) {
+        self.options.most = self.options.most.map(|m| m.saturating_sub(1));
         let (ended_tx, ended_rx) = watch::channel(false);
         let (id, claim) = (taken.id, taken.claim);
         let job = Job {
@@ -357,7 +380,7 @@ impl Pump {
     async fn idle(&mut self) -> Result<()> {
         let taking = *self.stop.borrow() == Stop::No;
         let mut wait = if self.running.is_empty() { POLL } else { WATCH };
-        let full = self.running.len() >= self.options.concurrency;
+        let full = self.free() == 0;
         if taking && !full {
             let link = self.link().await?;
             if self.look {

@@ -15,12 +15,15 @@ pub struct Work {
     pub(super) concurrency: usize,
     pub(super) timeout: Option<Duration>,
     pub(super) grace: Duration,
+    pub(super) drain: bool,
+    pub(super) most: Option<u64>,
 }
 
 impl Work {
     /// A queue, 16 jobs at once.
     pub fn queue(name: impl Into<String>) -> Self {
-        Self { queues: vec![name.into()], concurrency: 16, timeout: None, grace: Duration::from_secs(30) }
+        let grace = Duration::from_secs(30);
+        Self { queues: vec![name.into()], concurrency: 16, timeout: None, grace, drain: false, most: None }
     }
 
     /// Another queue, in the same loop. Of those that have jobs of the same priority the first named goes first.
@@ -49,6 +52,21 @@ impl Work {
     #[must_use]
     pub fn grace(mut self, most: Duration) -> Self {
         self.grace = most;
+        self
+    }
+
+    /// Ends by itself once there is nothing that could run now, and all that it took has ended: see [`Working::ended`]. What
+    /// waits for a time, for its next attempt or for a job elsewhere is left.
+    #[must_use]
+    pub fn drain(mut self) -> Self {
+        self.drain = true;
+        self
+    }
+
+    /// Runs so many jobs at most, each attempt counted, and ends by itself once they have ended: see [`Working::ended`].
+    #[must_use]
+    pub fn at_most(mut self, jobs: u64) -> Self {
+        self.most = Some(jobs);
         self
     }
 
@@ -103,10 +121,10 @@ impl Working {
         self.ended().await
     }
 
-    /// Completes when it works no longer. Cancel-safe.
+    /// Completes when it works no longer: after [`Work::drain`], [`Work::at_most`], or what makes work impossible. Cancel-safe.
     ///
     /// # Errors
-    /// What ended it, when that was not a stop: [`ErrorKind::Invalid`] for a queue's name, or a concurrency out of its limits,
+    /// What ended it, when that was not asked for: [`ErrorKind::Invalid`] for a queue's name, or a concurrency out of its limits,
     /// [`ErrorKind::Denied`], [`ErrorKind::Epoch`], [`ErrorKind::Schema`]; told once.
     pub async fn ended(&mut self) -> Result<()> {
         let Some(task) = &mut self.task else { return Ok(()) };

@@ -18,6 +18,7 @@ mod doorbell;
 mod fuzz;
 mod input;
 mod jobs;
+mod jobs_bulk;
 mod jobs_deaths;
 mod jobs_input;
 mod jobs_ring;

@@ -2,10 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use trunkline::{
-    requests::{Content, Payload},
-    streams::NewEvent,
-};
+use trunkline::{requests::Payload, streams::NewEvent};
 
 use super::lines;
 use crate::{
@@ -55,11 +52,9 @@ pub(crate) struct AppendArgs {
 }
 
 impl AppendArgs {
-    /// An event with this payload. Text with a NUL is none to PostgreSQL, and goes as bytes.
+    /// An event with this payload.
     pub(super) fn event(&self, payload: Payload) -> NewEvent {
-        let nul = payload.content() == Content::Text && payload.bytes().contains(&0);
-        let mut event = if nul { NewEvent::new(payload.into_bytes()) } else { NewEvent::new(payload) };
-        event = event.kind(&self.kind);
+        let mut event = NewEvent::new(input::storable(payload)).kind(&self.kind);
         if let Some(key) = &self.key {
             event = event.key(key);
         }

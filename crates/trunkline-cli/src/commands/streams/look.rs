@@ -4,12 +4,13 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::manage::{ConsumerArgs, said};
+use super::manage::ConsumerArgs;
 use crate::{
     args::Global,
     commands::schema::confirm,
     exit::{OK, Result},
-    out::Out,
+    input::setting,
+    out::{Out, number, said},
     source,
 };
 
@@ -87,13 +88,6 @@ pub(crate) struct SetArgs {
     settings: Vec<(String, String)>,
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("give a setting as name=value, such as max_events=100".to_owned()),
-    }
-}
-
 pub(crate) async fn ls(global: &Global) -> Result<u8> {
     let fields = [
         "stream",
@@ -150,7 +144,7 @@ pub(crate) async fn dead(global: &Global, args: DeadArgs) -> Result<u8> {
 
 pub(crate) async fn replay(global: &Global, args: LettersArgs) -> Result<u8> {
     let count = letters(global, REPLAY, &args).await?;
-    number(global, "replayed", &count)
+    number(global.json, "replayed", &count)
 }
 
 pub(crate) async fn purge(global: &Global, args: LettersArgs) -> Result<u8> {
@@ -158,7 +152,7 @@ pub(crate) async fn purge(global: &Global, args: LettersArgs) -> Result<u8> {
     let (stream, consumer) = (&args.of.stream, &args.of.consumer);
     confirm(global, &format!("delete {which} dead letters of the consumer {consumer:?} of {stream:?}"))?;
     let count = letters(global, PURGE, &args).await?;
-    number(global, "purged", &count)
+    number(global.json, "purged", &count)
 }
 
 async fn letters(global: &Global, sql: &'static str, args: &LettersArgs) -> Result<Value> {
@@ -173,7 +167,7 @@ pub(crate) async fn seek(global: &Global, args: SeekArgs) -> Result<u8> {
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&args.of.stream, Type::TEXT), (&args.of.consumer, Type::TEXT), (&args.at, Type::TEXT)];
     let tick = source::rows(global, SEEK, &parameters).await?.pop().unwrap_or_default();
-    number(global, "tick", &tick)
+    number(global.json, "tick", &tick)
 }
 
 pub(crate) async fn set(global: &Global, args: SetArgs) -> Result<u8> {
@@ -191,13 +185,5 @@ pub(crate) async fn set(global: &Global, args: SetArgs) -> Result<u8> {
     tx.commit().await?;
     let settings: serde_json::Map<String, Value> =
         args.settings.into_iter().map(|(name, value)| (name, value.into())).collect();
-    said(global, json!({ "set": settings }))
-}
-
-/// Prints a number, to programs under its name.
-fn number(global: &Global, name: &str, value: &Value) -> Result<u8> {
-    match global.json {
-        true => said(global, json!({ name: value })),
-        false => Out::new(false, true).line(&value.to_string()).map(|()| OK),
-    }
+    said(global.json, &json!({ "set": settings }))
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use trunkline::streams::Position;
 
 use super::position;
@@ -10,7 +10,7 @@ use crate::{
     args::Global,
     commands::schema::confirm,
     exit::{Failure, OK, Result},
-    out::{self, Out},
+    out::{self, Out, said},
     source,
 };
 
@@ -69,17 +69,18 @@ pub(crate) struct TickArgs {
 }
 
 pub(crate) async fn create(global: &Global, args: StreamArgs) -> Result<u8> {
-    let id: i32 = one(global, OPEN, &[(&args.stream, Type::TEXT)]).await?;
-    said(global, json!({ "stream": args.stream, "id": id }))
+    let id: i32 = source::one(global, OPEN, &[(&args.stream, Type::TEXT)]).await?;
+    said(global.json, &json!({ "stream": args.stream, "id": id }))
 }
 
 pub(crate) async fn drop(global: &Global, args: DropArgs) -> Result<u8> {
     confirm(global, &format!("remove the stream {:?} with its events", args.stream))?;
-    let dropped: bool = one(global, DROP, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
+    let dropped: bool =
+        source::one(global, DROP, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
     if !dropped {
         return Err(Failure::NotFound(format!("there is no stream {:?}", args.stream)));
     }
-    said(global, json!({ "dropped": args.stream }))
+    said(global.json, &json!({ "dropped": args.stream }))
 }
 
 pub(crate) async fn register(global: &Global, args: RegisterArgs) -> Result<u8> {
@@ -91,7 +92,7 @@ pub(crate) async fn register(global: &Global, args: RegisterArgs) -> Result<u8> 
     if !new && !global.quiet {
         out::talk("trunkline: it was registered before, and stays where it is");
     }
-    said(global, json!({ "consumer": consumer, "new": new }))
+    said(global.json, &json!({ "consumer": consumer, "new": new }))
 }
 
 pub(crate) async fn unregister(global: &Global, args: ConsumerArgs) -> Result<u8> {
@@ -106,34 +107,15 @@ pub(crate) async fn unregister(global: &Global, args: ConsumerArgs) -> Result<u8
             args.stream, args.consumer
         )));
     }
-    said(global, json!({ "unregistered": args.consumer }))
+    said(global.json, &json!({ "unregistered": args.consumer }))
 }
 
 /// Prints the tick's id, or nothing when there is none.
 pub(crate) async fn tick(global: &Global, args: TickArgs) -> Result<u8> {
     let tick: Option<i64> =
-        one(global, TICK, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
+        source::one(global, TICK, &[(&args.stream, Type::TEXT), (&args.force, Type::BOOL)]).await?;
     match tick {
         Some(tick) if !global.json => Out::new(false, true).line(&tick.to_string()).map(|()| OK),
-        _ => said(global, json!({ "tick": tick })),
+        _ => said(global.json, &json!({ "tick": tick })),
     }
-}
-
-/// Says what was done, to programs that ask for it.
-pub(super) fn said(global: &Global, what: serde_json::Value) -> Result<u8> {
-    if global.json {
-        Out::new(true, true).json(&what)?;
-    }
-    Ok(OK)
-}
-
-/// The one value of a statement.
-async fn one<T>(global: &Global, sql: &'static str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<T>
-where
-    T: for<'a> tokio_postgres::types::FromSql<'a>,
-{
-    let plain = source::choose(global).await?.checked().await?;
-    let rows = plain.client.query_typed(sql, args).await?;
-    let row = rows.first().ok_or_else(|| Failure::NotFound("nothing came back".to_owned()))?;
-    Ok(row.try_get(0)?)
 }

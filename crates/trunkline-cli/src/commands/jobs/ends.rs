@@ -1,0 +1,129 @@
+//! `trunkline jobs retry` and `cancel`: some jobs by their ids, or all of a queue that are in a state.
+//!
+//! Each id stands for itself: one that cannot be helped does not stop the others, and the exit code is that of the first.
+
+use clap::{ArgGroup, Args};
+use serde_json::json;
+use tokio_postgres::types::{ToSql, Type};
+use trunkline::{Error, ErrorKind};
+
+use crate::{
+    args::Global,
+    commands::schema::confirm,
+    exit::{Failure, OK, Result},
+    out::{self, number},
+    source,
+};
+
+const RETRY: &str = "select trunkline.job_retry(id => $1)";
+const RETRY_ALL: &str = "select trunkline.job_retry_all(queue => $1, state => $2, kind => $3, dry_run => $4)";
+const CANCEL: &str = "select trunkline.job_cancel(id => $1) is not null";
+const CANCEL_ALL: &str =
+    "select trunkline.job_cancel_all(queue => $1, state => $2, kind => $3, dry_run => $4)";
+
+/// Options of `jobs retry`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub(crate) struct RetryArgs {
+    /// The jobs' ids
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+
+    /// All dead letters of this queue; with --state, all that are in that state
+    #[arg(long, visible_alias = "dead", value_name = "QUEUE")]
+    all: Option<String>,
+
+    /// Those in this state, instead of the dead letters
+    #[arg(long, value_name = "STATE", conflicts_with = "ids",
+          value_parser = ["dead", "cancelled", "retrying", "scheduled"])]
+    state: Option<String>,
+
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
+/// Options of `jobs cancel`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub(crate) struct CancelArgs {
+    /// The jobs' ids
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+
+    /// All jobs of this queue that are waiting; with --state, all that are in that state
+    #[arg(long, value_name = "QUEUE")]
+    all: Option<String>,
+
+    /// Those in this state, instead of those that are waiting
+    #[arg(long, value_name = "STATE", conflicts_with = "ids",
+          value_parser = ["waiting", "scheduled", "retrying", "running"])]
+    state: Option<String>,
+
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
+/// Options of what is done with all of a queue.
+#[derive(Debug, Args)]
+struct Bulk {
+    /// Only those of this kind
+    #[arg(long, value_name = "KIND", conflicts_with = "ids")]
+    kind: Option<String>,
+
+    /// Only count them
+    #[arg(long, conflicts_with = "ids")]
+    dry_run: bool,
+}
+
+pub(crate) async fn retry(global: &Global, args: RetryArgs) -> Result<u8> {
+    if let Some(queue) = &args.all {
+        let state = args.state.as_deref().unwrap_or("dead");
+        let count = all(global, RETRY_ALL, (queue, state), &args.bulk).await?;
+        return number(global.json, "retried", &json!(count));
+    }
+    let unless = "there is nothing to retry: it runs, is done, or could run already";
+    each(global, (RETRY, "retried", unless), &args.ids).await
+}
+
+pub(crate) async fn cancel(global: &Global, args: CancelArgs) -> Result<u8> {
+    if let Some(queue) = &args.all {
+        let state = args.state.as_deref().unwrap_or("waiting");
+        if !args.bulk.dry_run {
+            confirm(global, &format!("cancel all {state} jobs of {queue:?}"))?;
+        }
+        let count = all(global, CANCEL_ALL, (queue, state), &args.bulk).await?;
+        return number(global.json, "cancelled", &json!(count));
+    }
+    each(global, (CANCEL, "cancelled", "it had ended before"), &args.ids).await
+}
+
+async fn all(global: &Global, sql: &'static str, (queue, state): (&str, &str), bulk: &Bulk) -> Result<i64> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&queue, Type::TEXT), (&state, Type::TEXT), (&bulk.kind, Type::TEXT), (&bulk.dry_run, Type::BOOL)];
+    source::one(global, sql, &parameters).await
+}
+
+/// Does this with each job, and prints with how many it could be done.
+async fn each(global: &Global, (sql, word, unless): (&'static str, &str, &str), ids: &[i64]) -> Result<u8> {
+    let plain = source::choose(global).await?.checked().await?;
+    let (mut count, mut code) = (0, OK);
+    for id in ids {
+        let conflict = |why| Failure::from(Error::new(ErrorKind::Conflict, format!("job {id}: {why}")));
+        let failure = match plain.one(sql, &[(id, Type::INT8)]).await {
+            Ok(true) => {
+                count += 1;
+                continue;
+            }
+            Ok(false) => conflict(unless),
+            Err(Failure::Library(e)) if e.code() == Some("23505") => {
+                conflict("a job with its unique key waits or runs meanwhile")
+            }
+            Err(Failure::Library(e)) if e.kind() == ErrorKind::NotFound => e.into(),
+            Err(failure) => return Err(failure),
+        };
+        out::talk(&format!("trunkline: {failure}"));
+        code = if code == OK { failure.code() } else { code };
+    }
+    number(global.json, word, &json!(count))?;
+    Ok(code)
+}

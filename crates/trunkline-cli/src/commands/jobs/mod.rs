@@ -1,0 +1,75 @@
+//! `trunkline jobs`: push work, do it with a command, and look after what waits, runs and failed.
+
+mod command;
+mod ends;
+mod exec;
+mod look;
+mod manage;
+mod push;
+pub(crate) mod work;
+
+use clap::Subcommand;
+
+use super::until_interrupted;
+use crate::{args::Global, exit::Result};
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Push a job, or one for each input line; prints its id
+    Push(push::PushArgs),
+    /// Run a command for each job of some queues
+    Work(work::WorkArgs),
+    /// List jobs, the newest first
+    ///
+    /// Columns: id, queue, kind, state, priority, key, attempt, max_attempts, pushed_at, due_at, begun_at, ended_at, worker,
+    /// error. Done jobs that ran at their first attempt are listed until their segment of the ring is emptied.
+    Ls(look::LsArgs),
+    /// Show one job, with its payload and the errors of its attempts
+    Show(look::ShowArgs),
+    /// List dead letters with the error of their last attempt, the newest first
+    ///
+    /// Columns: id, queue, kind, key, attempt, pushed_at, ended_at, error.
+    Dead(look::DeadArgs),
+    /// Let jobs run now that are dead or cancelled, or wait for their time or their next attempt; prints how many
+    Retry(ends::RetryArgs),
+    /// Cancel jobs: those that wait never run, those that run are told; prints how many
+    Cancel(ends::CancelArgs),
+    /// List the queues and their settings
+    ///
+    /// Columns: queue, durable, paused_at, max_running, max_attempts.
+    Queues,
+    /// Count the jobs of the queues in each state
+    ///
+    /// Columns: queue, waiting, scheduled, running, retrying, done, dead, cancelled, oldest. The last one is the age of the
+    /// oldest job that could run.
+    Stats(look::StatsArgs),
+    /// Make a queue; one that is there stays as it is
+    Create(manage::CreateArgs),
+    /// Take nothing more from a queue; what runs goes on, and jobs can be pushed
+    Pause(manage::QueueArgs),
+    /// Take from a queue again that was paused
+    Resume(manage::QueueArgs),
+    /// Change settings of a queue
+    ///
+    /// max_bytes, max_attempts, retry_after, retry_most, max_running, keep_done, keep_dead.
+    Set(manage::SetArgs),
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
+    match command {
+        Command::Push(args) => until_interrupted(push::run(global, args)).await,
+        Command::Work(args) => work::run(global, args).await,
+        Command::Ls(args) => until_interrupted(look::ls(global, args)).await,
+        Command::Show(args) => until_interrupted(look::show(global, args)).await,
+        Command::Dead(args) => until_interrupted(look::dead(global, args)).await,
+        Command::Retry(args) => until_interrupted(ends::retry(global, args)).await,
+        Command::Cancel(args) => until_interrupted(ends::cancel(global, args)).await,
+        Command::Queues => until_interrupted(look::queues(global)).await,
+        Command::Stats(args) => until_interrupted(look::stats(global, args)).await,
+        Command::Create(args) => until_interrupted(manage::create(global, args)).await,
+        Command::Pause(args) => until_interrupted(manage::pause(global, args)).await,
+        Command::Resume(args) => until_interrupted(manage::resume(global, args)).await,
+        Command::Set(args) => until_interrupted(manage::set(global, args)).await,
+    }
+}

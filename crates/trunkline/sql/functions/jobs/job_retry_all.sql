@@ -1,0 +1,50 @@
+-- Makes jobs of a queue run now, all of those in a state: dead, unless told, or cancelled, retrying or scheduled; of a kind, where
+-- given. How many; with dry_run they are only counted. As job_retry, each. Of those with one unique_key the oldest, and none where
+-- a job with it waits or runs.
+-- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows.
+create or replace function trunkline.job_retry_all(queue text, state text default 'dead', kind text default null,
+                                                   dry_run boolean default false) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_queue trunkline.job_queue := trunkline._job_named(queue);
+    v_ids   bigint[];
+begin
+    if job_retry_all.state is null then
+        raise exception 'state must not be null' using errcode = '22004';
+    elsif job_retry_all.state not in ('dead', 'cancelled', 'retrying', 'scheduled') then
+        raise exception 'jobs can be retried that are dead, cancelled, retrying or scheduled, not "%"',
+            left(job_retry_all.state, 100) using errcode = '22023';
+    end if;
+    for v_try in 1 .. 100 loop
+        v_ids := array(
+            select distinct on (coalesce(h.unique_key, h.id::text), h.unique_key is null) h.id from trunkline.job_held h
+             where h.lane >> 4 = v_queue.id and (job_retry_all.kind is null or h.kind = job_retry_all.kind)
+               and case job_retry_all.state when 'dead' then h.state = 2 when 'cancelled' then h.state = 3
+                        else h.state = 0 and h.due_at > clock_timestamp()
+                             and (h.attempt > 0) = (job_retry_all.state = 'retrying') end
+               and (h.unique_key is null or h.state = 0
+                    or not exists (select from trunkline.job_held a
+                                    where a.lane >> 4 = v_queue.id and a.unique_key = h.unique_key and a.state in (0, 1, 5)))
+             order by coalesce(h.unique_key, h.id::text), h.unique_key is null, h.id);
+        exit when job_retry_all.dry_run;
+        begin
+            with again as (
+                update trunkline.job_held h
+                   set state = 0, due_at = clock_timestamp(), ended_at = null,
+                       attempt = case when h.state = 0 then h.attempt else 0 end
+                 where h.id = any (v_ids) and (h.state in (2, 3) or h.state = 0 and h.due_at > clock_timestamp())
+                returning h.id)
+            select coalesce(array_agg(a.id), '{}') into v_ids from again a;
+            exit;
+        exception when unique_violation then
+            -- One with its unique_key was pushed meanwhile.
+            perform trunkline._check_read_committed('the retry of a unique job that another transaction pushed meanwhile');
+        end;
+    end loop;
+    if not job_retry_all.dry_run and v_ids <> '{}' then
+        delete from trunkline.job_cancel c where c.id = any (v_ids);
+        perform trunkline._door_ring(-65 - (v_queue.id & 63));
+    end if;
+    return cardinality(v_ids);
+end $$;

@@ -1,0 +1,176 @@
+//! Jobs, many at once: all of a state retried or cancelled; and workers that end by themselves.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use trunkline::{
+    ErrorKind, Trunkline,
+    jobs::{Job, NewJob, Outcome, Work},
+    requests::Failure,
+};
+
+use crate::support::{Db, Raw, secs, within};
+
+async fn one() -> (Db, Trunkline, Raw) {
+    let db = Db::new().await;
+    let tl = db.client("client").await;
+    let raw = db.raw().await;
+    (db, tl, raw)
+}
+
+/// How many of a queue's jobs are in which state: `dead 2 waiting 1`.
+async fn counts(raw: &Raw, queue: &str) -> String {
+    let counts = format!(
+        "select coalesce(string_agg(job_state || ' ' || n, ' ' order by job_state), '')
+         from (select job_state, count(*) n from trunkline.job_list('{queue}', max => 10000) group by 1) c"
+    );
+    raw.one(&counts).await
+}
+
+/// Does what there is, each job as its payload says, and how many there were.
+async fn drained(tl: &Trunkline, work: Work) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = count.clone();
+    let mut working = tl.jobs().work(work.drain(), move |job: Job| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        async move {
+            Ok::<_, Failure>(match job.payload.text().unwrap() {
+                "dead" => Outcome::Dead("it can never work".into()),
+                "retry" => Outcome::Retry { after: secs(100), error: "not yet".into() },
+                "at once" if job.attempt < 3 => Outcome::Retry { after: secs(0), error: "not yet".into() },
+                _ => Outcome::Done,
+            })
+        }
+    });
+    within(20_000, "the queue to be drained", working.ended()).await.unwrap();
+    count.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_ends_when_nothing_could_run_now() {
+    let (_db, tl, raw) = one().await;
+    assert_eq!(drained(&tl, Work::queue("q")).await, 0, "nothing is there");
+    tl.jobs().push_all("q", (0..700).map(|n| n.to_string())).await.unwrap();
+    tl.jobs().push_all("q", (0..5).map(|_| NewJob::new("keyed").key("k"))).await.unwrap();
+    tl.jobs().push_all("other", ["retry", "at once", "dead"]).await.unwrap();
+    tl.jobs().push("q", NewJob::new("later").delay(secs(1000))).await.unwrap();
+    let work = Work::queue("q").and("other").concurrency(7);
+    assert_eq!(drained(&tl, work).await, 700 + 5 + 5, "also what comes again at once");
+    assert_eq!(counts(&raw, "q").await, "done 705 scheduled 1");
+    assert_eq!(counts(&raw, "other").await, "dead 1 done 1 retrying 1");
+    raw.run("select trunkline.job_pause('q')").await;
+    tl.jobs().push("q", "x").await.unwrap();
+    assert_eq!(drained(&tl, Work::queue("q")).await, 0, "what is paused cannot run");
+}
+
+#[tokio::test]
+async fn a_worker_takes_no_more_than_it_was_told() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs().push_all("q", (0..10).map(|n| n.to_string())).await.unwrap();
+    for (most, left) in [(1, "done 1 waiting 9"), (6, "done 7 waiting 3")] {
+        let done = async |_: Job| Ok::<_, Failure>(());
+        let mut working = tl.jobs().work(Work::queue("q").concurrency(4).at_most(most), done);
+        within(10_000, "the worker to end", working.ended()).await.unwrap();
+        assert_eq!(counts(&raw, "q").await, left);
+    }
+}
+
+#[tokio::test]
+async fn all_dead_letters_of_a_queue_or_of_a_kind_run_again_and_a_dry_run_counts_them() {
+    let (_db, tl, raw) = one().await;
+    let jobs = (0..6).map(|n| NewJob::new("dead").kind(if n < 4 { "a" } else { "b" }));
+    tl.jobs().push_all("q", jobs).await.unwrap();
+    tl.jobs().push_all("other", ["dead"]).await.unwrap();
+    drained(&tl, Work::queue("q").and("other")).await;
+    let all = async |args: &str| raw.one(&format!("select trunkline.job_retry_all({args})")).await;
+    assert_eq!(all("'q', dry_run => true").await, "6");
+    assert_eq!(all("'q', kind => 'b', dry_run => true").await, "2");
+    assert_eq!(counts(&raw, "q").await, "dead 6");
+    assert_eq!(all("'q', kind => 'a'").await, "4");
+    assert_eq!(counts(&raw, "q").await, "dead 2 waiting 4");
+    assert_eq!(counts(&raw, "other").await, "dead 1");
+    assert_eq!(drained(&tl, Work::queue("q")).await, 4, "they can run");
+    assert_eq!((all("'q'").await, all("'q'").await), ("6".into(), "0".into()));
+    tl.jobs().push_all("q", ["retry"]).await.unwrap();
+    tl.jobs().push("q", NewJob::new("x").delay(secs(1000))).await.unwrap();
+    drained(&tl, Work::queue("q")).await;
+    assert_eq!(counts(&raw, "q").await, "dead 6 retrying 1 scheduled 1");
+    assert_eq!((all("'q', 'retrying'").await, all("'q', 'scheduled'").await), ("1".into(), "1".into()));
+    assert_eq!(drained(&tl, Work::queue("q")).await, 2);
+}
+
+#[tokio::test]
+async fn of_dead_letters_with_one_unique_key_one_runs_again_and_none_beside_a_living_one() {
+    let (_db, tl, raw) = one().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(tl.jobs().push("q", NewJob::new("dead").unique("u")).await.unwrap());
+        drained(&tl, Work::queue("q")).await;
+    }
+    let living = tl.jobs().push("q", NewJob::new("x").unique("u")).await.unwrap();
+    let all = async || raw.one("select trunkline.job_retry_all('q')").await;
+    assert_eq!(all().await, "0");
+    assert!(tl.jobs().cancel(living).await.unwrap());
+    assert_eq!(all().await, "1");
+    assert_eq!(raw.one(&format!("select state from trunkline.job_show({})", ids[0])).await, "waiting");
+    assert_eq!(all().await, "0", "it waits");
+}
+
+#[tokio::test]
+async fn all_waiting_jobs_of_a_queue_are_cancelled_wherever_they_are() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs()
+        .push_all("q", (0..20).map(|n| NewJob::new("x").kind(if n < 5 { "a" } else { "b" })))
+        .await
+        .unwrap();
+    tl.jobs().push_all("q", (0..3).map(|_| NewJob::new("x").key("k"))).await.unwrap();
+    tl.jobs().push("q", NewJob::new("x").key("k").delay(secs(1000))).await.unwrap();
+    tl.jobs().push_all("other", ["x"]).await.unwrap();
+    let all = async |args: &str| raw.one(&format!("select trunkline.job_cancel_all({args})")).await;
+    assert_eq!(all("'q', dry_run => true").await, "23");
+    assert_eq!(counts(&raw, "q").await, "scheduled 1 waiting 23");
+    assert_eq!(all("'q', kind => 'a'").await, "5");
+    assert_eq!((all("'q'").await, all("'q'").await), ("18".into(), "0".into()));
+    assert_eq!(counts(&raw, "q").await, "cancelled 23 scheduled 1");
+    assert_eq!(all("'q', 'scheduled'").await, "1");
+    assert_eq!(drained(&tl, Work::queue("q").and("other")).await, 1, "the other queue's");
+    assert_eq!(counts(&raw, "q").await, "cancelled 24");
+    raw.run("select trunkline._job_tidy()").await;
+    assert_eq!(raw.one("select count(*) from trunkline.job_cancel").await, "0", "each was seen");
+}
+
+#[tokio::test]
+async fn all_running_jobs_of_a_queue_are_told() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs().push_all("q", [NewJob::new("ring"), NewJob::new("held").key("k")]).await.unwrap();
+    let working = tl.jobs().work("q", async |job: Job| {
+        job.cancelled().await;
+        Err::<(), _>(Failure::new("stopped", "by request"))
+    });
+    raw.until("both to run", "select count(*) = 2 from trunkline.job_list('q', 'running')").await;
+    assert_eq!(raw.one("select trunkline.job_cancel_all('q', 'running')").await, "2");
+    raw.until("both to be cancelled", "select count(*) = 2 from trunkline.job_list('q', 'cancelled')").await;
+    working.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn bulk_operations_refuse_what_they_cannot_do() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs().open("q").await.unwrap();
+    for (call, code) in [
+        ("job_retry_all('none')", "42704"),
+        ("job_retry_all(null)", "22004"),
+        ("job_retry_all('q', 'done')", "22023"),
+        ("job_retry_all('q', null)", "22004"),
+        ("job_cancel_all('none')", "42704"),
+        ("job_cancel_all('q', 'dead')", "22023"),
+        ("job_cancel_all('q', null)", "22004"),
+    ] {
+        let refused = raw.client.query_one(&format!("select trunkline.{call}"), &[]).await.unwrap_err();
+        let refused = trunkline::Error::from(refused);
+        assert_eq!(refused.code(), Some(code), "{call}: {refused}");
+        assert_ne!(refused.kind(), ErrorKind::Other, "{call}");
+    }
+}

@@ -17,6 +17,13 @@ use crate::{
     requests::{Headers, Payload, encode_headers},
 };
 
+/// Until when a job waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    At(SystemTime),
+    After(Duration),
+}
+
 /// A job to be pushed: a payload, and how it is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
@@ -25,7 +32,7 @@ pub struct NewJob {
     pub(super) key: Option<String>,
     pub(super) unique_key: Option<String>,
     pub(super) priority: u8,
-    pub(super) run_at: Option<SystemTime>,
+    pub(super) when: Option<When>,
     pub(super) max_attempts: Option<i32>,
     pub(super) headers: Headers,
 }
@@ -39,7 +46,7 @@ impl NewJob {
             key: None,
             unique_key: None,
             priority: 5,
-            run_at: None,
+            when: None,
             max_attempts: None,
             headers: Headers::new(),
         }
@@ -73,17 +80,18 @@ impl NewJob {
         self
     }
 
-    /// Not before this time, by the database's clock.
+    /// Not before this time. How far off that is, this machine's clock tells; from there on it is the database's.
     #[must_use]
     pub fn run_at(mut self, at: SystemTime) -> Self {
-        self.run_at = Some(at);
+        self.when = Some(When::At(at));
         self
     }
 
-    /// Not before this long from now.
+    /// Not before this long after it was pushed.
     #[must_use]
-    pub fn delay(self, delay: Duration) -> Self {
-        self.run_at(SystemTime::now() + delay)
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.when = Some(When::After(delay));
+        self
     }
 
     /// How often it is tried before it is a dead letter: 1 to 10,000, the queue's unless told.
@@ -102,13 +110,16 @@ impl NewJob {
 
     /// How long from now it is to wait, in milliseconds.
     pub(super) fn delay_ms(&self) -> Option<i64> {
-        let left = self.run_at?.duration_since(SystemTime::now()).ok()?;
-        i64::try_from(left.as_millis()).ok()
+        let left = match self.when? {
+            When::At(at) => at.duration_since(SystemTime::now()).ok()?,
+            When::After(delay) => delay,
+        };
+        Some(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// It needs nothing but to be done.
     pub(super) fn is_plain(&self) -> bool {
-        self.key.is_none() && self.unique_key.is_none() && self.run_at.is_none()
+        self.key.is_none() && self.unique_key.is_none() && self.when.is_none()
     }
 
     /// Refuses what no queue takes; sizes of payloads are the queue's affair.
@@ -135,6 +146,10 @@ impl NewJob {
             let got = self.max_attempts.unwrap_or(0);
             let text = format!("job max_attempts must be 1 to 10000, got {got}");
             return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        const LONGEST: i64 = 3650 * 86_400_000;
+        if self.delay_ms().is_some_and(|ms| ms > LONGEST) {
+            return Err(Error::new(ErrorKind::Invalid, "a job may wait for 3650 days at most"));
         }
         encode_headers(&self.headers).map(drop)
     }
@@ -177,7 +192,8 @@ pub struct Job {
 
 impl Job {
     /// Completes when somebody cancelled the job, or it was handed on because this process was cut off: there is no use in
-    /// going on. Cancel-safe.
+    /// going on. Return an error then, not [`Outcome::Cancel`]: a cancelled job does not come again in any case, and one that was
+    /// handed on must. Cancel-safe.
     pub async fn cancelled(&self) {
         if self.ended.clone().wait_for(|e| *e).await.is_err() {
             std::future::pending::<()>().await;

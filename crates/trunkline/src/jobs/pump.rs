@@ -90,7 +90,7 @@ pub(super) struct Pump {
     words: mpsc::UnboundedSender<Word>,
     heard: mpsc::UnboundedReceiver<Word>,
     running: HashMap<i64, Running>,
-    /// Jobs whose handler ended them in a transaction of its own, until that was looked up.
+    /// Jobs whose handler ended them in a transaction of its own, until that was looked up; and ends that were put off.
     checking: usize,
     hand: Hand,
     cursors: Cursors,
@@ -337,7 +337,10 @@ impl Pump {
                 self.checking -= 1;
                 (id, claim, verdict)
             }
-            Word::Again(ends) => return self.hand.put_back(ends),
+            Word::Again(ends) => {
+                self.checking -= 1;
+                return self.hand.put_back(ends);
+            }
         };
         self.hand.ended(id, claim, verdict);
     }

@@ -51,7 +51,12 @@ impl Pusher {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        jobs.iter().try_for_each(NewJob::check)?;
+        for (number, job) in (1..).zip(&jobs) {
+            job.check().map_err(|e| match jobs.len() {
+                1 => e,
+                _ => Error::new(e.kind(), format!("job {number}: {e}")),
+            })?;
+        }
         let (written, ids) = oneshot::channel();
         let waiting = Waiting { queue: queue.to_owned(), jobs, written };
         self.queue.send(waiting).await.map_err(|_| crate::listener::closed())?;

@@ -35,7 +35,11 @@ async fn bad_input_is_refused_and_nothing_is_written() {
         ("job_take('none')".to_owned(), "42704", "no queue \"none\""),
         ("job_take('q', 0)".to_owned(), "22023", "1 to 10000, got 0"),
         ("job_complete('x')".to_owned(), "22023", "claim must be one"),
-        ("job_complete('4:999999999999999999:9999999999999999999:0')".to_owned(), "22023", "claim must be one"),
+        (
+            "job_complete('4:999999999999999999:9999999999999999999:0')".to_owned(),
+            "22023",
+            "claim must be one",
+        ),
         ("job_complete('2:1:1:1')".to_owned(), "TL001", "no longer yours"),
         ("job_fail('2:1:1:1', 'e', '-1 s')".to_owned(), "22023", "retry_in must be from 0"),
         ("job_snooze('2:1:1:1', null)".to_owned(), "22004", "delay must not be null"),

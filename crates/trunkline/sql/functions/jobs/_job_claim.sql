@@ -7,7 +7,7 @@ begin
     if v is null then
         raise exception 'claim must be one that job_take gave' using errcode = '22023';
     end if;
-    source := v[1]; number := v[2]; token := v[3]; slot := v[4];
+    source := v[1]::int; number := v[2]::bigint; token := v[3]::bigint; slot := v[4]::int;
 exception when numeric_value_out_of_range then
     raise exception 'claim must be one that job_take gave' using errcode = '22023';
 end $$;

@@ -11,7 +11,7 @@ begin
         select d.part, d.closed or d.slots is null as over into v_last from trunkline.job_done_e0 d
          where d.slice = _job_close_e0.slice order by d.part desc limit 1;
         if v_last.over then
-            return '{}';
+            return array[]::int[];
         end if;
         insert into trunkline.job_done_e0 (slice, part, closed, slots)
         values (_job_close_e0.slice, coalesce(v_last.part, 0) + 1, true, '') on conflict do nothing;

@@ -22,11 +22,13 @@ begin
                sum(case when p.spilled then cardinality(s.ids) else coalesce(e.moved, 0) end) as moved
           from trunkline.job_slice_e0 s left join parts p on p.slice = s.id left join ends e on e.slice = s.id
          group by s.lane
-    ), gone as materialized (
-        select j.lane, count(*) as n
-          from trunkline.job_cancel c join trunkline.job_e0 j on j.id = c.id
-         where not exists (select from trunkline.job_slice_e0 s where s.lane = j.lane and j.id = any (s.ids))
-         group by j.lane
+    ), gone as materialized (                   -- the fences keep it from looking before there is something to look for
+        select w.lane, count(*) as n
+          from (select c.id from trunkline.job_cancel c offset 0) c
+         cross join lateral (select j.id, j.lane from trunkline.job_e0 j where j.id = c.id offset 0) w
+         cross join lateral (select count(*) as n from trunkline.job_slice_e0 s where s.lane = w.lane and w.id = any (s.ids)) t
+         where t.n = 0
+         group by w.lane
     )
     select j.lane, (j.n - coalesce(s.taken, 0) - coalesce(g.n, 0))::bigint,
            (coalesce(s.taken, 0) - coalesce(s.done, 0) - coalesce(s.moved, 0))::bigint, coalesce(s.done, 0)::bigint,

@@ -8,7 +8,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 declare
     v_in    record;
     v_ended int[];
-    v_all   int[] := '{}';
+    v_all   int[] := array[]::int[];
 begin
     for v_in in
         select u.source, u.state = 4 as done, array_agg(u.claim order by n) as claims, array_agg(u.token order by n) as tokens,

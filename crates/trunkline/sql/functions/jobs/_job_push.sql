@@ -7,7 +7,6 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v      trunkline.job_queue;
     v_lane int;
-    v_id   bigint;
 begin
     select * into v from trunkline.job_queue q where q.name = _job_push.queue;
     if not found then

@@ -8,7 +8,7 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     v_one   record;
-    v_ended int[] := '{}';
+    v_ended int[] := array[]::int[];
 begin
     for v_one in
         with u as materialized (

@@ -10,7 +10,7 @@ begin
     if payloads is null then
         raise exception 'job payloads must not be null' using errcode = '22004';
     elsif v_n = 0 then
-        return '{}';
+        return array[]::bigint[];
     end if;
     return (trunkline._job_write(queue, array_fill(1, array[v_n]), payloads, array_fill(null::bytea, array[v_n]),
         array_fill(kind, array[v_n]), array_fill(null::text, array[v_n]), array_fill(null::text, array[v_n]),

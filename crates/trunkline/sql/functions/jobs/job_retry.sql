@@ -11,6 +11,9 @@ begin
        set state = 0, due_at = clock_timestamp(), ended_at = null, attempt = case when h.state = 0 then h.attempt else 0 end
      where h.id = job_retry.id and (h.state in (2, 3) or h.state = 0 and h.due_at > clock_timestamp())
     returning h.lane into v_lane;
+    if v_lane is null then                                 -- cancelled in the ring, and not taken since
+        select r.lane into v_lane from trunkline._job_rows(job_retry.id, null) r where r.state = 'cancelled';
+    end if;
     if v_lane is null then
         perform trunkline.job_show(job_retry.id);
         return false;
@@ -18,4 +21,6 @@ begin
     delete from trunkline.job_cancel c where c.id = job_retry.id;
     perform trunkline._door_ring(-65 - (v_lane >> 4 & 63));
     return true;
+exception when unique_violation then
+    raise exception 'job % cannot come again: another one with its unique_key waits or runs', job_retry.id using errcode = '23505';
 end $$;

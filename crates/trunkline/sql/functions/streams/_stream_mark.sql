@@ -17,9 +17,10 @@ begin
             'select id / $4 as chunk, %s as n, min(ctid) as first_row, max(ctid) as last_row, count(*)::int as events,'
             ' sum(octet_length(payload)) as bytes from trunkline.stream_event_%s', v_n, stream * 4 + v_n) || v_where);
     end loop;
-    execute 'select array_agg(row($1, 0, g.chunk * $4 + $4 - 1, g.n, greatest(g.chunk * $4 - 1, 0),'
+    execute format(
+            'select array_agg(row($1, 0, g.chunk * $4 + $4 - 1, g.n, greatest(g.chunk * $4 - 1, 0),'
             ' pg_relation_filenode(concat(''trunkline.stream_event_'', $1 * 4 + g.n)::regclass),'
-            ' g.first_row, g.last_row, g.events, g.bytes)::trunkline.stream_mark) from (' || v_sql || ' offset 0) g'
+            ' g.first_row, g.last_row, g.events, g.bytes)::trunkline.stream_mark) from (%s offset 0) g', v_sql)
         into v_marks using stream, lo, hi, v_each;
     return v_marks;
 end $$;

@@ -104,6 +104,7 @@ impl Pump {
     /// Puts an end off that cannot be written now: somebody's open transaction may keep it.
     fn later(&mut self, ends: Ends) {
         let out = self.words.clone();
+        self.checking += 1;
         tokio::spawn(async move {
             sleep(Duration::from_millis(250)).await;
             let _ = out.send(Word::Again(ends));

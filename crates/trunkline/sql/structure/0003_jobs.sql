@@ -5,7 +5,6 @@ create table trunkline.job_queue (
     id           int generated always as identity primary key check (id < 100000000),
     name         text not null unique,
     durable      boolean not null default true,            -- in which ring its jobs are: for good
-    priorities   int not null default 0,                   -- those that were ever pushed, as bits
     paused_at    timestamptz,
     max_bytes    int not null default 1048576,             -- the largest payload
     max_attempts int not null default 20,
@@ -15,6 +14,14 @@ create table trunkline.job_queue (
     keep_done    interval not null default '1 hour',       -- how long jobs are kept that were held and are done or cancelled,
     keep_dead    interval not null default '30 days',      -- and dead letters
     made_at      timestamptz not null default now()
+);
+
+-- The priorities that a queue has ever had jobs of; 5 from the beginning. A row each, so that nobody waits for another's first
+-- push, and at every isolation level a priority is there when a job of it is.
+create table trunkline.job_priority (
+    queue    int not null references trunkline.job_queue,
+    priority int not null,
+    primary key (queue, priority)
 );
 
 -- The job rings; `_e` in a function file is installed again as `_d`.

@@ -3,7 +3,7 @@
 //! A slice is ended part by part. What is done is noted as bits of its slice, all that ended meanwhile in one part; anything
 //! else ends its one job by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Outcome,
@@ -42,23 +42,17 @@ impl Verdict {
                 Self::Other { state: 0, ms: ms(delay), counted: false, error: None, result: None }
             }
             Outcome::Cancel(why) => {
-                Self::Other { state: 3, ms: Some(0), counted: true, error: Some(why), result: None }
+                Self::Other { state: 3, ms: Some(0), counted: true, error: Some(plain(&why)), result: None }
             }
             Outcome::Dead(why) => {
-                Self::Other { state: 2, ms: Some(0), counted: true, error: Some(why), result: None }
+                Self::Other { state: 2, ms: Some(0), counted: true, error: Some(plain(&why)), result: None }
             }
         }
     }
 
     /// It failed, and comes again after so long, or by the queue's backoff.
     pub(super) fn failed(ms: Option<i64>, error: String) -> Self {
-        Self::Other {
-            state: 0,
-            ms,
-            counted: true,
-            error: Some(error.replace('\0', "\u{fffd}")),
-            result: None,
-        }
+        Self::Other { state: 0, ms, counted: true, error: Some(plain(&error)), result: None }
     }
 
     /// Nobody has worked on it: it goes back as it was.
@@ -70,6 +64,11 @@ impl Verdict {
     pub(super) fn cancelled() -> Self {
         Self::Other { state: 3, ms: Some(0), counted: false, error: None, result: None }
     }
+}
+
+/// Text as PostgreSQL takes it.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 #[derive(Debug)]
@@ -98,6 +97,8 @@ pub(super) struct Hand {
     singles: Vec<Single>,
     /// Parts that could not be written; those that follow them wait.
     stuck: Vec<Part>,
+    /// Slices of parts that are put off.
+    put_off: HashSet<i64>,
 }
 
 /// Ends to be written together.
@@ -164,7 +165,8 @@ impl Hand {
     /// What is to be written now; it is in the caller's hands from now on.
     pub(super) fn unwritten(&mut self) -> Ends {
         let mut parts = std::mem::take(&mut self.stuck);
-        let behind: Vec<i64> = parts.iter().map(|p| p.slice).collect();
+        let behind: HashSet<i64> =
+            parts.iter().map(|p| p.slice).chain(self.put_off.iter().copied()).collect();
         let (wait, changed) = std::mem::take(&mut self.changed).into_iter().partition(|s| behind.contains(s));
         self.changed = wait;
         let changed: Vec<i64> = changed;
@@ -213,14 +215,22 @@ impl Hand {
         self.singles.push(Single { id: single.id, end: End { claim, ..single.end } });
     }
 
-    /// Ends that could not be written: once more, later.
+    /// Ends that could not be written: they come back, and until then no later part of their slices is written.
+    pub(super) fn put_off(&mut self, ends: &Ends) {
+        self.put_off.extend(ends.parts.iter().map(|p| p.slice));
+    }
+
+    /// Ends that were put off: once more.
     pub(super) fn put_back(&mut self, ends: Ends) {
+        ends.parts.iter().for_each(|p| _ = self.put_off.remove(&p.slice));
         self.stuck.extend(ends.parts);
         self.singles.extend(ends.singles);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.singles.is_empty() && self.stuck.is_empty()
+        self.singles.is_empty()
+            && self.stuck.is_empty()
+            && self.changed.iter().all(|slice| self.put_off.contains(slice))
     }
 }
 

@@ -45,6 +45,8 @@ const POLL: Duration = Duration::from_secs(15);
 const POOLED: Duration = Duration::from_millis(500);
 /// How often jobs that run are looked up for having been cancelled.
 const WATCH: Duration = Duration::from_millis(500);
+/// How long what is due, and could not be taken, is let be.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// After so many looks that found something at once nobody rings for us.
 const AWAKE: u32 = 8;
 /// Each so many looks the least urgent jobs go first.
@@ -193,6 +195,7 @@ impl Pump {
                 Ok(()) => self.failing = false,
                 Err(e) if for_good(e.kind()) => return Err(e),
                 Err(e) => {
+                    self.polite_since = None;
                     if !std::mem::replace(&mut self.failing, true) && e.kind() != ErrorKind::Unreachable {
                         warn!(error = %e, "a worker's statement failed; trying again");
                     }
@@ -358,15 +361,18 @@ impl Pump {
 
     /// Writes what is left.
     async fn write(&mut self) {
-        while !self.hand.is_empty() {
-            if let Err(e) = self.exchange(0).await {
+        while !self.hand.is_empty() || !self.owed.is_empty() || self.checking > 0 {
+            if self.hand.is_empty() && self.owed.is_empty() {
+                let Some(word) = self.heard.recv().await else { return };
+                self.note(word);
+            } else if let Err(e) = self.exchange(0).await {
                 debug!(error = %e, "cannot write what ended");
                 sleep(Duration::from_millis(50)).await;
             }
         }
     }
 
-    /// Tells handlers whose job was cancelled; when the next held job is due.
+    /// Tells handlers whose job was cancelled; how long until the next held job is worth a look.
     async fn attend(&mut self) -> Result<Option<Duration>> {
         let link = self.link().await?;
         self.watched = Instant::now();
@@ -376,7 +382,12 @@ impl Pump {
         for running in cancelled.iter().filter_map(|id| self.running.get(id)) {
             running.ended.send_replace(true);
         }
-        Ok(due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+        // One that was due when we looked waits for its key or a limit: whoever ends that rings.
+        Ok(due.map(|ms| match u64::try_from(ms) {
+            Ok(ms) => Duration::from_millis(ms + 1),
+            Err(_) if ms > -20 => Duration::from_millis(1),
+            Err(_) => PATIENCE,
+        }))
     }
 
     /// Sleeps until there may be something to do.
@@ -402,7 +413,7 @@ impl Pump {
                 return Ok(());
             }
             if let Some(due) = self.attend().await? {
-                wait = wait.min(due.max(Duration::from_millis(1)));
+                wait = wait.min(due);
             }
         }
         if let Some(deadline) = self.deadline {

@@ -299,6 +299,26 @@ async fn jobs_of_one_key_run_one_at_a_time_in_order_also_across_retries() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_pushed_first_and_committed_last_does_not_stop_its_key() {
+    let (db, tl, raw) = one().await;
+    let other = db.raw().await;
+    tl.jobs().open("q").await.unwrap();
+    raw.run("select trunkline.job_set('q', 'retry_after', '0')").await;
+    other.run("begin; select trunkline.job_push('q', 'late', key => 'k')").await;
+    raw.run("select trunkline.job_push('q', 'early', key => 'k')").await;
+    raw.run("create table public.took as select * from trunkline.job_take('q')").await;
+    other.run("commit").await;
+    let take = "select payload from trunkline.job_take('q')";
+    assert_eq!(raw.rows(take).await.len(), 0, "it waits behind the one that runs");
+    raw.run("select trunkline.job_fail(claim, 'again') from public.took").await;
+    raw.run("drop table public.took; create table public.took as select * from trunkline.job_take('q')")
+        .await;
+    assert_eq!(raw.one("select payload from public.took").await, "late", "it is the older one");
+    raw.run("select trunkline.job_complete(claim) from public.took").await;
+    assert_eq!(raw.rows(take).await, ["early"]);
+}
+
+#[tokio::test]
 async fn a_limit_of_a_queue_holds_across_all_workers() {
     let (db, tl, raw) = one().await;
     tl.jobs().open("q").await.unwrap();

@@ -16,7 +16,8 @@ async fn bad_input_is_refused_and_nothing_is_written() {
     let long = "x".repeat(1001);
     for (call, code, says) in [
         ("job_push('Q', 'x')".to_owned(), "22023", "queue name must be of"),
-        ("job_push('', 'x')".to_owned(), "22023", "1 to 48"),
+        ("job_push('', 'x')".to_owned(), "22023", "queue name must be of"),
+        (format!("job_push('{}', 'x')", "q".repeat(49)), "22023", "1 to 48 characters, got 49"),
         ("job_push(null, 'x')".to_owned(), "22004", "queue name must not be null"),
         ("job_push('trunkline', 'x')".to_owned(), "TL011", "reserved"),
         ("job_push('q', null)".to_owned(), "22004", "payload must not be null"),
@@ -36,13 +37,13 @@ async fn bad_input_is_refused_and_nothing_is_written() {
         ("job_take('q', 0)".to_owned(), "22023", "1 to 10000, got 0"),
         ("job_complete('x')".to_owned(), "22023", "claim must be one"),
         (
-            "job_complete('4:999999999999999999:9999999999999999999:0')".to_owned(),
+            "job_complete('4:999999999999999999:9999999999999999999:0:1')".to_owned(),
             "22023",
             "claim must be one",
         ),
-        ("job_complete('2:1:1:1')".to_owned(), "TL001", "no longer yours"),
-        ("job_fail('2:1:1:1', 'e', '-1 s')".to_owned(), "22023", "retry_in must be from 0"),
-        ("job_snooze('2:1:1:1', null)".to_owned(), "22004", "delay must not be null"),
+        ("job_complete('2:1:1:1:1')".to_owned(), "TL001", "no longer yours"),
+        ("job_fail('2:1:1:1:1', 'e', '-1 s')".to_owned(), "22023", "retry_in must be from 0"),
+        ("job_snooze('2:1:1:1:1', null)".to_owned(), "22004", "delay must not be null"),
         ("job_cancel(1)".to_owned(), "TL007", "no job 1"),
         ("job_retry(1)".to_owned(), "TL007", "no job 1"),
         ("job_show(1)".to_owned(), "TL007", "no job 1"),

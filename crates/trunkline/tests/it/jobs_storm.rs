@@ -17,7 +17,7 @@ use trunkline::{
     requests::Failure,
 };
 
-use crate::support::{Db, Raw, Stopwatch, millis, secs, until};
+use crate::support::{Db, Raw, Stopwatch, millis, secs};
 
 /// A small generator of numbers, so that a storm can be told by its seed.
 struct Dice(u64);
@@ -140,6 +140,22 @@ async fn rage(raw: &Raw, time: std::time::Duration) -> HashMap<String, u32> {
     turns
 }
 
+/// Waits until every job has ended; says which has not.
+async fn ended(raw: &Raw) {
+    const LEFT: &str = "select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()";
+    let watch = Stopwatch::start();
+    while raw.one(LEFT).await != "t" {
+        if watch.elapsed() > secs(15) {
+            let left = "select id & 3, job_state, job_key, attempt, due_at - now(), worker, error from trunkline.job_list(max => 100000)
+                where job_state not in ('done', 'dead', 'cancelled') limit 20";
+            let held = "select state, key, count(*), min(id), max(id) from trunkline.job_held where state in (0, 1, 5) group by 1, 2";
+            let locks = "select locktype, classid, objid, mode, granted, l.pid, state, left(query, 60) from pg_locks l join pg_stat_activity a using (pid) where a.datname = current_database() and locktype in ('advisory', 'tuple', 'transactionid')";
+            panic!("{:#?} {:#?} {:#?}", raw.rows(left).await, raw.rows(held).await, raw.rows(locks).await);
+        }
+        tokio::time::sleep(millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
     let seconds = std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(6);
@@ -157,11 +173,7 @@ async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
     let turns = rage(&raw, secs(seconds)).await;
     over.store(true, Ordering::Relaxed);
     let sent: Vec<String> = producers.join_all().await.into_iter().flatten().collect();
-    until("all to have ended", async || {
-        raw.one("select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()").await
-            == "t"
-    })
-    .await;
+    ended(&raw).await;
     for (working, worker) in workers {
         working.stop().await.unwrap();
         worker.close().await;

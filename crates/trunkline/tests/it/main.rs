@@ -21,6 +21,7 @@ mod jobs;
 mod jobs_bulk;
 mod jobs_deaths;
 mod jobs_input;
+mod jobs_review;
 mod jobs_ring;
 mod jobs_storm;
 mod kills;

@@ -5,9 +5,9 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     select (extract(epoch from min(h.due_at) - clock_timestamp()) * 1000)::bigint into due_ms
-      from trunkline.job_queue q cross join generate_series(1, 9) p
+      from trunkline.job_queue q join trunkline.job_priority p on p.queue = q.id
      cross join lateral (select h.due_at from trunkline.job_held h
-                          where h.lane = q.id * 16 + p and h.state = 0 order by h.due_at, h.id limit 1) h
-     where q.id = any (queues) and q.priorities & (1 << p) <> 0 and q.paused_at is null;
+                          where h.lane = q.id * 16 + p.priority and h.state = 0 order by h.due_at, h.id limit 1) h
+     where q.id = any (queues) and q.paused_at is null;
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
 end $$;

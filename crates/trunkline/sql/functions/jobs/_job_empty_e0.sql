@@ -19,7 +19,8 @@ begin
     end if;
     delete from trunkline.job_cancel c
      where c.id & 3 = case right('job_e0', 2) when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end
-       and exists (select from trunkline.job_e0 j where j.id = c.id);
+       and exists (select from trunkline.job_e0 j where j.id = c.id)
+       and not exists (select from trunkline.job_held h where h.id = c.id and h.state in (0, 1, 5));
     truncate trunkline.job_e0, trunkline.job_slice_e0, trunkline.job_done_e0, trunkline.job_end_e0;
     return true;
 end $$;

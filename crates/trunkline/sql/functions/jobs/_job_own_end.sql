@@ -8,7 +8,10 @@ declare
 begin
     select * into v from trunkline._job_claim(claim);
     if trunkline._job_end(array[v.source], array[v.number], array[v.token], array[v.slot], array[state], array[ms],
-                          array[counted], array[error], array[content], array[result]) = '{}' then
+                          array[counted], array[error], array[content], array[result]) = '{}'
+       -- A long one is carried to where jobs are held.
+       and trunkline._job_settle(array[v.job], array[v.token], array[state], array[ms], array[counted], array[error],
+                                 array[content], array[result]) = '{}' then
         raise exception 'the job is no longer yours: it ended, or was handed on' using errcode = 'TL001';
     end if;
 end $$;

@@ -1,6 +1,6 @@
 -- Lets the next job of a key go, after one of it ended for good. Taken with a fresh snapshot under the key's lock, so that a
 -- taker that puts a job behind the key (_job_take_held) is seen, or sees this. Outside READ COMMITTED there are no fresh
--- snapshots: job_maintain does it then. Locks: the key, to the commit.
+-- snapshots: _job_tidy does it then. Locks: the key, to the commit.
 create or replace function trunkline._job_promote(lane int, key text) returns void
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$

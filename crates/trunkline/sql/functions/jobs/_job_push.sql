@@ -18,7 +18,7 @@ begin
         perform trunkline._job_check(v.name, v.max_bytes, octet_length(payload), kind, key, unique_key, priority, max_attempts);
     end if;
     v_lane := v.id * 16 + priority;
-    if v.priorities & (1 << priority) = 0 then
+    if priority <> 5 then
         perform trunkline._job_priority(v.id, priority);
     end if;
     if key is not null or unique_key is not null or v.max_running > 0 or run_at > clock_timestamp() then

@@ -32,11 +32,9 @@ begin
         returning u.n::int as n, h.lane, h.key, h.state
     loop
         v_ended := v_ended || v_one.n;
-        if v_one.state = 0 then
-            perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
-        elsif v_one.key is not null then
+        if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
             perform trunkline._job_promote(v_one.lane, v_one.key);
-        elsif exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.max_running > 0) then
+        elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.max_running > 0) then
             perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;
     end loop;

@@ -19,15 +19,24 @@ declare
     v_cancels boolean := exists (select from trunkline.job_cancel);
 begin
     perform trunkline._check_read_committed('taking jobs');
+    -- A burial, and who gives back a lost answer, wait for this take, whatever it takes.
+    if polite then
+        perform pg_advisory_xact_lock_shared(1953656431, session);
+    end if;
     perform trunkline._job_session(session);
     for v_lane in
-        select q.id * 16 + p as lane, q.durable, q.max_running > 0 as limited, q.max_attempts
+        select q.id * 16 + p.priority as lane, q.durable, q.max_running > 0 as limited, q.max_attempts
           from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
-         cross join generate_series(1, 9) p
-         where q.paused_at is null and q.priorities & (1 << p) <> 0
-         order by case when fair then -p else p end, u.n
+          join trunkline.job_priority p on p.queue = q.id
+         where q.paused_at is null
+         order by case when fair then -p.priority else p.priority end, u.n
     loop
         exit when v_left <= 0;
+        if v_lane.limited then                              -- pushed before there was a limit
+            perform case when v_lane.durable
+                then trunkline._job_spill_d0(v_lane.lane, 1000) + trunkline._job_spill_d1(v_lane.lane, 1000)
+                else trunkline._job_spill_e0(v_lane.lane, 1000) + trunkline._job_spill_e1(v_lane.lane, 1000) end;
+        end if;
         select array_agg(h.id) as ids, array_agg(h.attempt) as attempts, array_agg(h.max_attempts) as most_attempts,
                array_agg(h.at) as ats, array_agg(h.content::int) as flags, array_agg(h.kind) as kinds,
                array_agg(h.payload) as payloads, array_agg(h.headers) as headers, array_agg(h.key) as keys

@@ -28,14 +28,19 @@ begin
     for v_one in
         select h.id, h.key from trunkline.job_held h
          where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
-         order by h.due_at, h.id limit greatest(v_left, 0) for update skip locked
+         order by h.due_at, h.id limit greatest(v_left, 0) * 2 + 100 for update skip locked
     loop
+        exit when v_left <= 0;
         if v_one.key is not null then
             if not pg_try_advisory_xact_lock(1953656434, hashtext(v_queue || ' ' || v_one.key)) then
                 continue;
             elsif exists (select from trunkline.job_held h where h.lane >> 4 = v_queue and h.key = v_one.key
                              and h.state in (0, 1, 5) and (h.id < v_one.id or h.state = 1)) then
                 update trunkline.job_held h set state = 5 where h.id = v_one.id;
+                if not exists (select from trunkline.job_held h
+                                where h.lane >> 4 = v_queue and h.key = v_one.key and h.state in (0, 1)) then
+                    perform trunkline._job_promote(lane, v_one.key);    -- the one before it waited behind what failed since
+                end if;
                 continue;
             end if;
         end if;
@@ -45,5 +50,6 @@ begin
                begun_at = clock_timestamp()
          where h.id = v_one.id
         returning h.*;
+        v_left := v_left - 1;
     end loop;
 end $$;

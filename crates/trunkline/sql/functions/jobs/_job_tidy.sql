@@ -15,11 +15,26 @@ begin
     ), gone as (
         delete from trunkline.job_held h using old where h.id = old.id returning 1)
     select count(*) into v_sum from gone;
-    delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state <> 1;
+    for v_key in                                            -- cancelled while they ended, and neither saw the other
+        update trunkline.job_held h set state = 3, ended_at = clock_timestamp() from trunkline.job_cancel c
+         where h.id = c.id and h.state in (0, 5)
+        returning h.lane, h.key
+    loop
+        if v_key.key is not null then
+            perform trunkline._job_promote(v_key.lane, v_key.key);
+        end if;
+    end loop;
+    delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state in (2, 3, 4);
+    insert into trunkline.buried (session)                  -- what a prepared transaction took, whose session is long gone
+    select distinct h.session from trunkline.job_held h
+     where h.state = 1 and h.begun_at < clock_timestamp() - interval '10 seconds'
+       and not exists (select from trunkline.session s where s.id = h.session)
+        on conflict do nothing;
     for v_key in
         select distinct on (h.lane >> 4, h.key) h.lane, h.key from trunkline.job_held h
          where h.state = 5 and not exists (select from trunkline.job_held a
-                                            where a.lane >> 4 = h.lane >> 4 and a.key = h.key and a.state in (0, 1))
+                                            where a.lane >> 4 = h.lane >> 4 and a.key = h.key
+                                              and (a.state = 1 or a.state in (0, 5) and a.id < h.id))
          limit 1000
     loop
         perform trunkline._job_promote(v_key.lane, v_key.key);

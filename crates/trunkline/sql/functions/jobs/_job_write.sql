@@ -26,8 +26,7 @@ begin
         end;
         raise exception 'job %: content must be 0 (bytes), 1 (text) or 2 (JSON)', v_bad.n using errcode = '22023';
     end if;
-    perform trunkline._job_priority(v.id, p) from (select distinct p from unnest(priorities) p) p
-      where v.priorities & (1 << p) = 0;
+    perform trunkline._job_priority(v.id, p) from (select distinct p from unnest(priorities) p) p;
     if v.max_running = 0 and not exists (select from unnest(keys, unique_keys, delays) u(key, unique_key, ms)
                                           where coalesce(u.key, u.unique_key) is not null or u.ms > 0) then
         ids := case when v.durable

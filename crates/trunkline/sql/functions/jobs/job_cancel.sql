@@ -7,6 +7,10 @@ declare
     v_held trunkline.job_held;
     v      record;
 begin
+    select * into v_held from trunkline.job_held h where h.id = job_cancel.id;
+    if v_held.key is not null then                          -- before the row, as _job_take_held: a job's key never changes
+        perform pg_advisory_xact_lock(1953656434, hashtext((v_held.lane >> 4) || ' ' || v_held.key));
+    end if;
     select * into v_held from trunkline.job_held h where h.id = job_cancel.id for update;
     if v_held.state in (0, 5) then
         update trunkline.job_held h set state = 3, ended_at = clock_timestamp() where h.id = job_cancel.id;

@@ -14,7 +14,10 @@ begin
         insert into trunkline.job_queue (name, durable) values (job_open.queue, coalesce(job_open.durable, true))
             on conflict do nothing
         returning * into v;
-        exit when found;
+        if found then
+            insert into trunkline.job_priority values (v.id, 5);
+            exit;
+        end if;
         perform trunkline._check_read_committed('the first use of a queue');       -- another transaction made it meanwhile
     end loop;
     if v.durable <> job_open.durable then

@@ -11,27 +11,28 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 declare
     v_id bigint;
 begin
-    -- As _job_push, in the usual case, and not by it: a function in a function costs as much as the insert.
+    -- As _job_push, in the usual case, and not by it: a function in a function costs as much as the insert. Only the segment in
+    -- use is named to the server, which would lock the other one as well.
     if coalesce(key, unique_key) is null and run_at is null and max_attempts is null and headers is null then
-        insert into trunkline.job_d0 (lane, flags, kind, payload)
-        select q.id * 16 + job_push.priority, 1, job_push.kind, convert_to(job_push.payload, 'UTF8')
-          from trunkline.job_queue q cross join trunkline.ring r
-         where q.name = job_push.queue and q.durable and q.max_running = 0 and r.name = 'job_d' and r.current = 0
-           and job_push.priority between 1 and 9 and q.priorities & (1 << job_push.priority) <> 0
-           and octet_length(job_push.payload) <= q.max_bytes and octet_length(job_push.kind) <= 100
-           and trunkline._door_ring(-65 - (q.id & 63)) is not null
-        returning id into v_id;
-        if v_id is not null then
-            return v_id;
+        if (select r.current from trunkline.ring r where r.name = 'job_d') = 0 then
+            insert into trunkline.job_d0 (lane, flags, kind, payload)
+            select q.id * 16 + job_push.priority, 1, job_push.kind, convert_to(job_push.payload, 'UTF8')
+              from trunkline.job_queue q
+             where q.name = job_push.queue and q.durable and q.max_running = 0
+               and exists (select from trunkline.job_priority p where p.queue = q.id and p.priority = job_push.priority)
+               and octet_length(job_push.payload) <= q.max_bytes and octet_length(job_push.kind) <= 100
+               and trunkline._door_ring(-65 - (q.id & 63)) is not null
+            returning id into v_id;
+        else
+            insert into trunkline.job_d1 (lane, flags, kind, payload)
+            select q.id * 16 + job_push.priority, 1, job_push.kind, convert_to(job_push.payload, 'UTF8')
+              from trunkline.job_queue q
+             where q.name = job_push.queue and q.durable and q.max_running = 0
+               and exists (select from trunkline.job_priority p where p.queue = q.id and p.priority = job_push.priority)
+               and octet_length(job_push.payload) <= q.max_bytes and octet_length(job_push.kind) <= 100
+               and trunkline._door_ring(-65 - (q.id & 63)) is not null
+            returning id into v_id;
         end if;
-        insert into trunkline.job_d1 (lane, flags, kind, payload)
-        select q.id * 16 + job_push.priority, 1, job_push.kind, convert_to(job_push.payload, 'UTF8')
-          from trunkline.job_queue q cross join trunkline.ring r
-         where q.name = job_push.queue and q.durable and q.max_running = 0 and r.name = 'job_d' and r.current = 1
-           and job_push.priority between 1 and 9 and q.priorities & (1 << job_push.priority) <> 0
-           and octet_length(job_push.payload) <= q.max_bytes and octet_length(job_push.kind) <= 100
-           and trunkline._door_ring(-65 - (q.id & 63)) is not null
-        returning id into v_id;
         if v_id is not null then
             return v_id;
         end if;

@@ -24,7 +24,7 @@ begin
                    array_agg(0::bigint), array_agg(false), array_agg(null::text), array_agg(null::int), array_agg(null::bytea))
           from taken t join trunkline.job_cancel c on c.id = t.id having count(*) > 0
     )
-    select t.id, concat_ws(':', t.source, t.number, v_token, t.slot), t.kind,
+    select t.id, concat_ws(':', t.source, t.number, v_token, t.slot, t.id), t.kind,
            case when t.flags & 3 <> 0 then trunkline._request_text(t.payload) end, t.payload,
            trunkline._request_headers(t.header), t.key, coalesce(t.attempt, 1), t.at
       from taken t

@@ -7,6 +7,8 @@ declare
     v_id int := nullif(current_setting('trunkline.session', true), '')::int;
 begin
     if exists (select from trunkline.session s where s.id = v_id and s.pid = pg_backend_pid()) then
+        update trunkline.session s set expires_at = clock_timestamp() + interval '1 day'
+         where s.id = v_id and s.expires_at < clock_timestamp() + interval '12 hours';
         return v_id;
     end if;
     select o.id into v_id from trunkline._session_open(coalesce(nullif(current_setting('application_name'), ''), 'sql'),

@@ -61,9 +61,10 @@ impl Pump {
 
     /// Goes through what became of ends; those in doubt are written again until it is known.
     async fn wrote(&mut self, mut ends: Ends, mut wrote: Wrote, link: &Link) -> Result<()> {
-        let mut failed = Ok(());
+        let mut sure = true;
         if matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
             self.listener.next_after(link).await?;
+            sure = false;
             while matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
                 let link = self.listener.link().await?;
                 wrote = write(&link, &ends, true).await;
@@ -75,36 +76,47 @@ impl Pump {
         match wrote {
             Ok((accepted, refused)) => {
                 self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
-                for (n, single) in ends.singles.drain(..).enumerate() {
-                    match refused.contains(&n) {
-                        false => {}
-                        true if single.end.claim.slice().is_some() => self.hand.carried(single),
-                        true => warn!(id = single.id, error = %stale(single.id), "an end was refused"),
+                let singles = ends.singles.drain(..).enumerate();
+                for (_, single) in singles.filter(|(n, _)| refused.contains(n)) {
+                    match single.end.claim.slice() {
+                        Some(_) => self.hand.carried(single),
+                        None if sure => {
+                            warn!(id = single.id, error = %stale(single.id), "an end was refused")
+                        }
+                        None => debug!(id = single.id, "an end was refused, or accepted before"),
                     }
                 }
+                Ok(())
             }
             // One that cannot be written must not keep its neighbours.
             Err(e) if ends.parts.len() + ends.singles.len() > 1 => {
                 debug!(error = %e, "ends are written one by one");
                 for one in apart(ends) {
                     let link = self.listener.link().await?;
-                    let wrote = write(&link, &one, false).await;
+                    let wrote = write(&link, &one, true).await;
                     Box::pin(self.wrote(one, wrote, &link)).await?;
                 }
+                Ok(())
             }
             Err(e) => {
-                debug!(error = %e, "an end cannot be written yet");
+                warn!(error = %e, "an end cannot be written yet");
+                if e.kind() == ErrorKind::Invalid {
+                    // A text that this database's encoding cannot hold.
+                    for single in &mut ends.singles {
+                        single.end.error = single.end.error.take().map(|e| e.escape_default().to_string());
+                    }
+                }
                 self.later(ends);
-                failed = Err(e);
+                Ok(())
             }
         }
-        failed
     }
 
     /// Puts an end off that cannot be written now: somebody's open transaction may keep it.
     fn later(&mut self, ends: Ends) {
         let out = self.words.clone();
         self.checking += 1;
+        self.hand.put_off(&ends);
         tokio::spawn(async move {
             sleep(Duration::from_millis(250)).await;
             let _ = out.send(Word::Again(ends));
@@ -129,9 +141,7 @@ async fn write(link: &Link, ends: &Ends, again: bool) -> Wrote {
         let singles: Vec<_> = ends.singles.iter().map(|s| &s.end).collect();
         let ended = wire::end(link, &singles).await?;
         let ended: HashSet<usize> = ended.iter().filter_map(|n| usize::try_from(*n - 1).ok()).collect();
-        if !again {
-            refused.extend((0..singles.len()).filter(|n| !ended.contains(n)));
-        }
+        refused.extend((0..singles.len()).filter(|n| !ended.contains(n)));
     }
     Ok((accepted, refused))
 }

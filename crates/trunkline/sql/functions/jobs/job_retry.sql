@@ -1,12 +1,15 @@
 -- Makes a job that is dead, cancelled, or waits for its time or its next attempt run now; a dead or cancelled one has all of its
 -- attempts again, and keeps its errors. False for one that runs, is done, or could run already.
--- Errors: TL007; 23505 when a job with its unique_key is there meanwhile. Locks: the row.
+-- Errors: 22004, TL007; 23505 when a job with its unique_key is there meanwhile. Locks: the row.
 create or replace function trunkline.job_retry(id bigint) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_lane int;
 begin
+    if job_retry.id is null then
+        raise exception 'job id must not be null' using errcode = '22004';
+    end if;
     update trunkline.job_held h
        set state = 0, due_at = clock_timestamp(), ended_at = null, attempt = case when h.state = 0 then h.attempt else 0 end
      where h.id = job_retry.id and (h.state in (2, 3) or h.state = 0 and h.due_at > clock_timestamp())

@@ -1,5 +1,5 @@
 -- One job with all that is known of it: one row. errors: of each attempt that failed, with its time. payload and result are null
--- for bytes. Errors: TL007 for an id that is unknown, or was done and forgotten.
+-- for bytes. Errors: 22004, TL007 for an id that is unknown, or was done and forgotten.
 create or replace function trunkline.job_show(id bigint)
 returns table (job_id bigint, queue text, kind text, state text, priority int, key text, unique_key text, attempt int,
                max_attempts int, pushed_at timestamptz, due_at timestamptz, begun_at timestamptz, ended_at timestamptz,
@@ -7,6 +7,9 @@ returns table (job_id bigint, queue text, kind text, state text, priority int, k
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 begin
+    if job_show.id is null then
+        raise exception 'job id must not be null' using errcode = '22004';
+    end if;
     return query
     select r.id, q.name, r.kind, r.state, r.lane & 15, r.key, r.unique_key, r.attempt, r.max_attempts, r.at, r.due_at, r.begun_at,
            r.ended_at, s.application, case when r.content <> 0 then trunkline._request_text(r.payload) end, r.payload,

@@ -6,7 +6,8 @@ begin
     return array(
         select q.queue * 16 + q.priority from trunkline.job_priority q
           left join lateral (
-               select s.lo, s.hi from trunkline.job_slice_e0 s where s.lane = q.queue * 16 + q.priority order by s.turn desc limit 1) c on true
+               select s.lo, s.hi from trunkline.job_slice_e0 s where s.lane = q.queue * 16 + q.priority
+                order by s.turn desc limit 1) c on true
          where exists (select from trunkline.job_e0 j
                         where j.lane = q.queue * 16 + q.priority
                           and (c.lo is null or c.hi is not null

@@ -79,7 +79,12 @@ impl Cursors {
         self.asked = Some(Instant::now());
     }
 
-    /// The next look is the function's.
+    /// The next look is the function's: here is nothing, and the cursor stands where it stood.
+    pub(super) fn ask(&mut self) {
+        self.asked = None;
+    }
+
+    /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.at.clear();
         self.last = None;

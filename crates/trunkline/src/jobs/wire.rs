@@ -187,7 +187,8 @@ pub(super) fn worked(row: &Row, place: Place, token: i64, cursors: &mut Cursors)
             cursors.learn(row, place)?;
             unpack(row, place, ids, slice, token, &mut look)?;
         }
-        _ => cursors.forget(),
+        (Some(_), None) => cursors.forget(), // somebody else was faster
+        (None, _) => cursors.ask(),
     }
     look.more = true;
     Ok(look)

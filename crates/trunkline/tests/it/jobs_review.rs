@@ -117,3 +117,26 @@ async fn who_gives_back_waits_for_a_take_of_held_jobs_that_is_under_way() {
     tokio::join!(waits, commits);
     assert_eq!(third.one("select concat_ws(' ', state, attempt) from trunkline.job_held").await, "0 0");
 }
+
+#[tokio::test]
+async fn a_part_of_a_slice_that_was_closed_is_refused_and_parts_leave_no_gap() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push_many('q', array['a', 'b', 'c'])").await;
+    take(&raw).await;
+    let part = |number: i32, bits: &str, token: &str| {
+        format!(
+            "select cardinality(trunkline._job_done_d0(array[c.number], array[c.token {token}], array[{number}], array['{bits}'::bytea], false))
+               from took t, trunkline._job_claim(t.claim) c where t.payload = 'a'"
+        )
+    };
+    assert_eq!(raw.one(&part(1, "\\x01", "+ 1")).await, "0", "another's token");
+    assert_eq!(raw.one(&part(2, "\\x01", "")).await, "0", "the first is missing");
+    assert_eq!(raw.one(&part(1, "\\x01", "")).await, "1");
+    raw.run("select trunkline._job_abandon_d0(trunkline._session_own(), 0, 100)").await;
+    for number in 1..4 {
+        assert_eq!(raw.one(&part(number, "\\x02", "")).await, "0", "part {number}");
+    }
+    assert_eq!(raw.code("select trunkline.job_complete(claim) from took where payload = 'b'").await, "TL001");
+    let states = "select string_agg(job_state || attempt, ',' order by id) from trunkline.job_list()";
+    assert_eq!(raw.one(states).await, "done1,retrying1,retrying1");
+}

@@ -140,3 +140,26 @@ async fn a_part_of_a_slice_that_was_closed_is_refused_and_parts_leave_no_gap() {
     let states = "select string_agg(job_state || attempt, ',' order by id) from trunkline.job_list()";
     assert_eq!(raw.one(states).await, "done1,retrying1,retrying1");
 }
+
+#[tokio::test]
+async fn a_stale_hand_ends_no_held_job() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', 'a', key => 'k')").await;
+    take(&raw).await;
+    let stale = raw.one("select claim from took").await;
+    raw.run("select trunkline._job_abandon_held(trunkline._session_own())").await;
+    assert_eq!(take(&raw).await, ["a"]);
+    for end in ["job_complete('#')", "job_fail('#', 'late')", "job_snooze('#', '1 h')"] {
+        assert_eq!(
+            raw.code(&format!("select trunkline.{}", end.replace('#', &stale))).await,
+            "TL001",
+            "{end}"
+        );
+    }
+    assert_eq!(
+        raw.one("select concat_ws(' ', job_state, attempt) from trunkline.job_list()").await,
+        "running 2"
+    );
+    raw.run("select trunkline.job_complete(claim) from took").await;
+    assert_eq!(raw.one("select job_state from trunkline.job_list()").await, "done");
+}

@@ -163,3 +163,19 @@ async fn a_stale_hand_ends_no_held_job() {
     raw.run("select trunkline.job_complete(claim) from took").await;
     assert_eq!(raw.one("select job_state from trunkline.job_list()").await, "done");
 }
+
+#[tokio::test]
+async fn a_limit_counts_what_another_is_taking_just_now() {
+    let (db, raw) = queue().await;
+    let other = db.raw().await;
+    raw.run("select trunkline.job_set('q', 'max_running', '2')").await;
+    raw.run("select trunkline.job_push_many('q', array['a', 'b', 'c', 'd'])").await;
+    other.run("begin").await;
+    assert_eq!(other.rows("select payload from trunkline.job_take('q', 9)").await, ["a", "b"]);
+    assert!(
+        raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty(),
+        "it is not committed yet"
+    );
+    other.run("commit").await;
+    assert!(raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty());
+}

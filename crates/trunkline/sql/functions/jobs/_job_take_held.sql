@@ -9,10 +9,11 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-    v_queue int := lane >> 4;
-    v_limit int := (select q.max_running from trunkline.job_queue q where q.id = _job_take_held.lane >> 4);
-    v_left  int := most;
-    v_one   record;
+    v_queue  int := lane >> 4;
+    v_limit  int := (select q.max_running from trunkline.job_queue q where q.id = _job_take_held.lane >> 4);
+    v_left   int := most;
+    v_one    record;
+    v_behind boolean;
 begin
     if not exists (select from trunkline.job_held h
                     where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()) then
@@ -25,31 +26,35 @@ begin
         v_left := least(v_left, v_limit - (select count(*)::int from trunkline.job_held h
                                             where h.lane >> 4 = v_queue and h.state = 1));
     end if;
-    for v_one in
-        select h.id, h.key from trunkline.job_held h
-         where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
-         order by h.due_at, h.id limit greatest(v_left, 0) * 2 + 100 for update skip locked
     loop
-        exit when v_left <= 0;
-        if v_one.key is not null then
-            if not pg_try_advisory_xact_lock(1953656434, hashtext(v_queue || ' ' || v_one.key)) then
-                continue;
-            elsif exists (select from trunkline.job_held h where h.lane >> 4 = v_queue and h.key = v_one.key
-                             and h.state in (0, 1, 5) and (h.id < v_one.id or h.state = 1)) then
-                update trunkline.job_held h set state = 5 where h.id = v_one.id;
-                if not exists (select from trunkline.job_held h
-                                where h.lane >> 4 = v_queue and h.key = v_one.key and h.state in (0, 1)) then
-                    perform trunkline._job_promote(lane, v_one.key);    -- the one before it waited behind what failed since
+        v_behind := false;
+        for v_one in
+            select h.id, h.key from trunkline.job_held h
+             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
+             order by h.due_at, h.id limit greatest(v_left, 0) for update skip locked
+        loop
+            if v_one.key is not null then
+                if not pg_try_advisory_xact_lock(1953656434, hashtext(v_queue || ' ' || v_one.key)) then
+                    continue;
+                elsif exists (select from trunkline.job_held h where h.lane >> 4 = v_queue and h.key = v_one.key
+                                 and h.state in (0, 1, 5) and (h.id < v_one.id or h.state = 1)) then
+                    update trunkline.job_held h set state = 5 where h.id = v_one.id;
+                    if not exists (select from trunkline.job_held h
+                                    where h.lane >> 4 = v_queue and h.key = v_one.key and h.state in (0, 1)) then
+                        perform trunkline._job_promote(lane, v_one.key);    -- the one before it waited behind what failed since
+                    end if;
+                    v_behind := true;
+                    continue;
                 end if;
-                continue;
             end if;
-        end if;
-        return query
-        update trunkline.job_held h
-           set state = 1, attempt = h.attempt + 1, session = _job_take_held.session, token = _job_take_held.token,
-               begun_at = clock_timestamp()
-         where h.id = v_one.id
-        returning h.*;
-        v_left := v_left - 1;
+            return query
+            update trunkline.job_held h
+               set state = 1, attempt = h.attempt + 1, session = _job_take_held.session, token = _job_take_held.token,
+                   begun_at = clock_timestamp()
+             where h.id = v_one.id
+            returning h.*;
+            v_left := v_left - 1;
+        end loop;
+        exit when not v_behind or v_left <= 0;              -- those that now wait behind their key have made room
     end loop;
 end $$;

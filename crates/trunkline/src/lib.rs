@@ -16,6 +16,7 @@ pub mod pgq;
 pub mod requests;
 pub mod schema;
 pub mod streams;
+mod writer;
 
 pub use client::Trunkline;
 pub use error::{Error, ErrorKind, Result};

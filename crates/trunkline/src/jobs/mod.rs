@@ -24,7 +24,6 @@ use futures_util::Stream;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::types::Type;
 
-use self::push::Pusher;
 pub use self::{
     job::{Job, NewJob, Outcome},
     work::{Work, Working},
@@ -35,6 +34,7 @@ use crate::{
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Failure, encode_headers},
+    writer::Writer,
 };
 
 const OPEN: &str = "select trunkline.job_open($1)";
@@ -48,7 +48,7 @@ const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7,
 #[derive(Debug)]
 pub(crate) struct Engine {
     listener: Arc<Listener>,
-    pusher: Pusher,
+    writer: Writer<NewJob>,
     /// For what would hold up the one connection.
     pool: Pool,
     /// Each worker holds a receiver for as long as it works.
@@ -57,8 +57,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
-        let pusher = Pusher::start(listener.clone());
-        Arc::new(Self { listener, pusher, pool, closing: watch::Sender::new(false) })
+        let writer = Writer::start(listener.clone());
+        Arc::new(Self { listener, writer, pool, closing: watch::Sender::new(false) })
     }
 
     /// Ends every worker of this process; what they run is handed back.
@@ -93,7 +93,7 @@ impl Jobs {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is out of its limits. After
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) it may have been written.
     pub async fn push(&self, queue: &str, job: impl Into<NewJob>) -> Result<i64> {
-        let ids = self.engine.pusher.push(queue, vec![job.into()]).await?;
+        let ids = push::push(&self.engine.writer, queue, vec![job.into()]).await?;
         ids.first().copied().ok_or_else(|| crate::Error::new(crate::ErrorKind::Other, "no id came back"))
     }
 
@@ -106,7 +106,7 @@ impl Jobs {
         queue: &str,
         jobs: impl IntoIterator<Item = impl Into<NewJob>>,
     ) -> Result<Vec<i64>> {
-        self.engine.pusher.push(queue, jobs.into_iter().map(Into::into).collect()).await
+        push::push(&self.engine.writer, queue, jobs.into_iter().map(Into::into).collect()).await
     }
 
     /// Pushes jobs in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they are in memory

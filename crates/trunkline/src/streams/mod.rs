@@ -24,7 +24,6 @@ use std::{
 use futures_util::Stream;
 use tokio_postgres::types::Type;
 
-use self::append::Appender;
 pub use self::{
     consume::{Consume, Consuming, OnFailure},
     consumer::{Batch, Consumer, Mode},
@@ -35,6 +34,7 @@ use crate::{
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Content, Failure, Headers, Payload, encode_headers},
+    writer::Writer,
 };
 
 const OPEN: &str = "select trunkline.stream_open($1)";
@@ -51,15 +51,15 @@ const APPEND_ON: [&str; 3] = [
 #[derive(Debug)]
 pub(crate) struct Engine {
     listener: Arc<Listener>,
-    appender: Appender,
+    writer: Writer<NewEvent>,
     /// For what would hold up the one connection.
     pool: Pool,
 }
 
 impl Engine {
     pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
-        let appender = Appender::start(listener.clone());
-        Arc::new(Self { listener, appender, pool })
+        let writer = Writer::start(listener.clone());
+        Arc::new(Self { listener, writer, pool })
     }
 }
 
@@ -198,7 +198,7 @@ impl Streams {
     /// [`ErrorKind::NotFound`] for a stream that is not there, [`ErrorKind::Conflict`] for a closed one,
     /// [`ErrorKind::Invalid`] for what is out of its limits. After [`ErrorKind::Unreachable`] it may have been written.
     pub async fn append(&self, stream: &str, event: impl Into<NewEvent>) -> Result<i64> {
-        let ids = self.engine.appender.append(stream, vec![event.into()]).await?;
+        let ids = append::append(&self.engine.writer, stream, vec![event.into()]).await?;
         ids.first().copied().ok_or_else(|| Error::new(ErrorKind::Other, "no id came back"))
     }
 
@@ -211,7 +211,7 @@ impl Streams {
         stream: &str,
         events: impl IntoIterator<Item = impl Into<NewEvent>>,
     ) -> Result<Vec<i64>> {
-        self.engine.appender.append(stream, events.into_iter().map(Into::into).collect()).await
+        append::append(&self.engine.writer, stream, events.into_iter().map(Into::into).collect()).await
     }
 
     /// Appends events in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they

@@ -200,7 +200,7 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "TL014" => ErrorKind::Schema,
         "42501" | "28000" | "28P01" => ErrorKind::Denied,
         "42704" => ErrorKind::NotFound,
-        "42710" | "2BP01" | "23505" => ErrorKind::Conflict,
+        "42710" | "2BP01" => ErrorKind::Conflict,
         "3F000" | "42883" | "42P01" => ErrorKind::Schema,
         "25006" | "0A000" => ErrorKind::Unsupported,
         "3D000" => ErrorKind::Config,

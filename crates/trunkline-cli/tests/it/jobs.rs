@@ -158,7 +158,7 @@ fn what_fails_is_tried_again_and_then_a_dead_letter_that_can_be_replayed() {
     drain(&url, &["q", "--exec", "exit 1"]);
     push(&url, &twin);
     let refused = run(&url, &["jobs", "retry", &id]);
-    assert!(code(&refused) == 6 && stderr(&refused).contains("unique key"), "{}", stderr(&refused));
+    assert!(code(&refused) == 6 && stderr(&refused).contains("unique_key"), "{}", stderr(&refused));
 }
 
 #[test]

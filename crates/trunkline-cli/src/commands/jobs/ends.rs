@@ -115,10 +115,9 @@ async fn each(global: &Global, (sql, word, unless): (&'static str, &str, &str), 
                 continue;
             }
             Ok(false) => conflict(unless),
-            Err(Failure::Library(e)) if e.code() == Some("23505") => {
-                conflict("a job with its unique key waits or runs meanwhile")
+            Err(Failure::Library(e)) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                e.into()
             }
-            Err(Failure::Library(e)) if e.kind() == ErrorKind::NotFound => e.into(),
             Err(failure) => return Err(failure),
         };
         out::talk(&format!("trunkline: {failure}"));

@@ -1,6 +1,6 @@
 -- Makes a job that is dead, cancelled, or waits for its time or its next attempt run now; a dead or cancelled one has all of its
 -- attempts again, and keeps its errors. False for one that runs, is done, or could run already.
--- Errors: 22004, TL007; 23505 when a job with its unique_key is there meanwhile. Locks: the row.
+-- Errors: 22004, TL007; 42710 when a job with its unique_key is there meanwhile. Locks: the row.
 create or replace function trunkline.job_retry(id bigint) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -25,5 +25,5 @@ begin
     perform trunkline._door_ring(-65 - (v_lane >> 4 & 63));
     return true;
 exception when unique_violation then
-    raise exception 'job % cannot come again: another one with its unique_key waits or runs', job_retry.id using errcode = '23505';
+    raise exception 'job % cannot come again: another one with its unique_key waits or runs', job_retry.id using errcode = '42710';
 end $$;

@@ -112,7 +112,9 @@ async fn a_segment_that_became_another_file_is_read_all_the_same() {
 
 /// A stream with a window of 30,000 events, with marks, and a consumer that has them in parts of 1,000.
 async fn backlog(db: &Db) -> (Raw, Trunkline) {
-    let (raw, tl) = (db.raw().await, db.client("reader").await);
+    // Who reads through functions reads nothing ahead.
+    let url = format!("{}&application_name=reader", db.url);
+    let (raw, tl) = (db.raw().await, Trunkline::connect(&url).await.unwrap());
     tl.streams().open("s").await.unwrap();
     tl.streams().register("s", "c", Position::Beginning).await.unwrap();
     // What was rolled back leaves room, so that rows move when the segment is written anew.

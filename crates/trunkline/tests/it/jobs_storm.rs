@@ -11,13 +11,14 @@ use std::{
     },
 };
 
+use tokio::sync::{mpsc, watch};
 use trunkline::{
     Trunkline,
     jobs::{Job, Work, Working},
     requests::Failure,
 };
 
-use crate::support::{Db, Raw, Stopwatch, millis, secs};
+use crate::support::{Db, Raw, Stopwatch, secs, within};
 
 /// A small generator of numbers, so that a storm can be told by its seed.
 struct Dice(u64);
@@ -31,8 +32,27 @@ impl Dice {
     }
 }
 
+/// How many jobs are handled between two turns of the ring.
+const PACE: u32 = 20;
+
+/// What the ring's turns follow, and what they tell.
+#[derive(Clone)]
+struct Ring {
+    handled: mpsc::UnboundedSender<u32>,
+    turns: watch::Receiver<u32>,
+}
+
+impl Ring {
+    /// Waits until the ring was turned once more, or is no more.
+    async fn turned(&mut self) {
+        self.turns.mark_unchanged();
+        let _ = self.handled.send(PACE);
+        let _ = self.turns.changed().await;
+    }
+}
+
 /// Pushes until the storm is over: the payloads that were committed.
-async fn produce(raw: Raw, who: u64, over: Arc<AtomicBool>) -> Vec<String> {
+async fn produce(raw: Raw, who: u64, over: Arc<AtomicBool>, mut ring: Ring) -> Vec<String> {
     let (mut dice, mut sent, mut n) = (Dice(who * 7919 + 1), Vec::new(), 0);
     while !over.load(Ordering::Relaxed) {
         let level = ["read committed", "repeatable read", "serializable"][dice.throw(3) as usize];
@@ -53,7 +73,7 @@ async fn produce(raw: Raw, who: u64, over: Arc<AtomicBool>) -> Vec<String> {
                 raw.run("savepoint s; select trunkline.job_push('q', 'rolled back'); rollback to s").await;
             }
             if dice.throw(20) == 0 {
-                tokio::time::sleep(millis(dice.throw(200))).await; // a slow transaction is part of the storm
+                ring.turned().await; // a slow transaction is part of the storm
             }
         }
         if dice.throw(7) == 0 {
@@ -96,14 +116,19 @@ async fn handle(db: Db, seen: Arc<Seen>, job: Job) -> Result<(), Failure> {
 }
 
 /// Three workers, of one slot and of more.
-async fn workers(db: &Db, seen: &Arc<Seen>) -> Vec<(Working, Trunkline)> {
+async fn workers(
+    db: &Db,
+    seen: &Arc<Seen>,
+    handled: &mpsc::UnboundedSender<u32>,
+) -> Vec<(Working, Trunkline)> {
     let mut workers = Vec::new();
     for n in 0..3 {
         let worker = db.client(&format!("stormy{n}")).await;
-        let (db, seen) = (db.clone(), seen.clone());
+        let (db, seen, handled) = (db.clone(), seen.clone(), handled.clone());
         let working = worker.jobs().work(Work::queue("q").concurrency(1 + n * 12), move |job: Job| {
-            let (db, seen) = (db.clone(), seen.clone());
+            let (db, seen, handled) = (db.clone(), seen.clone(), handled.clone());
             async move {
+                let _ = handled.send(1);
                 let key = job.key.clone();
                 if let Some(key) = &key
                     && !seen.keys.lock().unwrap().insert(key.clone())
@@ -122,38 +147,31 @@ async fn workers(db: &Db, seen: &Arc<Seen>) -> Vec<(Working, Trunkline)> {
     workers
 }
 
-/// Turns the ring without end, and cuts connections: what the turns did.
-async fn rage(raw: &Raw, time: std::time::Duration) -> HashMap<String, u32> {
+/// Turns the ring while jobs are handled, and cuts connections: what the turns did.
+async fn rage(
+    raw: &Raw,
+    time: std::time::Duration,
+    mut handled: mpsc::UnboundedReceiver<u32>,
+    turned: watch::Sender<u32>,
+) -> HashMap<String, u32> {
     let (watch, mut dice, mut turns) = (Stopwatch::start(), Dice(42), HashMap::<String, u32>::new());
     while watch.elapsed() < time {
+        let mut jobs = 0;
+        while jobs < PACE {
+            jobs += within(15_000, "a job to be handled", handled.recv()).await.unwrap();
+        }
         let patience = if dice.throw(4) == 0 { "0" } else { "1 hour" };
         raw.run("update trunkline.ring set turned_at = turned_at - interval '1 minute' where name = 'job_d'")
             .await;
         let turn = format!("select coalesce(trunkline._job_turn_d(1, '{patience}'), 'nothing')");
         *turns.entry(raw.one(&turn).await).or_default() += 1;
-        if dice.throw(12) == 0 {
+        turned.send_modify(|n| *n += 1);
+        if dice.throw(25) == 0 {
             let victim = dice.throw(3);
             raw.rows(&format!("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'stormy{victim}' and datname = current_database()")).await;
         }
-        tokio::time::sleep(millis(50)).await; // the pace of the storm
     }
     turns
-}
-
-/// Waits until every job has ended; says which has not.
-async fn ended(raw: &Raw) {
-    const LEFT: &str = "select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()";
-    let watch = Stopwatch::start();
-    while raw.one(LEFT).await != "t" {
-        if watch.elapsed() > secs(15) {
-            let left = "select id & 3, job_state, job_key, attempt, due_at - now(), worker, error from trunkline.job_list(max => 100000)
-                where job_state not in ('done', 'dead', 'cancelled') limit 20";
-            let held = "select state, key, count(*), min(id), max(id) from trunkline.job_held where state in (0, 1, 5) group by 1, 2";
-            let locks = "select locktype, classid, objid, mode, granted, l.pid, state, left(query, 60) from pg_locks l join pg_stat_activity a using (pid) where a.datname = current_database() and locktype in ('advisory', 'tuple', 'transactionid')";
-            panic!("{:#?} {:#?} {:#?}", raw.rows(left).await, raw.rows(held).await, raw.rows(locks).await);
-        }
-        tokio::time::sleep(millis(20)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,15 +183,21 @@ async fn nothing_is_lost_and_no_effect_is_doubled_in_a_storm() {
         .await;
     raw.run("select trunkline.job_open('q'), trunkline.job_set('q', 'retry_after', '10 ms'), trunkline.job_set('q', 'keep_done', '1 day')").await;
     let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+    let ((handled, come), (turned, turns)) = (mpsc::unbounded_channel(), watch::channel(0));
     let mut producers = tokio::task::JoinSet::new();
     for who in 1..=4 {
-        producers.spawn(produce(db.raw().await, who, over.clone()));
+        let ring = Ring { handled: handled.clone(), turns: turns.clone() };
+        producers.spawn(produce(db.raw().await, who, over.clone(), ring));
     }
-    let workers = workers(&db, &seen).await;
-    let turns = rage(&raw, secs(seconds)).await;
+    let workers = workers(&db, &seen, &handled).await;
+    let turns = rage(&raw, secs(seconds), come, turned).await;
     over.store(true, Ordering::Relaxed);
     let sent: Vec<String> = producers.join_all().await.into_iter().flatten().collect();
-    ended(&raw).await;
+    raw.until(
+        "all to have ended",
+        "select sum(waiting + scheduled + running + retrying) = 0 from trunkline.job_queues()",
+    )
+    .await;
     for (working, worker) in workers {
         working.stop().await.unwrap();
         worker.close().await;

@@ -1,5 +1,5 @@
 //! The figures of jobs: pushes against a bare INSERT, bulk against COPY, burning down a backlog against a SKIP LOCKED table,
-//! push to start, what a job costs in WAL and dead rows, and a held snapshot.
+//! push to start, what a job costs in WAL and dead rows, and what a sleeping worker costs.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use trunkline::{
 use super::{
     Figure, connect,
     measure::{median, session},
-    streams::{copy_in, single},
+    streams::{asleep, copy_in, single},
 };
 
 const CLIENTS: [usize; 3] = [1, 16, 32];
@@ -86,12 +86,12 @@ impl Found {
     ) -> Result<()> {
         admin.batch_execute(SETUP).await?;
         let tl = connect(url).await?;
-        drain(&tl, admin).await?;
+        drain(&tl).await?;
         self.pushes(url, &tl, seconds, say).await?;
-        drain(&tl, admin).await?;
+        drain(&tl).await?;
         self.burn(&tl, url, admin, bulk, say).await?;
         self.latency(&tl, url, seconds, say).await?;
-        self.idle.push(idle(&tl, admin, seconds, say).await?);
+        self.idle.push(idle(&tl, url, admin, seconds, say).await?);
         tl.close().await;
         Ok(())
     }
@@ -127,7 +127,6 @@ impl Found {
         let at = Instant::now();
         copy_in(admin, &payload, bulk).await?;
         let copied = f64::from(bulk) / at.elapsed().as_secs_f64();
-        let before = wal(admin).await?;
         let at = Instant::now();
         fill(tl, bulk).await?;
         let loaded = f64::from(bulk) / at.elapsed().as_secs_f64();
@@ -135,18 +134,12 @@ impl Found {
         self.bulk.push(loaded / copied);
         let baseline = skip_locked(url, admin, bulk).await?;
         say(&format!("SKIP LOCKED, two sessions that claim 500: {baseline:.0}/s"));
+        drain(tl).await?;
         let mut rates = Vec::new();
-        for (n, workers) in WORKERS.into_iter().enumerate() {
+        for workers in WORKERS {
             let jobs = if workers < 64 { bulk / 10 } else { bulk };
-            if n > 0 {
-                fill(tl, jobs).await?;
-            }
-            // Of the first fill the wal includes the push; the others are burnt down alone.
-            let jobs = if n == 0 { bulk / 10 } else { jobs };
+            fill(tl, jobs).await?;
             let rate = burn_down(tl, workers, jobs).await?;
-            if n == 0 {
-                drain(tl, admin).await?;
-            }
             say(&format!("{workers:>5} handlers at once: {rate:.0}/s"));
             rates.push(rate);
         }
@@ -155,7 +148,6 @@ impl Found {
         self.rate.push(best);
         self.workers
             .push(rates.get(3).copied().unwrap_or(f64::NAN) / rates.get(1).copied().unwrap_or(f64::NAN));
-        let _ = before;
         let before = wal(admin).await?;
         fill(tl, bulk).await?;
         burn_down(tl, 256, bulk).await?;
@@ -183,7 +175,7 @@ impl Found {
                 let _ = tx.send(begun.elapsed().as_secs_f64() - sent);
                 async { Ok(()) }
             });
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            asleep(url).await?;
             let mut tick = tokio::time::interval(Duration::from_micros(pace));
             let mut sending = tokio::task::JoinSet::new();
             let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -262,14 +254,9 @@ async fn burn_down(tl: &Trunkline, workers: usize, jobs: u32) -> Result<f64> {
 }
 
 /// Until nothing waits.
-async fn drain(tl: &Trunkline, admin: &Client) -> Result<()> {
-    const LEFT: &str =
-        "select waiting + scheduled + running + retrying from trunkline.job_queues() where queue = 'bench'";
-    let working = tl.jobs().work(Work::queue("bench").concurrency(1000), async |_: Job| Ok(()));
-    while admin.query_one(LEFT, &[]).await?.try_get::<_, i64>(0)? > 0 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    working.stop().await?;
+async fn drain(tl: &Trunkline) -> Result<()> {
+    let work = Work::queue("bench").concurrency(1000).drain();
+    tl.jobs().work(work, async |_: Job| Ok(())).ended().await?;
     tl.maintain().await
 }
 
@@ -313,16 +300,25 @@ async fn dead(admin: &Client) -> Result<f64> {
 }
 
 /// Transactions a minute of a process whose worker has nothing to do.
-async fn idle(tl: &Trunkline, admin: &Client, seconds: f64, say: &mut dyn FnMut(&str)) -> Result<f64> {
+async fn idle(
+    tl: &Trunkline,
+    url: &str,
+    admin: &Client,
+    seconds: f64,
+    say: &mut dyn FnMut(&str),
+) -> Result<f64> {
     const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
-    let working = tl.jobs().work("bench", async |_: Job| Ok(()));
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    admin.batch_execute("select pg_stat_clear_snapshot()").await?;
+    let mut working = tl.jobs().work("bench", async |_: Job| Ok(()));
+    asleep(url).await?;
+    let window = Duration::from_secs_f64(seconds.max(3.0) * 2.0);
     let before: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
-    tokio::time::sleep(Duration::from_secs_f64(seconds.max(3.0) * 2.0)).await;
+    // It does not end by itself; if it did, we would hear of it.
+    if let Ok(ended) = tokio::time::timeout(window, working.ended()).await {
+        ended?;
+    }
     let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
     working.stop().await?;
-    let a_minute = (after - before) / (seconds.max(3.0) * 2.0) * 60.0;
+    let a_minute = (after - before) / window.as_secs_f64() * 60.0;
     say(&format!("idle: {a_minute:.0} transactions a minute"));
     Ok(a_minute)
 }

@@ -238,8 +238,8 @@ pub(super) async fn single(url: &str, sql: &'static str, clients: usize, seconds
     .await
 }
 
-/// Until a consumer sleeps on its stream's door.
-async fn asleep(url: &str) -> Result<()> {
+/// Until somebody sleeps on a stream's door, or a queue's.
+pub(super) async fn asleep(url: &str) -> Result<()> {
     const ASLEEP: &str = "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and granted
         and objid::text::bigint > 4000000000 and database = (select oid from pg_database where datname = current_database()))";
     let (client, _rx) = session(url).await?;

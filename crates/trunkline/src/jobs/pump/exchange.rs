@@ -68,8 +68,8 @@ impl Pump {
             while matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
                 let link = self.listener.link().await?;
                 wrote = write(&link, &ends, true).await;
-                if wrote.is_err() {
-                    sleep(Duration::from_millis(50)).await;
+                if matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
+                    self.listener.next_after(&link).await?;
                 }
             }
         }

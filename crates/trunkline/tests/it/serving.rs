@@ -145,8 +145,8 @@ async fn gather_asks_every_service_once_and_stops_at_the_first_so_many() {
     let _slow = two.requests().inbox("work");
     within(5_000, "the inbox", _slow.ready()).await.unwrap();
     let since = Stopwatch::start();
-    let outcomes = requests.gather("work", "x", 9, millis(700)).await.unwrap();
-    assert!(since.elapsed() < millis(1_000), "{:?}", since.elapsed());
+    let outcomes = requests.gather("work", "x", 9, secs(3)).await.unwrap();
+    assert!((3_000..4_000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
     let late = outcomes.iter().filter(|o| o.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut)).count();
     assert_eq!((outcomes.len(), late), (4, 1));
 }

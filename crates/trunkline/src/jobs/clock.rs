@@ -11,6 +11,7 @@
 //! What if it dies here: before the fire's commit nothing was pushed, and the time is due still; after it, all was.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -153,7 +154,10 @@ async fn pass(listener: &Listener, link: &Link) -> Result<(u64, bool)> {
 async fn fire(listener: &Listener, link: &Link, row: &Row) -> Result<Option<u64>> {
     let (name, generation): (&str, i64) = (row.try_get("name")?, row.try_get("generation")?);
     let due: Option<SystemTime> = row.try_get("next_at")?;
-    let (ats, next) = match plan(row, due) {
+    // Whoever may schedule by SQL must not end this task, whatever an expression does to the parser.
+    let planned = catch_unwind(AssertUnwindSafe(|| plan(row, due)));
+    let odd = |_| Err(Error::new(ErrorKind::Invalid, "cron: its times cannot be worked out"));
+    let (ats, next) = match planned.unwrap_or_else(odd) {
         Ok(plan) => plan,
         Err(e) => {
             warn!(schedule = name, error = %e, "a schedule cannot be read");

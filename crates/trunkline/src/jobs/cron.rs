@@ -72,11 +72,19 @@ impl Times {
             );
             return Err(wrong(&why));
         }
+        if fields.iter().any(|field| field.split(',').any(str::is_empty)) {
+            return Err(wrong("a list has an empty item"));
+        }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let parsed = parser.parse(&fields.join(" ")).map_err(|e| match word {
             true => wrong("there is no such word"),
             false => wrong(&e.to_string()),
         })?;
+        let pattern = &parsed.pattern;
+        if [&pattern.seconds, &pattern.minutes, &pattern.hours].iter().any(|field| field.values().is_empty())
+        {
+            return Err(wrong("names no time of the day")); // croner would look for it without end
+        }
         let clock = fields.get(..fields.len().saturating_sub(3)).unwrap_or_default();
         let fixed = match word {
             true => !text.eq_ignore_ascii_case("@hourly"),
@@ -297,7 +305,7 @@ mod tests {
         {
             let times = Times::read(cron, zone).unwrap();
             let mut at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-            for _ in 0..60_000 {
+            for _ in 0..150_000 {
                 let next = times.next(at).unwrap();
                 assert_eq!(next.duration_since(at), SignedDuration::from_mins(10), "{zone} after {at}");
                 at = next;
@@ -341,6 +349,8 @@ mod tests {
             ("* * * * 8", "UTC", "cron"),
             ("*/0 * * * *", "UTC", "cron"),
             ("a b c d e", "UTC", "cron"),
+            ("0 , * * *", "UTC", "empty item"),
+            ("0 1,,2 * * *", "UTC", "empty item"),
             ("@reboot", "UTC", "no such word"),
             ("@every 5m", "UTC", "5 fields"),
             ("0 0 30 2 *", "UTC", "never fires"),
@@ -387,5 +397,58 @@ mod tests {
         let (since, now) = ("2001-01-01T00:00:00Z".parse().unwrap(), at("10:00:00"));
         let found = rare.due(Missed::One, (None, since), now).unwrap();
         assert_eq!(found.ats, ["2026-02-23T22:59:00Z".parse().unwrap()]);
+    }
+
+    /// Of each minute on these days: its moment, and what the clock shows.
+    fn minutes(zone: &TimeZone, from: &str, count: i64) -> Vec<(Timestamp, DateTime)> {
+        let from: Timestamp = from.parse().unwrap();
+        let at = |n| from.checked_add(SignedDuration::from_mins(n)).unwrap();
+        (0..count).map(|n| (at(n), zone.to_datetime(at(n)))).collect()
+    }
+
+    #[test]
+    fn every_time_is_found_and_no_other() {
+        let mut compared = 0;
+        for (zone, change) in [
+            (BERLIN, "2026-03-27T00:00:00Z"),
+            (BERLIN, "2026-10-23T00:00:00Z"),
+            (NEW_YORK, "2026-03-06T00:00:00Z"),
+            (NEW_YORK, "2026-10-30T00:00:00Z"),
+            (LORD_HOWE, "2026-04-02T00:00:00Z"),
+            (LORD_HOWE, "2026-10-01T00:00:00Z"),
+            ("America/Nuuk", "2026-03-27T00:00:00Z"),
+        ] {
+            let known = read_zone(zone).unwrap();
+            let all = minutes(&known, change, 5 * 1440);
+            let (from, upto) = (all[1440].0, all[4 * 1440].0);
+            for hours in ["*", "*/2", "1-3", "0,2,23"] {
+                for minutes in ["0", "15,45", "*/20", "*"] {
+                    for day in ["*", "SAT"] {
+                        let cron = format!("{minutes} {hours} * * {day}");
+                        let times = Times::read(&cron, zone).unwrap();
+                        let named = |c: &DateTime| times.cron.is_time_matching(c).unwrap();
+                        // Fixed: the first moment at which the clock shows this time or a later one.
+                        let first =
+                            |c: DateTime| all.iter().find(|(_, shown)| *shown >= c).map(|(at, _)| *at);
+                        let mut expected: Vec<Timestamp> = if times.fixed {
+                            let begin = all[0].1;
+                            let civil = (0..5 * 1440)
+                                .map(|n| begin.checked_add(SignedDuration::from_mins(n)).unwrap());
+                            civil.filter(named).filter_map(first).collect()
+                        } else {
+                            all.iter().filter(|(_, shown)| named(shown)).map(|(at, _)| *at).collect()
+                        };
+                        expected.dedup();
+                        expected.retain(|at| *at > from && *at <= upto);
+                        let found: Vec<_> = std::iter::successors(times.next(from), |at| times.next(*at))
+                            .take_while(|at| *at <= upto)
+                            .collect();
+                        assert_eq!(found, expected, "{cron} in {zone}");
+                        compared += found.len();
+                    }
+                }
+            }
+        }
+        assert!(compared > 10_000, "{compared}");
     }
 }

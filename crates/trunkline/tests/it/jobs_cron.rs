@@ -369,12 +369,12 @@ async fn the_next_time_is_by_the_zones_clock_and_only_what_differs_changes_anyth
         assert!(tl.jobs().schedule(noon.clone()).await.unwrap());
         tl.jobs().fire_schedules().await.unwrap();
         // The server's own zones say the same.
-        let same = format!("next_at = (select min(d) from (select ((now() at time zone zone)::date + n + time '12:30') at time zone zone d
-            from generate_series(0, 1) n) d where d > made_at)");
-        assert_eq!(shown(&raw, &name, &same).await, "t", "{zone}");
+        let same = "next_at = (select min(d) from (select ((now() at time zone zone)::date + n + time '12:30') at time zone zone d
+            from generate_series(0, 1) n) d where d > made_at)";
+        assert_eq!(shown(&raw, &name, same).await, "t", "{zone}");
         assert!(!tl.jobs().schedule(noon.clone()).await.unwrap());
         assert!(tl.jobs().schedule(noon.kind("other")).await.unwrap());
-        assert_eq!(shown(&raw, &name, &same).await, "t", "{zone}: the next time stays");
+        assert_eq!(shown(&raw, &name, same).await, "t", "{zone}: the next time stays");
     }
     let text = "('text', 'work', '@daily', 'x', headers => '{\"b\": \"2\", \"a\": \"1\"}')";
     let call = format!("select trunkline.job_schedule{text}");

@@ -91,9 +91,13 @@ impl Trunkline {
 
     /// One round of every duty of the daemon: buries dead sessions, ticks, turns the rings. Harmless at any time.
     ///
+    /// From the first round on this handle also fires the schedules of jobs, each at its time, between the rounds too; as any
+    /// number of others may. For one round of that alone: [`Jobs::fire_schedules`].
+    ///
     /// # Errors
     /// What the database reports; [`Epoch`](crate::ErrorKind::Epoch) after a restore.
     pub async fn maintain(&self) -> Result<()> {
+        self.inner.jobs.keep_schedules();
         crate::maintenance::round(&*self.inner.listener.link().await?).await
     }
 

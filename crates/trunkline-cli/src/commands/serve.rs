@@ -110,7 +110,12 @@ async fn once(database: &Database, args: &ServeArgs) -> Result<u8> {
 async fn round(database: &Database) -> Result<Value> {
     let plain = database.checked().await?;
     let rows = plain.client.query_typed("select trunkline.maintain()", &[]).await?;
-    Ok(rows.first().map_or(Ok(Value::Null), |r| r.try_get(0))?)
+    let mut done: Value = rows.first().map_or(Ok(Value::Null), |r| r.try_get(0))?;
+    let trunkline = database.trunkline().await?;
+    let fired = trunkline.jobs().fire_schedules().await;
+    trunkline.close().await;
+    done["schedules_fired"] = json!(fired?);
+    Ok(done)
 }
 
 /// Tells systemd that we are here, and when we begin to leave.

@@ -22,6 +22,8 @@ fn help_is_as_written_down() {
         ("jobs-push.txt", &["jobs", "push", "--help"]),
         ("jobs-work.txt", &["jobs", "work", "--help"]),
         ("jobs-retry.txt", &["jobs", "retry", "--help"]),
+        ("jobs-cron.txt", &["jobs", "cron", "--help"]),
+        ("jobs-cron-add.txt", &["jobs", "cron", "add", "--help"]),
         ("streams.txt", &["streams", "--help"]),
         ("streams-append.txt", &["streams", "append", "--help"]),
         ("streams-read.txt", &["streams", "read", "--help"]),

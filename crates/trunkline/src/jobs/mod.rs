@@ -9,16 +9,22 @@
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 
+mod clock;
+mod cron;
 mod cursor;
 mod hand;
 mod job;
 mod load;
 mod pump;
 mod push;
+mod schedule;
 mod wire;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::Stream;
 use tokio::{sync::watch, time::timeout};
@@ -26,6 +32,7 @@ use tokio_postgres::types::Type;
 
 pub use self::{
     job::{Job, NewJob, Outcome},
+    schedule::{Missed, Schedule, Scheduled},
     work::{Work, Working},
 };
 use crate::{
@@ -53,12 +60,19 @@ pub(crate) struct Engine {
     pool: Pool,
     /// Each worker holds a receiver for as long as it works.
     closing: watch::Sender<bool>,
+    /// Set once the clock of the schedules runs.
+    clock: OnceLock<()>,
 }
 
 impl Engine {
     pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
         let writer = Writer::start(listener.clone());
-        Arc::new(Self { listener, writer, pool, closing: watch::Sender::new(false) })
+        Arc::new(Self { listener, writer, pool, closing: watch::Sender::new(false), clock: OnceLock::new() })
+    }
+
+    /// Fires schedules from now on, until this process leaves.
+    pub(crate) fn keep_schedules(&self) {
+        self.clock.get_or_init(|| clock::start(self.listener.clone(), self.closing.subscribe()));
     }
 
     /// Ends every worker of this process; what they run is handed back.

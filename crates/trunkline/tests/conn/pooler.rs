@@ -6,6 +6,7 @@ use trunkline::{
     ErrorKind, Trunkline,
     connect::{Pool, PoolOptions, Purpose},
     conninfo::ConnInfo,
+    jobs::{Missed, Schedule},
     requests::{Failure, Request, Serve},
 };
 
@@ -188,4 +189,29 @@ async fn who_closes_in_the_midst_of_it_leaves_no_answer_to_the_next_client() {
     let locks = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
                  where locktype = 'advisory' and datname = 'closed_behind_pooler'";
     assert_eq!(server.sql(locks), "0", "what a session holds stays on the pooler's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedules_are_fired_through_a_pooler() {
+    let server = shared();
+    let bouncer = Bouncer::start(server, "transaction", "").await;
+    server.sql("create database schedules_behind_pooler");
+    let (mut client, _) = open(&server.tcp("dbname=schedules_behind_pooler")).await;
+    trunkline::schema::install(&mut client).await.unwrap();
+    let pooled = bouncer.info("dbname=schedules_behind_pooler");
+    let clocks =
+        [Trunkline::with(pooled.clone()).await.unwrap(), Trunkline::with(pooled.clone()).await.unwrap()];
+    let second = Schedule::new("second", "work", "* * * * * *").missed(Missed::All);
+    clocks[0].jobs().schedule(second).await.unwrap();
+    for clock in &clocks {
+        clock.maintain().await.unwrap();
+    }
+    until("it to be fired", || async {
+        text(&client, "select fires >= 3 from trunkline.job_schedules()").await == "t"
+    })
+    .await;
+    clocks[0].jobs().pause_schedule("second").await.unwrap();
+    let once = "select count(*) = count(distinct headers) and count(*) = (select fires from trunkline.job_schedules())
+        from trunkline.job_d0";
+    assert_eq!(text(&client, once).await, "t");
 }

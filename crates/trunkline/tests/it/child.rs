@@ -44,6 +44,7 @@ async fn part() {
         }
         // Take jobs, and die or are late.
         "jobber" => crate::jobs_deaths::holder(&me).await,
+        "clock" => crate::jobs_cron::clock(&me).await,
         "late-jobber" => crate::jobs_deaths::late(&me, &db).await,
         // Do what they are told, line by line.
         "caller" => crate::steps::caller(&me).await,

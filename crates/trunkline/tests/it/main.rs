@@ -19,6 +19,7 @@ mod fuzz;
 mod input;
 mod jobs;
 mod jobs_bulk;
+mod jobs_cron;
 mod jobs_deaths;
 mod jobs_input;
 mod jobs_review;

@@ -1,6 +1,7 @@
 //! `trunkline jobs`: push work, do it with a command, and look after what waits, runs and failed.
 
 mod command;
+mod cron;
 mod ends;
 mod exec;
 mod look;
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     ///
     /// max_bytes, max_attempts, retry_after, retry_most, max_running, keep_done, keep_dead.
     Set(manage::SetArgs),
+    /// Schedules: push jobs at the times of a cron expression
+    #[command(subcommand)]
+    Cron(cron::Command),
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
@@ -71,5 +75,6 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Pause(args) => until_interrupted(manage::pause(global, args)).await,
         Command::Resume(args) => until_interrupted(manage::resume(global, args)).await,
         Command::Set(args) => until_interrupted(manage::set(global, args)).await,
+        Command::Cron(command) => cron::run(global, command).await,
     }
 }

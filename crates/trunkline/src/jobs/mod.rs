@@ -9,12 +9,19 @@
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 
+mod attempt;
+mod blocking;
 mod cursor;
 mod hand;
 mod job;
+mod layer;
 mod load;
 mod pump;
 mod push;
+mod signs;
+mod task;
+mod testing;
+mod wait;
 mod wire;
 mod work;
 
@@ -24,8 +31,17 @@ use futures_util::Stream;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::types::Type;
 
+#[cfg(feature = "derive")]
+pub use trunkline_derive::Task;
+
+use self::{blocking::Threads, wait::Waits};
 pub use self::{
     job::{Job, NewJob, Outcome},
+    layer::Next,
+    signs::Progress,
+    task::{Task, Tasks},
+    testing::Ran,
+    wait::Pending,
     work::{Work, Working},
 };
 use crate::{
@@ -49,6 +65,7 @@ const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7,
 pub(crate) struct Engine {
     listener: Arc<Listener>,
     writer: Writer<NewJob>,
+    waits: Arc<Waits>,
     /// For what would hold up the one connection.
     pool: Pool,
     /// Each worker holds a receiver for as long as it works.
@@ -57,8 +74,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
-        let writer = Writer::start(listener.clone());
-        Arc::new(Self { listener, writer, pool, closing: watch::Sender::new(false) })
+        let (writer, waits) = (Writer::start(listener.clone()), Waits::new(listener.clone()));
+        Arc::new(Self { listener, writer, waits, pool, closing: watch::Sender::new(false) })
     }
 
     /// Ends every worker of this process; what they run is handed back.
@@ -164,6 +181,22 @@ impl Jobs {
         work::start(self.engine.listener.clone(), closing, options.into(), handler)
     }
 
+    /// Runs a handler that blocks for each job of some queues, each on a thread of tokio's for what blocks: as [`Jobs::work`].
+    /// Set [`Work::concurrency`] to no more than the runtime has of those (512 unless told).
+    ///
+    /// A thread cannot be stopped. After a time-out the attempt has failed, and the job can come again, while the thread goes
+    /// on: it keeps its slot until it is back, what it returns is thrown away, and [`Job::is_cancelled`] tells it. So does a
+    /// worker that stops hand back what still runs after its grace; the process ends only when those threads do.
+    pub fn work_blocking<H, O>(&self, options: impl Into<Work>, handler: H) -> Working
+    where
+        H: Fn(Job) -> std::result::Result<O, Failure> + Send + Sync + 'static,
+        O: Into<Outcome> + 'static,
+    {
+        let (mut options, threads) = (options.into(), Arc::<Threads>::default());
+        options.threads = Some(threads.clone());
+        self.work(options, blocking::on_threads(handler, threads))
+    }
+
     /// Pauses a queue: nothing more is taken from it, and what runs goes on. False when it was paused.
     ///
     /// # Errors
@@ -189,7 +222,9 @@ impl Jobs {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an id that is unknown, or done and forgotten.
     pub async fn cancel(&self, id: i64) -> Result<bool> {
         let args: &Args<'_> = &[(&id, Type::INT8)];
-        let done: Option<String> = self.engine.listener.link().await?.value(CANCEL, args).await?;
+        let link = self.engine.listener.link().await?;
+        let done: Option<String> = link.value(CANCEL, args).await?;
+        self.engine.listener.ring(wait::door(link.session)); // nobody notifies itself
         Ok(done.is_some())
     }
 

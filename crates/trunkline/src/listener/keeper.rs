@@ -229,7 +229,7 @@ impl Keeper {
         }
         let fresh: Vec<i32> = doors.difference(heard).copied().collect();
         for door in &fresh {
-            link.client.batch_execute(&format!("listen trunkline_{door}")).await?;
+            link.client.batch_execute(&format!("listen \"trunkline_{door}\"")).await?;
         }
         for door in &fresh {
             let mut held: bool = link.value(HOLD, &[(door, Type::INT4)]).await?;

@@ -232,7 +232,10 @@ impl Waits {
 }
 
 fn again(ended: &Ended) -> Ended {
-    ended.as_ref().map(Clone::clone).map_err(Error::again)
+    match ended {
+        Ok(result) => Ok(result.clone()),
+        Err(e) => Err(e.again()),
+    }
 }
 
 /// What a job's state means for who waits for it.

@@ -268,6 +268,21 @@ async fn a_wait_for_a_job_that_is_already_there_by_its_unique_key_is_for_that_on
 }
 
 #[tokio::test]
+async fn what_was_pushed_to_be_waited_for_can_be_run_in_the_same_task() {
+    let (_db, tl, raw) = one().await;
+    let mut pending = tl.jobs().push_pending("q", "x").await.unwrap();
+    let answer = async |job: Job| Ok::<_, Failure>(job.payload);
+    assert_eq!(tl.jobs().run_due("q", answer).await.unwrap().len(), 1);
+    assert_eq!(pending.wait(secs(10)).await.unwrap().text().unwrap(), "x");
+    // A job that nobody may know of yet is none.
+    raw.run("begin; create temp table mine as select trunkline.job_push('q', 'y') as id").await;
+    let id: i64 = raw.one("select id from mine").await.parse().unwrap();
+    assert_eq!(tl.jobs().wait(id, secs(10)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    raw.run("commit").await;
+    assert_eq!(tl.jobs().wait(id, secs(0)).await.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
 async fn progress_survives_retries_and_is_forgotten_with_its_job() {
     let (db, tl, raw) = one().await;
     tl.jobs().open("q").await.unwrap();

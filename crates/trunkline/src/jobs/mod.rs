@@ -185,8 +185,9 @@ impl Jobs {
     /// Set [`Work::concurrency`] to no more than the runtime has of those (512 unless told).
     ///
     /// A thread cannot be stopped. After a time-out the attempt has failed, and the job can come again, while the thread goes
-    /// on: it keeps its slot until it is back, what it returns is thrown away, and [`Job::is_cancelled`] tells it. So does a
-    /// worker that stops hand back what still runs after its grace; the process ends only when those threads do.
+    /// on: it keeps its slot until it is back, what it returns is thrown away, and [`Job::is_cancelled`] tells it. A
+    /// worker that stops hands back what still runs after its grace, and its threads go on; tokio's runtime waits for them when it
+    /// is dropped.
     pub fn work_blocking<H, O>(&self, options: impl Into<Work>, handler: H) -> Working
     where
         H: Fn(Job) -> std::result::Result<O, Failure> + Send + Sync + 'static,

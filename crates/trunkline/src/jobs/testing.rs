@@ -79,7 +79,8 @@ impl Jobs {
     }
 
     /// For tests: moves the clock of jobs forward. All that waits for a time comes due as if so much had passed: how many. Needs
-    /// the right of an admin or the owner; in SQL `job_forward`, for one queue too.
+    /// the right of an admin or the owner; in SQL `job_forward`, for one queue too. When the future is dropped it may have been
+    /// done.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for more than 3,650 days, [`ErrorKind::Denied`].

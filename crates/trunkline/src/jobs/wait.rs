@@ -335,7 +335,7 @@ impl Jobs {
     }
 
     /// Pushes a job that is to be waited for: see [`Pending::wait`]. Its result is kept until it was seen here, and for as long
-    /// as the queue keeps what is done (`keep_done`).
+    /// as the queue keeps what is done (`keep_done`). When the future is dropped it may have been pushed.
     ///
     /// # Errors
     /// As [`Jobs::push`].

@@ -211,7 +211,7 @@ async fn a_thread_that_outlives_its_attempt_keeps_its_slot_and_what_it_returns_i
     let slow = tl.jobs().push("q", "slow").await.unwrap();
     let gate = Arc::new(Gate::default());
     let (inner, (sent, mut told)) = (gate.clone(), mpsc::unbounded_channel());
-    let work = Work::queue("q").concurrency(1).timeout(millis(150));
+    let work = Work::queue("q").concurrency(1).timeout(millis(600));
     let working = tl.jobs().work_blocking(work, move |job: Job| {
         if job.payload.text()? == "slow" {
             inner.wait();
@@ -229,7 +229,7 @@ async fn a_thread_that_outlives_its_attempt_keeps_its_slot_and_what_it_returns_i
     raw.until("the next to be done", &format!("select state = 'done' from trunkline.job_show({next})")).await;
     working.stop().await.unwrap();
     let why = shown(&raw, slow).await;
-    assert_eq!(why, "retrying 1 timed out: the handler took longer than 150ms");
+    assert_eq!(why, "retrying 1 timed out: the handler took longer than 600ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -175,13 +175,22 @@ impl Gate {
     }
 }
 
+/// Opens a gate when its test ends, however that ends: a runtime waits for its threads.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 #[tokio::test]
 async fn handlers_that_block_run_as_many_at_once_as_there_are_slots_and_panics_are_counted() {
     let (_db, tl, raw) = one().await;
     let ids = tl.jobs().push_all("q", ["0", "1", "2", "3", "4", "panic"]).await.unwrap();
     let (gate, most, now) =
         (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (inner, highest) = (gate.clone(), most.clone());
+    let (_opens, inner, highest) = (Opens(gate.clone()), gate.clone(), most.clone());
     let mut working = tl.jobs().work_blocking(Work::queue("q").concurrency(3).drain(), move |job: Job| {
         highest.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         inner.wait();
@@ -210,7 +219,7 @@ async fn a_thread_that_outlives_its_attempt_keeps_its_slot_and_what_it_returns_i
     raw.run("select trunkline.job_set('q', 'retry_after', '100 days'), trunkline.job_set('q', 'retry_most', '100 days')").await;
     let slow = tl.jobs().push("q", "slow").await.unwrap();
     let gate = Arc::new(Gate::default());
-    let (inner, (sent, mut told)) = (gate.clone(), mpsc::unbounded_channel());
+    let (_opens, inner, (sent, mut told)) = (Opens(gate.clone()), gate.clone(), mpsc::unbounded_channel());
     let work = Work::queue("q").concurrency(1).timeout(millis(600));
     let working = tl.jobs().work_blocking(work, move |job: Job| {
         if job.payload.text()? == "slow" {
@@ -238,7 +247,7 @@ async fn a_handler_that_gives_no_sign_of_life_has_failed_also_one_that_blocks_it
     let payloads = ["hangs", "beats", "blocks"];
     let ids = tl.jobs().push_all("q", payloads.map(|p| NewJob::new(p).max_attempts(1))).await.unwrap();
     let gate = Arc::new(Gate::default());
-    let inner = gate.clone();
+    let (_opens, inner) = (Opens(gate.clone()), gate.clone());
     let watch = Stopwatch::start();
     let work = Work::queue("q").timeout(secs(1000)).heartbeat_timeout(millis(1500));
     let working = tl.jobs().work(work, move |job: Job| {

@@ -8,6 +8,7 @@
 mod jobs;
 mod kit;
 mod streams;
+mod tasks;
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -275,11 +275,10 @@ fn the_job_of_a_killed_worker_runs_again_elsewhere_as_its_second_attempt() {
     let url = database();
     let dir = temporary();
     let seen = dir.path().join("seen");
-    let go = dir.path().join("go");
+    // Nobody can kill the commands of a killed worker: they end when this test's files are gone.
     let command = format!(
-        "echo $TRUNKLINE_ATTEMPT >> {}; while test $TRUNKLINE_ATTEMPT = 1 && ! test -e {}; do sleep 0.02; done",
-        seen.display(),
-        go.display()
+        "echo $TRUNKLINE_ATTEMPT >> {0}; while test $TRUNKLINE_ATTEMPT = 1 && test -e {0}; do sleep 0.02; done",
+        seen.display()
     );
     let ids = [push(&url, &["q", "ring"]), push(&url, &["q", "held", "-k", "k"])];
     let killed = worker(&url, &["q", "--exec", &command]);
@@ -291,7 +290,6 @@ fn the_job_of_a_killed_worker_runs_again_elsewhere_as_its_second_attempt() {
     assert_eq!(fs::read(&seen).unwrap(), b"1\n1\n2\n2\n");
     other.signal(Signal::SIGTERM);
     assert_eq!(other.end().0, 0);
-    fs::write(&go, "").unwrap(); // nobody could kill its commands
 }
 
 #[test]
@@ -425,4 +423,44 @@ fn progress_is_for_a_terminal_and_goes_away() {
     assert!(worked == 0 && said.contains("/3") && said.contains("done=3"), "{said:?}");
     let (_, plain) = (0, drain(&url, &["q", "--exec", "true"]));
     assert!(!plain.contains('\r') && !plain.contains("/0"), "{plain:?}");
+}
+
+#[test]
+fn who_waits_gets_the_result_and_an_exit_status_that_says_how_it_ended() {
+    let url = database();
+    let exec = "case $(cat) in ok) echo \"yes: $TRUNKLINE_KIND\";; bytes) printf '\\377';; *) echo bad >&2; exit 3;; esac";
+    let _worker = worker(&url, &["q", "--result", "--exec", exec]);
+    let push = |args: &[&str]| run(&url, &[&["jobs", "push", "q", "--wait"], args].concat());
+    let done = push(&["ok", "--kind", "k"]);
+    assert_eq!((code(&done), stdout(&done).as_str()), (0, "yes: k\n"));
+    assert!(stderr(&done).contains("waiting for job "), "{}", stderr(&done));
+    assert_eq!(push(&["bytes"]).stdout, [0xff]);
+    let dead = push(&["x", "--max-attempts", "1"]);
+    assert_eq!((code(&dead), stdout(&dead).as_str()), (1, ""));
+    assert!(
+        stderr(&dead).contains("failed for good: ") && stderr(&dead).contains("bad"),
+        "{}",
+        stderr(&dead)
+    );
+    let late = push(&["ok", "--delay", "1h", "--timeout", "50ms"]);
+    assert_eq!(code(&late), 5);
+    assert!(stderr(&late).contains("had not ended within 50ms; it goes on"), "{}", stderr(&late));
+    let shown: Value =
+        serde_json::from_str(&ok(&url, &["--json", "jobs", "push", "q", "ok", "--wait"])).unwrap();
+    assert_eq!((&shown["state"], &shown["result"]), (&json!("done"), &json!("yes: \n")));
+    assert_eq!(code(&push(&["--lines"])), 2);
+    assert_eq!(code(&run(&url, &["jobs", "push", "q", "x", "--timeout", "1s"])), 2, "only with --wait");
+}
+
+#[test]
+fn a_job_shows_how_far_it_has_come() {
+    let url = database();
+    let id = push(&url, &["q", "x"]);
+    let told = "select trunkline.job_progress(claim, 40, 'resizing') from trunkline.job_take('q')";
+    sql(&url, told);
+    let text = ok(&url, &["jobs", "show", &id]);
+    assert!(text.contains("progress\t40\nprogress_message\tresizing\nprogress_at\t"), "{text}");
+    assert_eq!(rows(&url, &["show", &id])[0]["progress"], json!(40));
+    let other = push(&url, &["q", "y"]);
+    assert!(!ok(&url, &["jobs", "show", &other]).contains("progress"), "nothing was said");
 }

@@ -3,10 +3,15 @@
 //! A slice is ended part by part. What is done is noted as bits of its slice, all that ended meanwhile in one part; anything
 //! else ends its one job by itself.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use super::{
     Outcome,
+    attempt::Answer,
+    signs::Signs,
     wire::{Claim, End, Part},
 };
 
@@ -50,9 +55,23 @@ impl Verdict {
         }
     }
 
+    /// What a handler answered, after all that it did.
+    pub(super) fn after(answer: Answer, signs: &Signs) -> Self {
+        match answer {
+            Ok(Outcome::Done) if signs.completed.load(Ordering::Relaxed) => Self::Completed,
+            Ok(outcome) => Self::of(outcome),
+            Err(failure) => Self::failed(None, format!("{}: {}", failure.code, failure.message)),
+        }
+    }
+
     /// It failed, and comes again after so long, or by the queue's backoff.
     pub(super) fn failed(ms: Option<i64>, error: String) -> Self {
         Self::Other { state: 0, ms, counted: true, error: Some(plain(&error)), result: None }
+    }
+
+    /// It failed: the transaction in which its handler ended it came to nothing.
+    pub(super) fn not_committed() -> Self {
+        Self::failed(None, "the transaction that completed it was not committed".to_owned())
     }
 
     /// Nobody has worked on it: it goes back as it was.
@@ -213,6 +232,11 @@ impl Hand {
     pub(super) fn carried(&mut self, single: Single) {
         let claim = single.end.claim.carried(single.id);
         self.singles.push(Single { id: single.id, end: End { claim, ..single.end } });
+    }
+
+    /// An end that it is not known of whether it was written: once more.
+    pub(super) fn in_doubt(&mut self, single: Single) {
+        self.singles.push(single);
     }
 
     /// Ends that could not be written: they come back, and until then no later part of their slices is written.

@@ -1,20 +1,20 @@
 //! A job: as it is pushed, as its handler sees it, and how an attempt at it can end.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use super::wire::{COMPLETE_ON, Claim};
+use super::{
+    signs::Signs,
+    wire::{COMPLETE_ON, Claim, Taken},
+};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    requests::{Headers, Payload, encode_headers},
+    requests::{Content, Headers, Payload, decode_headers, encode_headers},
 };
 
 /// Until when a job waits.
@@ -187,10 +187,35 @@ pub struct Job {
     pub pushed_at: SystemTime,
     pub(super) claim: Claim,
     pub(super) ended: watch::Receiver<bool>,
-    pub(super) completed: Arc<AtomicBool>,
+    pub(super) signs: Arc<Signs>,
 }
 
 impl Job {
+    /// What was taken from a queue, which gives so many attempts unless the job says otherwise.
+    pub(super) fn of(
+        taken: Taken,
+        queue: Arc<str>,
+        usual: Option<i32>,
+        ended: watch::Receiver<bool>,
+        signs: Arc<Signs>,
+    ) -> Self {
+        Self {
+            id: taken.id,
+            queue,
+            kind: taken.kind,
+            payload: Payload::new(Content::of(taken.flags), taken.payload),
+            headers: decode_headers(taken.headers.as_deref()),
+            key: taken.key,
+            priority: u8::try_from(taken.priority).unwrap_or(5),
+            attempt: taken.attempt,
+            max_attempts: taken.most_attempts.or(usual).unwrap_or(1),
+            pushed_at: taken.at,
+            claim: taken.claim,
+            ended,
+            signs,
+        }
+    }
+
     /// Completes when somebody cancelled the job, or it was handed on because this process was cut off: there is no use in
     /// going on. Return an error then, not [`Outcome::Cancel`]: a cancelled job does not come again in any case, and one that was
     /// handed on must. Cancel-safe.
@@ -217,7 +242,7 @@ impl Job {
         if executor.scalar(COMPLETE_ON, &params).await? == 0 {
             return Err(stale(self.id));
         }
-        self.completed.store(true, Ordering::Relaxed);
+        self.signs.completed.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

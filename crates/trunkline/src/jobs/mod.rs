@@ -9,15 +9,22 @@
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 
+mod attempt;
+mod blocking;
 mod clock;
 mod cron;
 mod cursor;
 mod hand;
 mod job;
+mod layer;
 mod load;
 mod pump;
 mod push;
 mod schedule;
+mod signs;
+mod task;
+mod testing;
+mod wait;
 mod wire;
 mod work;
 
@@ -30,9 +37,18 @@ use futures_util::Stream;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::types::Type;
 
+#[cfg(feature = "derive")]
+pub use trunkline_derive::Task;
+
+use self::{blocking::Threads, wait::Waits};
 pub use self::{
     job::{Job, NewJob, Outcome},
+    layer::Next,
     schedule::{Missed, Schedule, Scheduled},
+    signs::Progress,
+    task::{Task, Tasks},
+    testing::Ran,
+    wait::Pending,
     work::{Work, Working},
 };
 use crate::{
@@ -56,6 +72,7 @@ const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7,
 pub(crate) struct Engine {
     listener: Arc<Listener>,
     writer: Writer<NewJob>,
+    waits: Arc<Waits>,
     /// For what would hold up the one connection.
     pool: Pool,
     /// Each worker holds a receiver for as long as it works.
@@ -66,8 +83,15 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(listener: Arc<Listener>, pool: Pool) -> Arc<Self> {
-        let writer = Writer::start(listener.clone());
-        Arc::new(Self { listener, writer, pool, closing: watch::Sender::new(false), clock: OnceLock::new() })
+        let (writer, waits) = (Writer::start(listener.clone()), Waits::new(listener.clone()));
+        Arc::new(Self {
+            listener,
+            writer,
+            waits,
+            pool,
+            closing: watch::Sender::new(false),
+            clock: OnceLock::new(),
+        })
     }
 
     /// Fires schedules from now on, until this process leaves.
@@ -178,6 +202,23 @@ impl Jobs {
         work::start(self.engine.listener.clone(), closing, options.into(), handler)
     }
 
+    /// Runs a handler that blocks for each job of some queues, each on a thread of tokio's for what blocks: as [`Jobs::work`].
+    /// Set [`Work::concurrency`] to no more than the runtime has of those (512 unless told).
+    ///
+    /// A thread cannot be stopped. After a time-out the attempt has failed, and the job can come again, while the thread goes
+    /// on: it keeps its slot until it is back, what it returns is thrown away, and [`Job::is_cancelled`] tells it. A
+    /// worker that stops hands back what still runs after its grace, and its threads go on; tokio's runtime waits for them when it
+    /// is dropped.
+    pub fn work_blocking<H, O>(&self, options: impl Into<Work>, handler: H) -> Working
+    where
+        H: Fn(Job) -> std::result::Result<O, Failure> + Send + Sync + 'static,
+        O: Into<Outcome> + 'static,
+    {
+        let (mut options, threads) = (options.into(), Arc::<Threads>::default());
+        options.threads = Some(threads.clone());
+        self.work(options, blocking::on_threads(handler, threads))
+    }
+
     /// Pauses a queue: nothing more is taken from it, and what runs goes on. False when it was paused.
     ///
     /// # Errors
@@ -203,7 +244,9 @@ impl Jobs {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an id that is unknown, or done and forgotten.
     pub async fn cancel(&self, id: i64) -> Result<bool> {
         let args: &Args<'_> = &[(&id, Type::INT8)];
-        let done: Option<String> = self.engine.listener.link().await?.value(CANCEL, args).await?;
+        let link = self.engine.listener.link().await?;
+        let done: Option<String> = link.value(CANCEL, args).await?;
+        self.engine.listener.ring(wait::door(link.session)); // nobody notifies itself
         Ok(done.is_some())
     }
 

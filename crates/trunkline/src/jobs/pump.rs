@@ -27,17 +27,19 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+pub(super) use self::exchange::token;
 use super::{
     Job, Work,
+    attempt::Perform,
     cursor::Cursors,
     hand::{Ends, Hand, Verdict},
+    signs::Signs,
     wire::{self, Claim, Look, Queue, Taken},
-    work::{Run, Stop},
+    work::Stop,
 };
 use crate::{
     ErrorKind, Result,
     listener::{Asleep, Bell, Link, Listener},
-    requests::{Content, Payload, decode_headers},
 };
 
 /// Behind the bell stands a look from time to time; without a bell, behind a pooler, it is all there is.
@@ -79,7 +81,7 @@ struct Running {
 pub(super) struct Pump {
     listener: Arc<Listener>,
     options: Work,
-    run: Run,
+    run: Perform,
     stop: watch::Receiver<Stop>,
     closing: watch::Receiver<bool>,
     queues: Vec<Queue>,
@@ -116,7 +118,7 @@ impl Pump {
     pub(super) fn new(
         listener: Arc<Listener>,
         options: Work,
-        run: Run,
+        run: Perform,
         (stop, closing): (watch::Receiver<Stop>, watch::Receiver<bool>),
     ) -> Self {
         let (words, heard) = mpsc::unbounded_channel();
@@ -209,7 +211,13 @@ impl Pump {
     /// How many more may be taken.
     fn free(&self) -> usize {
         let left = usize::try_from(self.options.most.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        self.options.concurrency.saturating_sub(self.running.len()).min(left)
+        let taken = self.running.len() + self.lingering();
+        self.options.concurrency.saturating_sub(taken).min(left)
+    }
+
+    /// Threads of handlers that block and whose attempt is over.
+    fn lingering(&self) -> usize {
+        self.options.threads.as_ref().map_or(0, |t| t.lingering())
     }
 
     /// Whether it has done what it was to do: see [`Work::drain`] and [`Work::at_most`].
@@ -301,24 +309,12 @@ impl Pump {
         self.options.most = self.options.most.map(|m| m.saturating_sub(1));
         let (ended_tx, ended_rx) = watch::channel(false);
         let (id, claim) = (taken.id, taken.claim);
-        let job = Job {
-            id,
-            queue: self.names.get(&taken.queue).cloned().unwrap_or_else(|| "".into()),
-            kind: taken.kind,
-            payload: Payload::new(Content::of(taken.flags), taken.payload),
-            headers: decode_headers(taken.headers.as_deref()),
-            key: taken.key,
-            priority: u8::try_from(taken.priority).unwrap_or(5),
-            attempt: taken.attempt,
-            max_attempts: taken.most_attempts.or(self.usual.get(&taken.queue).copied()).unwrap_or(1),
-            pushed_at: taken.at,
-            claim,
-            ended: ended_rx,
-            completed: Arc::default(),
-        };
+        let queue = self.names.get(&taken.queue).cloned().unwrap_or_else(|| "".into());
+        let (usual, signs) = (self.usual.get(&taken.queue).copied(), Signs::new(self.listener.clone()));
+        let job = Job::of(taken, queue, usual, ended_rx, signs.clone());
         let (work, out) = ((self.run)(job), self.words.clone());
         let task = tokio::spawn(async move {
-            let verdict = work.await;
+            let verdict = Verdict::after(work.await, &signs);
             let _ = out.send(Word::Through(id, claim, verdict));
         });
         let running = Running { claim, since: Instant::now(), ended: ended_tx, abort: task.abort_handle() };
@@ -393,7 +389,8 @@ impl Pump {
     /// Sleeps until there may be something to do.
     async fn idle(&mut self) -> Result<()> {
         let taking = *self.stop.borrow() == Stop::No;
-        let mut wait = if self.running.is_empty() { POLL } else { WATCH };
+        let alone = self.running.is_empty() && self.lingering() == 0;
+        let mut wait = if alone { POLL } else { WATCH };
         let full = self.free() == 0;
         if taking && !full {
             let link = self.link().await?;
@@ -442,7 +439,7 @@ async fn check(listener: Arc<Listener>, id: i64, claim: Claim, out: mpsc::Unboun
     };
     let verdict = match found {
         true => Verdict::Settled,
-        false => Verdict::failed(None, "the transaction that completed it was not committed".to_owned()),
+        false => Verdict::not_committed(),
     };
     let _ = out.send(Word::Checked(id, claim, verdict));
 }

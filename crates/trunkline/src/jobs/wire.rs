@@ -23,6 +23,7 @@ static WORK: LazyLock<[String; 4]> =
 const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const ENDED: &str = "select trunkline._job_ended($1, $2, $3, $4, $5)";
 const RETURN: &str = "select trunkline._job_return($1, $2)::text";
+const PROGRESS: &str = "select trunkline._job_progress($1, $2, $3, $4, $5, $6, $7)";
 const ATTEND: &str = "select due_ms, cancelled from trunkline._job_attend($1, $2)";
 
 /// Where held jobs come from; below it, the segment of a ring.
@@ -335,6 +336,26 @@ pub(super) async fn ended(link: &Link, claim: Claim, id: i64) -> Result<bool> {
         (&id, Type::INT8),
     ];
     link.value(ENDED, args).await
+}
+
+/// Notes how far a job has come: false when it is no longer the claim's.
+pub(super) async fn progress(
+    link: &Link,
+    claim: Claim,
+    id: i64,
+    percent: i32,
+    message: &str,
+) -> Result<bool> {
+    let args: &Args<'_> = &[
+        (&claim.source, Type::INT4),
+        (&claim.number, Type::INT8),
+        (&claim.token, Type::INT8),
+        (&claim.slot, Type::INT4),
+        (&id, Type::INT8),
+        (&percent, Type::INT4),
+        (&message, Type::TEXT),
+    ];
+    link.value(PROGRESS, args).await
 }
 
 /// Gives back what a take with this token may have taken, whose answer never came.

@@ -1,11 +1,10 @@
 //! Workers: which queues, how many jobs at once, and the handle to stop them.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Job, Outcome, hand::Verdict, pump::Pump};
+use super::{Job, Outcome, attempt::performer, blocking::Threads, layer::Layer, pump::Pump};
 use crate::{Error, ErrorKind, Result, listener::Listener, requests::Failure};
 
 /// What to work on, and how.
@@ -14,16 +13,31 @@ pub struct Work {
     pub(super) queues: Vec<String>,
     pub(super) concurrency: usize,
     pub(super) timeout: Option<Duration>,
+    pub(super) heartbeat: Option<Duration>,
     pub(super) grace: Duration,
     pub(super) drain: bool,
     pub(super) most: Option<u64>,
+    /// Middleware, outermost first.
+    pub(super) layers: Vec<Layer>,
+    /// Of a worker whose handler blocks.
+    pub(super) threads: Option<Arc<Threads>>,
 }
 
 impl Work {
     /// A queue, 16 jobs at once.
     pub fn queue(name: impl Into<String>) -> Self {
         let grace = Duration::from_secs(30);
-        Self { queues: vec![name.into()], concurrency: 16, timeout: None, grace, drain: false, most: None }
+        Self {
+            queues: vec![name.into()],
+            concurrency: 16,
+            timeout: None,
+            heartbeat: None,
+            grace,
+            drain: false,
+            most: None,
+            layers: Vec::new(),
+            threads: None,
+        }
     }
 
     /// Another queue, in the same loop. Of those that have jobs of the same priority the first named goes first.
@@ -44,6 +58,16 @@ impl Work {
     #[must_use]
     pub fn timeout(mut self, most: Duration) -> Self {
         self.timeout = Some(most);
+        self
+    }
+
+    /// How long a handler may be silent: when it neither ends nor gives a sign of life ([`Job::heartbeat`], [`Job::progress`])
+    /// for so long, the attempt has failed, and its future is dropped. A handler that hangs is found so long before a time-out
+    /// that is right for the slowest job. One that blocks its thread is found too, as long as the runtime has another thread;
+    /// its attempt has failed then, and the thread goes on.
+    #[must_use]
+    pub fn heartbeat_timeout(mut self, most: Duration) -> Self {
+        self.heartbeat = Some(most);
         self
     }
 
@@ -70,7 +94,7 @@ impl Work {
         self
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if (1..=10_000).contains(&self.concurrency) {
             return Ok(());
         }
@@ -140,9 +164,6 @@ impl Drop for Working {
     }
 }
 
-/// What runs a job to its end, whatever the handler does.
-pub(super) type Run = Arc<dyn Fn(Job) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send + Sync>;
-
 pub(super) fn start<H, F, O>(
     listener: Arc<Listener>,
     closing: watch::Receiver<bool>,
@@ -155,38 +176,10 @@ where
     O: Into<Outcome> + 'static,
 {
     let (stop, stopped) = watch::channel(Stop::No);
-    let (handler, timeout) = (Arc::new(handler), options.timeout);
-    let run: Run = Arc::new(move |job| {
-        let handler = handler.clone();
-        Box::pin(attempt(job, timeout, handler))
-    });
+    let run = performer(&options, handler);
     let task = tokio::spawn(async move {
         options.check()?;
         Pump::new(listener, options, run, (stopped, closing)).run().await
     });
     Working { stop, task: Some(task) }
-}
-
-/// Runs a handler once; a panic and a time-out are failures like any other.
-async fn attempt<H, F, O>(job: Job, most: Option<Duration>, handler: Arc<H>) -> Verdict
-where
-    H: Fn(Job) -> F,
-    F: Future<Output = std::result::Result<O, Failure>>,
-    O: Into<Outcome>,
-{
-    let completed = job.completed.clone();
-    let work = AssertUnwindSafe(async { handler(job).await }).catch_unwind();
-    let ran = match most {
-        None => work.await,
-        Some(most) => tokio::time::timeout(most, work).await.unwrap_or_else(|_| {
-            Ok(Err(Failure::new("timed out", format!("the handler took longer than {most:?}"))))
-        }),
-    };
-    match ran.unwrap_or_else(|_| Err(Failure::new("panic", "the handler panicked"))) {
-        Ok(outcome) => match outcome.into() {
-            Outcome::Done if completed.load(Ordering::Relaxed) => Verdict::Completed,
-            outcome => Verdict::of(outcome),
-        },
-        Err(failure) => Verdict::failed(None, format!("{}: {}", failure.code, failure.message)),
-    }
 }

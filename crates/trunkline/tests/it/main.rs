@@ -25,6 +25,8 @@ mod jobs_input;
 mod jobs_review;
 mod jobs_ring;
 mod jobs_storm;
+mod jobs_tasks;
+mod jobs_wait;
 mod kills;
 mod lease;
 mod log;

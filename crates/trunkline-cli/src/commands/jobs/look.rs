@@ -149,9 +149,12 @@ pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
         "payload_base64",
         "result",
         "result_base64",
+        "progress",
+        "progress_message",
+        "progress_at",
     ];
-    let bytes = |name: &str| name.ends_with("_base64");
-    let fields: Vec<_> = fields.into_iter().filter(|name| !bytes(name) || row[*name].is_string()).collect();
+    let rare = |name: &str| name.ends_with("_base64") || name.starts_with("progress");
+    let fields: Vec<_> = fields.into_iter().filter(|name| !rare(name) || !row[*name].is_null()).collect();
     out.object(&fields, &row)?;
     if !out.json {
         for error in row["errors"].as_array().into_iter().flatten() {

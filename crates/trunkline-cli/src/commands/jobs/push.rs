@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use tokio_postgres::types::Type;
@@ -69,6 +70,17 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     json_payload: bool,
 
+    /// Wait for the job's end, and print what it yielded instead of its id
+    ///
+    /// Failed attempts are no end, as long as the job comes again. Exit status: 0 it is done; 1 it is a dead letter, or was
+    /// cancelled, with the reason on stderr; 5 --timeout passed, and the job goes on.
+    #[arg(long, conflicts_with = "lines")]
+    wait: bool,
+
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "1h", requires = "wait", value_parser = input::duration)]
+    timeout: Duration,
+
     /// Push a job for each line of stdin (or of @file), in order; the count goes to stderr
     ///
     /// Many go into one statement; a line that is there is not kept waiting for the next. It ends at the first line that is
@@ -124,7 +136,13 @@ pub(crate) async fn run(global: &Global, args: PushArgs) -> Result<u8> {
     let database = source::choose(global).await?;
     let delay = args.wait(&database).await?;
     let trunkline = database.trunkline().await?;
-    let id = trunkline.jobs().push(&args.queue, args.job(payload, delay)).await;
+    let job = args.job(payload, delay);
+    if args.wait {
+        let ended = wait(global, &args, &trunkline, job).await;
+        trunkline.close().await;
+        return ended;
+    }
+    let id = trunkline.jobs().push(&args.queue, job).await;
     trunkline.close().await;
     let (id, out) = (id?, Out::new(global.json, true));
     match out.json {
@@ -132,6 +150,33 @@ pub(crate) async fn run(global: &Global, args: PushArgs) -> Result<u8> {
         false => out.line(&id.to_string())?,
     }
     Ok(OK)
+}
+
+/// `--wait`: prints what the job yielded, as `requests call` prints a reply.
+async fn wait(global: &Global, args: &PushArgs, trunkline: &Trunkline, job: NewJob) -> Result<u8> {
+    let mut pending = trunkline.jobs().push_pending(&args.queue, job).await?;
+    let id = pending.id();
+    if !global.quiet {
+        out::talk(&format!("trunkline: waiting for job {id}"));
+    }
+    let ended = pending.wait(args.timeout).await;
+    let out = Out::new(global.json, false);
+    match &ended {
+        Ok(result) if out.json => {
+            let mut shown = json!({ "id": id, "state": "done", "result": result.text().ok() });
+            if shown["result"].is_null() {
+                shown["result_base64"] = BASE64_STANDARD.encode(result.bytes()).into();
+            }
+            out.json(&shown)?;
+        }
+        Ok(result) => out.payload(result.bytes())?,
+        Err(e) if out.json && matches!(e.kind(), ErrorKind::Remote | ErrorKind::Cancelled) => {
+            let state = if e.kind() == ErrorKind::Remote { "dead" } else { "cancelled" };
+            out.json(&json!({ "id": id, "state": state }))?;
+        }
+        Err(_) => {}
+    }
+    ended.map(|_| OK).map_err(Failure::from)
 }
 
 /// `--lines`: a job for each input line, in pieces.

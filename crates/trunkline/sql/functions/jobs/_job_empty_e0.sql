@@ -21,6 +21,9 @@ begin
      where c.id & 3 = case right('job_e0', 2) when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end
        and exists (select from trunkline.job_e0 j where j.id = c.id)
        and not exists (select from trunkline.job_held h where h.id = c.id and h.state in (0, 1, 5));
+    delete from trunkline.job_progress p
+     where p.id & 3 = case right('job_e0', 2) when 'e0' then 0 when 'e1' then 1 when 'd0' then 2 else 3 end
+       and not exists (select from trunkline.job_held h where h.id = p.id);
     truncate trunkline.job_e0, trunkline.job_slice_e0, trunkline.job_done_e0, trunkline.job_end_e0;
     return true;
 end $$;

@@ -19,5 +19,9 @@ begin
             on conflict do nothing
         returning slice, slot)
     select array_agg(u.n::int) into v_done from ended e join u on u.slice = e.slice and u.slot = e.slot;
+    if exists (select from trunkline.job_wait) then
+        perform trunkline._job_tell(array(select s.ids[u.slot] from unnest(slices, slots) u(slice, slot)
+                                            join trunkline.job_slice_e0 s on s.id = u.slice));
+    end if;
     return coalesce(v_done, '{}');
 end $$;

@@ -47,5 +47,9 @@ begin
     perform trunkline._door_ring(d.door)
        from (select distinct -65 - (s.lane >> 4 & 63) as door from trunkline.job_slice_e0 s where s.id = any (slices)) d
       where v_moved is not null;
+    if exists (select from trunkline.job_wait) then
+        perform trunkline._job_tell(array(select s.ids[u.slot] from unnest(slices, slots) u(slice, slot)
+                                            join trunkline.job_slice_e0 s on s.id = u.slice));
+    end if;
     return coalesce(v_moved, '{}');
 end $$;

@@ -9,6 +9,7 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     v_one   record;
     v_ended int[] := array[]::int[];
+    v_over  bigint[] := array[]::bigint[];
 begin
     for v_one in
         with u as materialized (
@@ -29,14 +30,20 @@ begin
                           when exists (select from trunkline.job_cancel c where c.id = o.id) then 3
                           when u.counted and o.attempt >= o.max_attempts then 2 else 0 end as state) x
          where h.id = l.id and h.state = 1 and h.token = u.token
-        returning u.n::int as n, h.lane, h.key, h.state
+        returning u.n::int as n, h.id, h.lane, h.key, h.state
     loop
         v_ended := v_ended || v_one.n;
+        if v_one.state <> 0 then
+            v_over := v_over || v_one.id;
+        end if;
         if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
             perform trunkline._job_promote(v_one.lane, v_one.key);
         elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.max_running > 0) then
             perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;
     end loop;
+    if v_over <> '{}' then
+        perform trunkline._job_tell(v_over);
+    end if;
     return v_ended;
 end $$;

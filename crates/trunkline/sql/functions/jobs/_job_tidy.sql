@@ -11,19 +11,27 @@ begin
         select h.id from trunkline.job_held h join trunkline.job_queue q on q.id = h.lane >> 4
          where h.state in (2, 3, 4)
            and h.ended_at < clock_timestamp() - case when h.state = 2 then q.keep_dead else q.keep_done end
+           and (h.ended_at < clock_timestamp() - interval '1 day'                   -- or somebody is still to see its end
+                or not exists (select from trunkline.job_wait w where w.id = h.id))
          order by h.ended_at limit 1000 for update of h skip locked
     ), gone as (
-        delete from trunkline.job_held h using old where h.id = old.id returning 1)
+        delete from trunkline.job_held h using old where h.id = old.id returning h.id
+    ), forgotten as (
+        delete from trunkline.job_progress p using gone where p.id = gone.id
+    ), unseen as (
+        delete from trunkline.job_wait w using gone where w.id = gone.id)
     select count(*) into v_sum from gone;
     for v_key in                                            -- cancelled while they ended, and neither saw the other
         update trunkline.job_held h set state = 3, ended_at = clock_timestamp() from trunkline.job_cancel c
          where h.id = c.id and h.state in (0, 5)
-        returning h.lane, h.key
+        returning h.id, h.lane, h.key
     loop
+        perform trunkline._job_tell(array[v_key.id]);
         if v_key.key is not null then
             perform trunkline._job_promote(v_key.lane, v_key.key);
         end if;
     end loop;
+    delete from trunkline.job_wait w where not exists (select from trunkline.session s where s.id = w.session);
     delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state in (2, 3, 4);
     insert into trunkline.buried (session)                  -- what a prepared transaction took, whose session is long gone
     select distinct h.session from trunkline.job_held h

@@ -20,6 +20,7 @@ begin
         if v_held.key is not null then
             perform trunkline._job_promote(v_held.lane, v_held.key);
         end if;
+        perform trunkline._job_tell(array[job_cancel.id]);
         return 'cancelled';
     end if;
     select r.state into v from trunkline.job_show(job_cancel.id) r;
@@ -27,5 +28,6 @@ begin
         return null;
     end if;
     insert into trunkline.job_cancel (id) values (job_cancel.id) on conflict do nothing;
+    perform trunkline._job_tell(array[job_cancel.id]);
     return case v.state when 'waiting' then 'cancelled' else 'told' end;
 end $$;

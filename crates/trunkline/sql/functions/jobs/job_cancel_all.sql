@@ -39,5 +39,6 @@ begin
             on conflict do nothing
         returning 1)
     select v_count + count(*) into v_count from told;
+    perform trunkline._job_tell(v_ids);
     return v_count;
 end $$;

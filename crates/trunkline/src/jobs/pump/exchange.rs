@@ -10,6 +10,7 @@ use super::{
     super::{
         hand::Ends,
         job::stale,
+        wait,
         wire::{self, Wanted},
     },
     FAIR, POLITE, Pump, Word,
@@ -76,6 +77,9 @@ impl Pump {
         match wrote {
             Ok((accepted, refused)) => {
                 self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
+                if !ends.singles.is_empty() {
+                    self.listener.ring(wait::door(link.session)); // nobody notifies itself
+                }
                 let singles = ends.singles.drain(..).enumerate();
                 for (_, single) in singles.filter(|(n, _)| refused.contains(n)) {
                     match single.end.claim.slice() {
@@ -152,7 +156,7 @@ fn apart(ends: Ends) -> Vec<Ends> {
     parts.chain(singles).collect()
 }
 
-fn token() -> i64 {
+pub(in crate::jobs) fn token() -> i64 {
     let (high, low) = Uuid::new_v4().as_u64_pair(); // whoever knows it may end the jobs; 122 bits of it are random
     (high.rotate_left(32) ^ low).cast_signed()
 }

@@ -4,11 +4,11 @@ create or replace function trunkline._kind_of_right(function_name text) returns 
 language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
     select case
         when function_name in ('request_list', 'request_show', 'request_responders',
-            'stream_list', 'stream_consumers', 'stream_moves', 'job_list', 'job_queues') then 'reader'
+            'stream_list', 'stream_consumers', 'stream_moves', 'job_list', 'job_queues', 'job_attachments') then 'reader'
         when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
             '_stream_all', '_stream_duty') then 'admin'
         when function_name in ('maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d', '_job_turn_e',
-            '_job_turn_d', '_job_tidy', 'job_set') then 'admin'
+            '_job_turn_d', '_job_tidy', '_job_attached_tidy', 'job_set') then 'admin'
         when function_name in (
             '_door_hold', '_door_leave', '_door_mark', '_door_unsettled', '_door_ring', '_epoch_check', '_schema_version',
             '_log_near', '_session_here', '_session_open', '_session_resume', '_session_renew', '_session_close',
@@ -17,7 +17,7 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
             '_stream_next_batch', '_stream_next_read', '_stream_hand_back', '_stream_events', '_stream_write', '_stream_ask',
             '_stream_target', '_stream_batch', '_stream_copied', '_stream_key_columns',
             '_job_write', '_job_target', '_job_push_on', '_job_work', '_job_take', '_job_end', '_job_ended', '_job_complete_on',
-            '_job_return', '_job_attend') then 'writer'
+            '_job_return', '_job_attend', '_request_text', '_request_headers') then 'writer'
         when function_name ~ '^_request_(write|take|take_again|reply|refused|fetch|pass|confirm)_[ed][01]$' then 'writer'
         when function_name ~ '^_job_done_[ed][01]$' then 'writer'
         when function_name ~ '^_request_(write|reply|finish|outcome|watch|return)_[ed]$' then 'writer'

@@ -2,7 +2,7 @@
 -- on job_held, before an attempt ends so.
 create or replace function trunkline._job_attached_again() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 begin
     if exists (select from trunkline.job_held h
                 where h.origin = new.origin and jsonb_hash(h.origin_row) = jsonb_hash(new.origin_row)

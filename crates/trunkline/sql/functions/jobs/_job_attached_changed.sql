@@ -1,8 +1,9 @@
 -- Writes what became of a job back to the row that it came from: a trigger on job_held, which fires for jobs of attached tables
 -- only. What cannot be written now is noted, and made up for by _job_attached_due: outside READ COMMITTED, where no fresh look is
--- to be had, that is all.
+-- to be had, that is all. The plans that takers ask for end here: what is read now are small catalogs without statistics.
 create or replace function trunkline._job_attached_changed() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = on set enable_bitmapscan = on set jit = off as $$
 declare
     v_did text := 'locked';
 begin

@@ -2,7 +2,8 @@
 -- cannot be is due again, within ten seconds while somebody has the row, and within ten minutes after an error.
 -- Workers call it while they have nothing to do, and once a second; so does the daemon. Any number at once do not meet.
 create or replace function trunkline._job_attached_due(most int) returns int
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = on set enable_bitmapscan = on set jit = off as $$
 #variable_conflict use_column
 declare
     v_one record;

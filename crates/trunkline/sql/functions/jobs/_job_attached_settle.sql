@@ -3,7 +3,8 @@
 -- `written`; `gone`: there is nothing to write; `locked`; else what went wrong: never an error, so that a table that was dropped or
 -- altered, or its triggers, stop no worker. Locks: the row, to the commit.
 create or replace function trunkline._job_attached_settle(origin int, origin_row jsonb, alone boolean) returns text
-language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = on set enable_bitmapscan = on set jit = off as $$
 #variable_conflict use_variable
 declare
     v_home   oid;

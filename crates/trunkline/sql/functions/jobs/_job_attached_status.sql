@@ -2,7 +2,7 @@
 -- last. Null when there is none any more.
 create or replace function trunkline._job_attached_status(origin int, origin_row jsonb) returns text
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 begin
     return (select case h.state when 1 then 'running' when 4 then 'success' when 2 then 'error' when 3 then 'error' else 'new' end

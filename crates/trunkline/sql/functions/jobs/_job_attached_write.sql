@@ -6,6 +6,7 @@
 create or replace function trunkline._job_attached_write(known oid, numbers int2[], names text[], home oid, origin_row jsonb,
                                                          status text, alone boolean) returns text
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set lock_timeout = '100ms'
+set enable_seqscan = on set enable_bitmapscan = on set jit = off
 set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = 3 set bytea_output = 'hex' as $$
 declare
     v_columns text[];

@@ -9,6 +9,7 @@ mod daemon;
 mod daemon_faults;
 mod demo;
 mod jobs;
+mod jobs_attach;
 mod pgq;
 mod requests;
 mod schema;

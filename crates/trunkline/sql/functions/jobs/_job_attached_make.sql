@@ -1,7 +1,8 @@
 -- Generates the functions of an attached table: _job_attached_fire_<id> for its triggers, _scan_<id> and _write_<id>, which are the
 -- table's owner's and run as him, and _push_<id>, which is ours and only for him. Their bodies are one call each, of numbers
 -- and quoted names from our catalogue, and nobody can change them who may not create in this schema; whoever owns one can at
--- most drop it, or let it run as its caller, which _job_attached_write refuses.
+-- most drop it, or let it run as its caller and in a path of his: so every name in them is qualified, and
+-- _job_attached_write refuses to run as anybody else.
 create or replace function trunkline._job_attached_make(attachment int) returns void
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
@@ -11,7 +12,7 @@ declare
     v_may   boolean;
 begin
     select * into v from trunkline.job_attached a where a.id = attachment;
-    v_place := format('%s::oid, %L::int2[], %L::text[]', v.relation, v.numbers, v.names);
+    v_place := format('%s::pg_catalog.oid, %L::pg_catalog.int2[], %L::pg_catalog.text[]', v.relation, v.numbers, v.names);
     execute format('create function trunkline._job_attached_fire_%s() returns trigger language plpgsql volatile security definer
                     set search_path = pg_catalog, trunkline, pg_temp as %L', v.id,
                    format('begin perform trunkline._job_attached_fire(%s, %s, new); return null; end', v.id, v_place));

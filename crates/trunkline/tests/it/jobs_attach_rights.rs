@@ -331,7 +331,11 @@ async fn a_hostile_owners_triggers_types_and_functions_run_with_his_rights_only(
     assert_eq!(done(&raw, "q").await, 1);
     raw.run("update trunkline.job_unwritten set due_at = '-infinity'; select trunkline.maintain()").await;
     assert_eq!(raw.one("select count(*) from public.seen").await, "0");
-    assert_eq!(raw.one("select is_called from public.hits").await, "f", "nor does a type of his, in a path of his");
+    assert_eq!(
+        raw.one("select is_called from public.hits").await,
+        "f",
+        "nor does a type of his, in a path of his"
+    );
     assert!(raw.one("select error from trunkline.job_attachments()").await.contains("another owner"));
     for change in [
         "create or replace function trunkline._job_attached_write_1(oid, jsonb, text, boolean) returns text language sql as 'select 1::text'",

@@ -126,6 +126,12 @@ fn too_large(name: &str) -> Failure {
     Failure::Usage(format!("{name}: a payload can be at most {LIMIT} bytes (64 MiB); gave up reading there"))
 }
 
+/// Text that is JSON.
+pub(crate) fn json(text: &str) -> Result<String, String> {
+    let read: std::result::Result<serde::de::IgnoredAny, _> = serde_json::from_str(text);
+    read.map(|_| text.to_owned()).map_err(|e| format!("must be JSON: {e}"))
+}
+
 /// `500ms`, `15s`, `2m`, `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; examples: 500ms, 15s, 2m"))

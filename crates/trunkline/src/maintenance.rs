@@ -9,13 +9,14 @@ use tracing::{debug, warn};
 
 use crate::{Result, listener::Link, requests::wire};
 
-const DUTIES: [&str; 6] = [
+const DUTIES: [&str; 7] = [
     "select trunkline._epoch_check()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
     "select trunkline._job_turn_e(67108864, interval '10 minutes')",
     "select trunkline._job_turn_d(67108864, interval '10 minutes')",
     "select trunkline._job_tidy()::text",
+    "select trunkline._job_attached_tidy()::text",
 ];
 const STREAMS: &str = "select trunkline._stream_all()";
 const STREAM: &str = "select trunkline._stream_duty($1, true)::text";

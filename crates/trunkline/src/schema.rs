@@ -188,8 +188,10 @@ pub(crate) fn direct(name: &str, segment: &str) -> String {
     twin(sql, &stems(), segment)
 }
 
+/// Functions, and what needs them to be there: views and triggers.
 fn function_files() -> impl Iterator<Item = &'static File<'static>> {
-    SQL.get_dir("functions").into_iter().flat_map(|d| d.dirs().flat_map(Dir::files))
+    let views = SQL.get_dir("views").into_iter().flat_map(Dir::files);
+    SQL.get_dir("functions").into_iter().flat_map(|d| d.dirs().flat_map(Dir::files)).chain(views)
 }
 
 /// A function's name without what says for which ring and segment it was written, and that.

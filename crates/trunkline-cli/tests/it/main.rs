@@ -9,6 +9,7 @@ mod daemon;
 mod daemon_faults;
 mod demo;
 mod jobs;
+mod jobs_attach;
 mod jobs_cron;
 mod pgq;
 mod requests;

@@ -12,7 +12,7 @@ fn install_check_and_uninstall() {
     assert_eq!(code(&run(&url, &["requests", "ls"])), 4);
     assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t4\n");
     assert_eq!(ok(&url, &["schema", "install"]), "from\t4\nto\t4\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":4,\"version\":4}\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":6,\"version\":6}\n");
     assert_eq!(ok(&url, &["schema", "repair"]), "epoch\t1\n");
 
     let refused = run(&url, &["schema", "uninstall"]);
@@ -29,11 +29,11 @@ fn the_adapter_for_pgq_comes_and_goes_by_itself() {
     let url = empty_database();
     let first = ok(&url, &["schema", "install", "--pgq"]);
     assert_eq!(first, "from\t0\nto\t4\npgq_from\t0\npgq_to\t1\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":4,\"version\":4}\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":6,\"version\":6}\n");
     assert!(ok(&url, &["schema", "upgrade"]).contains("pgq_from\t1"), "an upgrade takes it along");
     assert_eq!(code(&run(&url, &["schema", "uninstall", "--pgq"])), 8, "it asks");
     ok(&url, &["schema", "uninstall", "--pgq", "--yes"]);
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":4,\"version\":4}\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":6,\"version\":6}\n");
     sql(&url, "create schema pgq");
     let refused = run(&url, &["schema", "install", "--pgq"]);
     assert_eq!(code(&refused), 6, "{}", stderr(&refused));

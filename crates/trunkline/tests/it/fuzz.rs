@@ -83,6 +83,9 @@ fn argument(chance: &mut Chance, kind: &str) -> String {
                 "'{\"a\": \"b\\nc\"}'",
             ])
             .to_owned(),
+        "regclass" => {
+            chance.of(&["null", "0", "'pg_class'", "'trunkline.job_held'", "'public.fuzzed'"]).to_owned()
+        }
         "bytea" => chance.of(&["null", "''", "'\\x00ff'", "decode(repeat('00', 2000), 'hex')"]).to_owned(),
         "uuid" => chance.of(&["null", "gen_random_uuid()"]).to_owned(),
         "timestamp with time zone" => {
@@ -116,6 +119,7 @@ async fn no_argument_makes_a_public_function_fail_from_within() {
     raw.run("set statement_timeout = '300ms'; set client_min_messages = error").await;
     raw.run("select trunkline.stream_open('s'), trunkline.stream_register('s', 'c'), trunkline.request_serve('work')")
         .await;
+    raw.run("create table public.fuzzed (id int primary key, a text, status text)").await;
     let (mut chance, end, mut calls) = (Chance::new(), until(), 0_u32);
     while Instant::now() < end || calls < 500 {
         let function = &functions[chance.below(functions.len())];

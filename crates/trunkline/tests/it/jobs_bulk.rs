@@ -155,6 +155,82 @@ async fn all_running_jobs_of_a_queue_are_told() {
     working.stop().await.unwrap();
 }
 
+/// Two sessions; each step is where it would have waited for the other.
+#[tokio::test]
+async fn who_cancels_all_waits_for_nobody_and_nothing_is_missed() {
+    let (db, tl, raw) = one().await;
+    let other = db.raw().await;
+    tl.jobs().push_all("q", (0..3).map(|n| NewJob::new(n.to_string()).key("k"))).await.unwrap();
+    tl.jobs().push("q", NewJob::new("x").key("free")).await.unwrap();
+    let taken = raw.one("select claim from trunkline.job_take('q')").await;
+    assert_eq!(
+        other.rows("select claim from trunkline.job_take('q', 9)").await.len(),
+        1,
+        "the others wait behind their key"
+    );
+    let behind = "select id from trunkline.job_held where state = 5 order by id";
+    assert_eq!(raw.rows(behind).await.len(), 2);
+    // An end has its key, and somebody else one of the jobs that wait behind it.
+    raw.run("begin; select pg_advisory_xact_lock(1953656434, hashtext((lane >> 4) || ' k')) from trunkline.job_held limit 1").await;
+    let all = within(5_000, "the cancel", other.one("select trunkline.job_cancel_all('q')")).await;
+    assert_eq!(all, "2");
+    raw.run(&format!("select trunkline.job_complete('{taken}'); commit")).await;
+    assert_eq!(drained(&tl, Work::queue("q")).await, 0, "they were told of");
+    raw.run("select trunkline._job_tidy()").await;
+    assert_eq!(counts(&raw, "q").await, "cancelled 2 done 1 running 1");
+}
+
+#[tokio::test]
+async fn what_ended_and_is_held_is_deleted_by_id_or_by_what_it_is() {
+    let (_db, tl, raw) = one().await;
+    let of = |n: i32| NewJob::new("dead").kind(if n < 2 { "a" } else { "b" }).key(format!("k{n}"));
+    tl.jobs().push_all("q", (0..4).map(of)).await.unwrap();
+    raw.run("select trunkline.job_push_json('q', '{\"a\": 1, \"b\": 2}', key => 'j')").await;
+    drained(&tl, Work::queue("q")).await;
+    let ring = tl.jobs().push("q", "ring").await.unwrap();
+    let waits = tl.jobs().push("q", NewJob::new("x").delay(secs(100))).await.unwrap();
+    let all = async |args: &str| raw.one(&format!("select trunkline.job_delete_all({args})")).await;
+    assert_eq!(all("'q', dry_run => true").await, "4");
+    assert_eq!(all("'q', 'done', payload => '{\"a\": 2}'").await, "0");
+    assert_eq!(all("'q', 'done', payload => '{\"a\": 1}'").await, "1");
+    assert_eq!(
+        (all("'q', kind => 'a', key => 'k1'").await, all("'q', kind => 'a'").await),
+        ("1".into(), "1".into())
+    );
+    assert_eq!(all("'q', older_than => '1 h'").await, "0");
+    let one = raw.one("select min(id) from trunkline.job where state = 'dead'").await;
+    assert_eq!(raw.one(&format!("select trunkline.job_delete({one})")).await, "t");
+    assert_eq!(raw.code(&format!("select trunkline.job_delete({one})")).await, "TL007");
+    for id in [ring, waits] {
+        assert_eq!(raw.one(&format!("select trunkline.job_delete({id})")).await, "f");
+    }
+    assert_eq!(counts(&raw, "q").await, "dead 1 scheduled 1 waiting 1");
+}
+
+#[tokio::test]
+async fn retries_and_cancels_fit_all_filters_that_are_given() {
+    let (_db, tl, raw) = one().await;
+    raw.run(
+        "select trunkline.job_push_json('q', jsonb_build_object('n', n % 2), kind => 'k' || n % 3, key => case when n > 6 then 'late' end)
+           from generate_series(1, 12) n",
+    )
+    .await;
+    let cancel = async |args: &str| raw.one(&format!("select trunkline.job_cancel_all('q', {args})")).await;
+    assert_eq!(cancel("payload => '{\"n\": 1}', kind => 'k1', dry_run => true").await, "2");
+    assert_eq!(cancel("payload => '{\"n\": 1}', kind => 'k1'").await, "2");
+    assert_eq!(cancel("key => 'late', older_than => '0'").await, "5");
+    assert_eq!(cancel("older_than => '1 min'").await, "0");
+    let retry = async |args: &str| {
+        raw.one(&format!("select trunkline.job_retry_all('q', 'cancelled', {args})")).await
+    };
+    assert_eq!(retry("payload => '{\"n\": 0}', dry_run => true").await, "3");
+    assert_eq!(
+        (retry("payload => '{\"n\": 0}', key => 'late'").await, retry("kind => 'k0'").await),
+        ("3".into(), "1".into())
+    );
+    assert_eq!(drained(&tl, Work::queue("q")).await, 9);
+}
+
 #[tokio::test]
 async fn bulk_operations_refuse_what_they_cannot_do() {
     let (_db, tl, raw) = one().await;
@@ -167,6 +243,10 @@ async fn bulk_operations_refuse_what_they_cannot_do() {
         ("job_cancel_all('none')", "42704"),
         ("job_cancel_all('q', 'dead')", "22023"),
         ("job_cancel_all('q', null)", "22004"),
+        ("job_delete_all('none')", "42704"),
+        ("job_delete_all('q', 'waiting')", "22023"),
+        ("job_delete_all('q', null)", "22004"),
+        ("job_delete(null)", "22004"),
     ] {
         let refused = raw.client.query_one(&format!("select trunkline.{call}"), &[]).await.unwrap_err();
         let refused = trunkline::Error::from(refused);

@@ -31,7 +31,7 @@ async fn listens(raw: &Raw, application: &str) {
             "select exists (select from pg_locks l join pg_stat_activity a using (pid)
                join trunkline.session s on s.pid = l.pid
               where l.locktype = 'advisory' and l.classid = 1953656427 and l.granted
-                and l.objid::bigint = 4294967296 - 129 - s.id and a.application_name = '{application}')"
+                and l.objid::bigint = 4294967296 - 130 - s.id and a.application_name = '{application}')"
         ),
     )
     .await;

@@ -1,6 +1,8 @@
-//! `trunkline jobs retry` and `cancel`: some jobs by their ids, or all of a queue that are in a state.
+//! `trunkline jobs retry`, `cancel` and `delete`: some jobs by their ids, or all of a queue that are in a state.
 //!
 //! Each id stands for itself: one that cannot be helped does not stop the others, and the exit code is that of the first.
+
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
@@ -11,15 +13,23 @@ use crate::{
     args::Global,
     commands::schema::confirm,
     exit::{Failure, OK, Result},
+    input,
     out::{self, number},
     source,
 };
 
 const RETRY: &str = "select trunkline.job_retry(id => $1)";
-const RETRY_ALL: &str = "select trunkline.job_retry_all(queue => $1, state => $2, kind => $3, dry_run => $4)";
+const RETRY_ALL: &str =
+    "select trunkline.job_retry_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
 const CANCEL: &str = "select trunkline.job_cancel(id => $1) is not null";
 const CANCEL_ALL: &str =
-    "select trunkline.job_cancel_all(queue => $1, state => $2, kind => $3, dry_run => $4)";
+    "select trunkline.job_cancel_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
+const DELETE: &str = "select trunkline.job_delete(id => $1)";
+const DELETE_ALL: &str =
+    "select trunkline.job_delete_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
 
 /// Options of `jobs retry`.
 #[derive(Debug, Args)]
@@ -63,12 +73,44 @@ pub(crate) struct CancelArgs {
     bulk: Bulk,
 }
 
+/// Options of `jobs delete`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub(crate) struct DeleteArgs {
+    /// The jobs' ids
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+
+    /// All dead letters of this queue; with --state, all that are in that state
+    #[arg(long, value_name = "QUEUE")]
+    all: Option<String>,
+
+    /// Those in this state, instead of the dead letters
+    #[arg(long, value_name = "STATE", conflicts_with = "ids", value_parser = ["dead", "cancelled", "done"])]
+    state: Option<String>,
+
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
 /// Options of what is done with all of a queue.
 #[derive(Debug, Args)]
 struct Bulk {
     /// Only those of this kind
     #[arg(long, value_name = "KIND", conflicts_with = "ids")]
     kind: Option<String>,
+
+    /// Only those with this key
+    #[arg(short, long, value_name = "KEY", conflicts_with = "ids")]
+    key: Option<String>,
+
+    /// Only those that were pushed longer ago than this: 15m, 2h, 30d
+    #[arg(long, value_name = "TIME", conflicts_with = "ids", value_parser = input::duration)]
+    older_than: Option<Duration>,
+
+    /// Only those whose JSON payload contains this
+    #[arg(long, value_name = "JSON", conflicts_with = "ids", value_parser = input::json)]
+    payload: Option<String>,
 
     /// Only count them
     #[arg(long, conflicts_with = "ids")]
@@ -97,9 +139,30 @@ pub(crate) async fn cancel(global: &Global, args: CancelArgs) -> Result<u8> {
     each(global, (CANCEL, "cancelled", "it had ended before"), &args.ids).await
 }
 
+pub(crate) async fn delete(global: &Global, args: DeleteArgs) -> Result<u8> {
+    if let Some(queue) = &args.all {
+        let state = args.state.as_deref().unwrap_or("dead");
+        if !args.bulk.dry_run {
+            confirm(global, &format!("delete all {state} jobs of {queue:?}"))?;
+        }
+        let count = all(global, DELETE_ALL, (queue, state), &args.bulk).await?;
+        return number(global.json, "deleted", &json!(count));
+    }
+    let unless = "it waits or runs, so cancel it first; or it is in the ring, and goes with its segment";
+    each(global, (DELETE, "deleted", unless), &args.ids).await
+}
+
 async fn all(global: &Global, sql: &'static str, (queue, state): (&str, &str), bulk: &Bulk) -> Result<i64> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
-        [(&queue, Type::TEXT), (&state, Type::TEXT), (&bulk.kind, Type::TEXT), (&bulk.dry_run, Type::BOOL)];
+    let older = bulk.older_than.map(|t| t.as_secs_f64());
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&queue, Type::TEXT),
+        (&state, Type::TEXT),
+        (&bulk.kind, Type::TEXT),
+        (&bulk.dry_run, Type::BOOL),
+        (&bulk.key, Type::TEXT),
+        (&older, Type::FLOAT8),
+        (&bulk.payload, Type::TEXT),
+    ];
     source::one(global, sql, &parameters).await
 }
 

@@ -7,6 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::{
     args::Global,
     exit::{Failure, OK, Result},
+    input,
     out::Out,
     source,
 };
@@ -15,7 +16,8 @@ use crate::{
 const LIST: &str = "select to_jsonb(j) from (
     select id, queue_name as queue, job_kind as kind, job_state as state, priority, job_key as key, attempt, max_attempts,
            pushed_at, due_at, begun_at, ended_at, worker, error
-      from trunkline.job_list(queue => $1, state => $2, kind => $3, key => $4, max => $5, before => $6)) j";
+      from trunkline.job_list(queue => $1, state => $2, kind => $3, key => $4, max => $5, before => $6, after => $7,
+                             payload => $8::text::jsonb)) j";
 /// Bytes that are no text are shown in base64.
 const SHOW: &str = "select to_jsonb(j) - array['job_id', 'bytes', 'result_bytes'] || jsonb_strip_nulls(jsonb_build_object(
         'payload_base64', case when payload is null then translate(encode(bytes, 'base64'), E'\\n', '') end,
@@ -43,6 +45,14 @@ struct Page {
     /// Only those with a smaller id, to go on from there
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
+
+    /// The oldest first, and only those with a larger id
+    #[arg(long, value_name = "ID", conflicts_with = "before")]
+    after: Option<i64>,
+
+    /// Only those whose JSON payload contains this
+    #[arg(long, value_name = "JSON", value_parser = input::json)]
+    payload: Option<String>,
 }
 
 /// Options of `jobs ls`.
@@ -85,13 +95,15 @@ pub(crate) struct StatsArgs {
 }
 
 async fn list(global: &Global, queue: Option<&str>, state: Option<&str>, page: &Page) -> Result<Vec<Value>> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
         (&queue, Type::TEXT),
         (&state, Type::TEXT),
         (&page.kind, Type::TEXT),
         (&page.key, Type::TEXT),
         (&page.limit, Type::INT4),
         (&page.before, Type::INT8),
+        (&page.after, Type::INT8),
+        (&page.payload, Type::TEXT),
     ];
     source::rows(global, LIST, &parameters).await
 }

@@ -1,5 +1,6 @@
 //! `trunkline jobs`: push work, do it with a command, and look after what waits, runs and failed.
 
+mod attach;
 mod command;
 mod cron;
 mod ends;
@@ -36,6 +37,22 @@ pub(crate) enum Command {
     Retry(ends::RetryArgs),
     /// Cancel jobs: those that wait never run, those that run are told; prints how many
     Cancel(ends::CancelArgs),
+    /// Delete jobs that ended and are held: dead letters, cancelled and done ones; prints how many
+    ///
+    /// What was done in the ring at its first attempt goes with its segment.
+    Delete(ends::DeleteArgs),
+    /// Make jobs of the rows of a table; prints how many were made at once
+    ///
+    /// Of each row that is inserted with the status new, or gets it. The status is written back: running, then success or error,
+    /// and new while it waits for its next attempt. The table needs a primary key. Run it as the table's owner.
+    Attach(attach::AttachArgs),
+    /// Make no more jobs of the rows of a table; those that there are go on
+    Detach(attach::DetachArgs),
+    /// List the tables whose rows are jobs
+    ///
+    /// Columns: table, queue, kind, status_column, payload_column, key_column, owner, unwritten, error. The last two say how many
+    /// statuses are still to be written, and what went wrong.
+    Attached,
     /// List the queues and their settings
     ///
     /// Columns: queue, durable, paused_at, max_running, max_attempts.
@@ -69,6 +86,10 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Dead(args) => until_interrupted(look::dead(global, args)).await,
         Command::Retry(args) => until_interrupted(ends::retry(global, args)).await,
         Command::Cancel(args) => until_interrupted(ends::cancel(global, args)).await,
+        Command::Delete(args) => until_interrupted(ends::delete(global, args)).await,
+        Command::Attach(args) => until_interrupted(attach::attach(global, args)).await,
+        Command::Detach(args) => until_interrupted(attach::detach(global, args)).await,
+        Command::Attached => until_interrupted(attach::attached(global)).await,
         Command::Queues => until_interrupted(look::queues(global)).await,
         Command::Stats(args) => until_interrupted(look::stats(global, args)).await,
         Command::Create(args) => until_interrupted(manage::create(global, args)).await,

@@ -1,5 +1,6 @@
 -- What a worker's process asks for before it sleeps, and while it works: in how many ms the next held job of its queues is due
 -- (null: none is); and of the jobs that it is working on, those that somebody cancelled.
+-- Writes statuses of attached tables that are overdue.
 create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -9,5 +10,8 @@ begin
      cross join lateral (select h.due_at from trunkline.job_held h
                           where h.lane = q.id * 16 + p.priority and h.state = 0 order by h.due_at, h.id limit 1) h
      where q.id = any (queues) and q.paused_at is null;
+    if exists (select from trunkline.job_unwritten u where u.due_at <= clock_timestamp()) then
+        perform trunkline._job_attached_due(100);
+    end if;
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
 end $$;

@@ -1,13 +1,15 @@
--- Makes jobs of a queue run now, all of those in a state: dead, unless told, or cancelled, retrying or scheduled; of a kind, where
--- given. How many; with dry_run they are only counted. As job_retry, each. Of those with one unique_key the oldest, and none where
--- a job with it waits or runs.
--- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows.
+-- Makes jobs of a queue run now, all of those in a state: dead, unless told, or cancelled, retrying or scheduled; that fit what else
+-- is given, see _job_matches. How many; with dry_run they are only counted. As job_retry, each. Of those with one unique_key the
+-- oldest, and none where a job with it waits or runs.
+-- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows, in the order of their ids.
 create or replace function trunkline.job_retry_all(queue text, state text default 'dead', kind text default null,
-                                                   dry_run boolean default false) returns bigint
+    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null)
+returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
     v_queue trunkline.job_queue := trunkline._job_named(queue);
+    v_all   bigint[];
     v_ids   bigint[];
 begin
     if job_retry_all.state is null then
@@ -16,10 +18,12 @@ begin
         raise exception 'jobs can be retried that are dead, cancelled, retrying or scheduled, not "%"',
             left(job_retry_all.state, 100) using errcode = '22023';
     end if;
+    v_all := trunkline._job_matches(v_queue.id, job_retry_all.state, job_retry_all.kind, job_retry_all.key,
+                                    job_retry_all.older_than, job_retry_all.payload);
     for v_try in 1 .. 100 loop
         v_ids := array(
             select distinct on (coalesce(h.unique_key, h.id::text), h.unique_key is null) h.id from trunkline.job_held h
-             where h.lane >> 4 = v_queue.id and (job_retry_all.kind is null or h.kind = job_retry_all.kind)
+             where h.id = any (v_all)
                and case job_retry_all.state when 'dead' then h.state = 2 when 'cancelled' then h.state = 3
                         else h.state = 0 and h.due_at > clock_timestamp()
                              and (h.attempt > 0) = (job_retry_all.state = 'retrying') end
@@ -29,6 +33,7 @@ begin
              order by coalesce(h.unique_key, h.id::text), h.unique_key is null, h.id);
         exit when job_retry_all.dry_run;
         begin
+            perform from trunkline.job_held h where h.id = any (v_ids) order by h.id for update;
             with again as (
                 update trunkline.job_held h
                    set state = 0, due_at = clock_timestamp(), ended_at = null,

@@ -24,7 +24,7 @@ begin
     end loop;
     if what <> 'reader' then
         execute format('grant select on trunkline.own_ending_e0, trunkline.own_ending_e1, trunkline.own_ending_d0,'
-                       ' trunkline.own_ending_d1 to %I', role);
+                       ' trunkline.own_ending_d1, trunkline.job to %I', role);
     end if;
     if what = 'engine' then
         execute format('grant select on trunkline.session, trunkline.job_queue, trunkline.job_cancel to %I', role);

@@ -19,5 +19,6 @@ begin
         'ephemeral_jobs', trunkline._job_turn_e(67108864, interval '10 minutes'),
         'durable_jobs', trunkline._job_turn_d(67108864, interval '10 minutes'),
         'jobs_tidied', trunkline._job_tidy(),
+        'jobs_attached', trunkline._job_attached_tidy(),
         'streams', trunkline.stream_maintain());
 end $$;

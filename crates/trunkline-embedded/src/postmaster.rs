@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! no file ────────────────────────────────────────────────────▶ Absent
-//! file ─ socket answers: the process of the file ─────────────▶ Starting, Ready, Stopping (line 8)
+//! file ─ socket answers: the process of the file, which runs ─▶ Starting, Ready, Stopping (line 8)
 //!                      : another ─────────────────────────────▶ Occupied   (a container on the same volume)
 //!      ─ no answer, but the process runs in this directory ───▶ Starting or Stopping
 //!                 , the process runs elsewhere ───────────────▶ Reused     (the pid now is somebody else's)
@@ -64,7 +64,9 @@ pub(crate) fn inspect(db: &Path) -> Result<State, Error> {
         });
     }
     match file.peer() {
-        Ok(Some(peer)) if peer == file.pid => Ok(file.phase()),
+        Ok(Some(peer)) if peer == file.pid && lives => Ok(file.phase()),
+        // A child that it had just made keeps its socket open for a moment longer.
+        Ok(Some(peer)) if peer == file.pid => Ok(file.left_over()),
         Ok(None) if lives => Ok(file.phase()),
         Ok(peer) => {
             if PidFile::read(db)?.is_none_or(|now| now.pid != file.pid) {

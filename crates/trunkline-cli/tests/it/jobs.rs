@@ -307,6 +307,28 @@ fn a_worker_takes_as_many_as_it_was_told_from_several_queues() {
 }
 
 #[test]
+fn unique_jobs_are_skipped_replaced_and_expire() {
+    let url = database();
+    let first = ok(&url, &["jobs", "push", "q", "a", "--unique", "u", "--delay", "1h", "--ttl", "1m"]);
+    for args in [&["b"][..], &["c", "--on-conflict", "replace"], &["d", "--unique-while", "waiting"]] {
+        assert_eq!(ok(&url, &[&["jobs", "push", "q", "--unique", "u"], args].concat()), first);
+    }
+    assert_eq!(rows(&url, &["show", first.trim()])[0]["payload"], json!("c"));
+    let twice = ["jobs", "push", "q", "x", "--unique-payload", "--unique-for", "1h"];
+    assert_eq!(ok(&url, &twice), ok(&url, &twice));
+    for args in [
+        &["--on-conflict", "replace"][..],
+        &["--unique-for", "1h"],
+        &["--unique-while", "done"],
+        &["--unique", "u", "--unique-payload"],
+        &["--unique", "u", "--unique-for", "1h", "--on-conflict", "skip"],
+        &["--ttl", "4000d"],
+    ] {
+        assert_eq!(code(&run(&url, &[&["jobs", "push", "q", "x"], args].concat())), 2, "{args:?}");
+    }
+}
+
+#[test]
 fn queues_are_made_listed_and_set() {
     let url = database();
     let made = rows(&url, &["create", "fast", "--volatile"]);
@@ -315,6 +337,9 @@ fn queues_are_made_listed_and_set() {
     let differs = run(&url, &["jobs", "create", "safe", "--volatile"]);
     assert!(code(&differs) == 6 && stderr(&differs).contains("durable"), "{}", stderr(&differs));
     ok(&url, &["jobs", "set", "fast", "max_running=2", "max_attempts=7"]);
+    ok(&url, &["jobs", "set", "safe", "rate_limit=9", "rate_period=1 min", "overflow=drop_oldest"]);
+    let settings = rows(&url, &["queues"]).remove(1)["settings"].take();
+    assert_eq!((&settings["rate_limit"], &settings["overflow"]), (&json!(9), &json!("drop_oldest")));
     let listed = ok(&url, &["jobs", "queues"]);
     assert_eq!(listed, "fast\tfalse\t\t2\t7\nsafe\ttrue\t\t0\t20\n");
     push(&url, &["safe", "S3cret-", "--kind", "k", "--priority", "2"]);

@@ -10,8 +10,8 @@ fn install_check_and_uninstall() {
     assert!(stderr(&missing).contains("trunkline schema install"), "{}", stderr(&missing));
     assert_eq!(code(&run(&url, &["schema", "upgrade"])), 4);
     assert_eq!(code(&run(&url, &["requests", "ls"])), 4);
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t4\n");
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t4\nto\t4\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t6\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t6\nto\t6\n");
     assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":6,\"version\":6}\n");
     assert_eq!(ok(&url, &["schema", "repair"]), "epoch\t1\n");
 
@@ -28,7 +28,7 @@ fn install_check_and_uninstall() {
 fn the_adapter_for_pgq_comes_and_goes_by_itself() {
     let url = empty_database();
     let first = ok(&url, &["schema", "install", "--pgq"]);
-    assert_eq!(first, "from\t0\nto\t4\npgq_from\t0\npgq_to\t1\n");
+    assert_eq!(first, "from\t0\nto\t6\npgq_from\t0\npgq_to\t1\n");
     assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":6,\"version\":6}\n");
     assert!(ok(&url, &["schema", "upgrade"]).contains("pgq_from\t1"), "an upgrade takes it along");
     assert_eq!(code(&run(&url, &["schema", "uninstall", "--pgq"])), 8, "it asks");

@@ -11,10 +11,18 @@ create table trunkline.job_queue (
     retry_after  interval not null default '5 seconds',    -- after the first failure; twice as long each time,
     retry_most   interval not null default '1 hour',       -- up to this
     max_running  int not null default 0,                   -- at once, across all workers; 0: as many as there are slots
+    rate_limit   int not null default 0,                   -- attempts begun in any rate_period; 0: no limit
+    rate_period  interval not null default '1 second',
+    max_length   int not null default 0,                   -- that wait; 0: no limit
+    overflow     text not null default 'refuse',           -- a push beyond it: refuse, drop_oldest
+    key_max_running int not null default 1,                -- of one key at once: one, in order
+    key_rate_limit  int not null default 0,                -- attempts at jobs of one key begun in any key_rate_period
+    key_rate_period interval not null default '1 second',
     keep_done    interval not null default '1 hour',       -- how long jobs are kept that were held and are done or cancelled,
     keep_dead    interval not null default '30 days',      -- and dead letters
-    made_at      timestamptz not null default now()
-);
+    made_at      timestamptz not null default now(),
+    held         boolean not null generated always as (max_running > 0 or rate_limit > 0 or max_length > 0) stored
+);                                                         -- held: its jobs are held, none is in a ring
 
 -- The priorities that a queue has ever had jobs of; 5 from the beginning. A row each, so that nobody waits for another's first
 -- push, and at every isolation level a priority is there when a job of it is.
@@ -90,6 +98,10 @@ create table trunkline.job_held (
     max_attempts int not null,
     key          text,                                     -- jobs of one key run one at a time, in the order of their ids
     unique_key   text,
+    unique_waiting boolean not null default false,         -- given up when it is taken
+    expires_at   timestamptz,                              -- no attempt begins after it
+    counted      boolean not null default false,           -- of a queue with a max_length
+    solo         boolean not null default true,            -- runs alone of its key
     session      int,
     token        bigint,
     begun_at     timestamptz,
@@ -109,8 +121,30 @@ create index job_held_over on trunkline.job_held (ended_at) where state in (2, 3
 create unique index job_held_unique on trunkline.job_held ((lane >> 4), unique_key)
     where unique_key is not null and state in (0, 1, 5);
 create index job_held_key on trunkline.job_held ((lane >> 4), key, id) where key is not null and state in (0, 1, 5);
-create unique index job_held_one on trunkline.job_held ((lane >> 4), key) where key is not null and state = 1;
+create unique index job_held_one on trunkline.job_held ((lane >> 4), key) where key is not null and state = 1 and solo;
+create index job_held_expires on trunkline.job_held (expires_at) where expires_at is not null and state in (0, 5);
+create index job_held_length on trunkline.job_held ((lane >> 4), id) where counted and state in (0, 5);
 create index job_held_count on trunkline.job_held ((lane >> 4)) where state = 1;
+
+-- When attempts began, for limits of rate: of a queue (key '') and of its keys ('=' before them). `at` is rounded up to a
+-- thousandth of the period, and n began then.
+create table trunkline.job_start (
+    queue int not null references trunkline.job_queue,
+    key   text not null,
+    at    timestamptz not null,
+    n     int not null,
+    primary key (queue, key, at)
+);
+
+-- Unique keys that hold for a time, whatever became of the job.
+create table trunkline.job_unique (
+    queue int not null references trunkline.job_queue,
+    key   text not null,
+    id    bigint not null,
+    until timestamptz not null,
+    primary key (queue, key)
+);
+create index job_unique_until on trunkline.job_unique (until);
 
 -- Jobs that somebody cancelled while they were in a ring, until whoever takes or holds them has seen it.
 create table trunkline.job_cancel (

@@ -8,6 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
+    options::Options,
     signs::Signs,
     wire::{COMPLETE_ON, Claim, Taken},
 };
@@ -35,6 +36,7 @@ pub struct NewJob {
     pub(super) when: Option<When>,
     pub(super) max_attempts: Option<i32>,
     pub(super) headers: Headers,
+    pub(super) options: Options,
 }
 
 impl NewJob {
@@ -49,6 +51,7 @@ impl NewJob {
             when: None,
             max_attempts: None,
             headers: Headers::new(),
+            options: Options::default(),
         }
     }
 
@@ -70,6 +73,51 @@ impl NewJob {
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(key.into());
+        self
+    }
+
+    /// While a job of this kind with this payload (JSON: whatever the order of its members) waits or runs in the queue, nothing is
+    /// pushed, and that one's id comes back.
+    #[must_use]
+    pub fn unique_payload(mut self) -> Self {
+        self.options.unique_payload = true;
+        self
+    }
+
+    /// What is unique stays so for this long from its push, also when it has ended: 1 ms to 3,650 days.
+    #[must_use]
+    pub fn unique_for(mut self, period: Duration) -> Self {
+        self.options.unique_for = Some(period);
+        self
+    }
+
+    /// What is unique is so only until a worker first takes it: what is pushed while it runs is another job.
+    #[must_use]
+    pub fn unique_while_waiting(mut self) -> Self {
+        self.options.unique_while = Some("waiting");
+        self
+    }
+
+    /// Where a job with the same unique key waits, it gets what this one has instead of its own: payload, kind, headers,
+    /// priority, attempts and time to live; its key and its time stay. Unique while it waits.
+    #[must_use]
+    pub fn replace(mut self) -> Self {
+        self.options.on_conflict = Some("replace");
+        self
+    }
+
+    /// As [`NewJob::replace`], and it waits anew: with a [`NewJob::delay`] the job runs once nothing was pushed for that long.
+    #[must_use]
+    pub fn debounce(mut self) -> Self {
+        self.options.on_conflict = Some("debounce");
+        self
+    }
+
+    /// Time to live, 1 ms to 3,650 days: no attempt begins later than this after its push, or after the time that it waits for; it
+    /// is cancelled instead.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
         self
     }
 
@@ -119,7 +167,7 @@ impl NewJob {
 
     /// It needs nothing but to be done.
     pub(super) fn is_plain(&self) -> bool {
-        self.key.is_none() && self.unique_key.is_none() && self.when.is_none()
+        self.key.is_none() && self.unique_key.is_none() && self.when.is_none() && self.options.is_none()
     }
 
     /// Refuses what no queue takes; sizes of payloads are the queue's affair.
@@ -151,6 +199,7 @@ impl NewJob {
         if self.delay_ms().is_some_and(|ms| ms > LONGEST) {
             return Err(Error::new(ErrorKind::Invalid, "a job may wait for 3650 days at most"));
         }
+        self.options.check(self.unique_key.as_deref())?;
         encode_headers(&self.headers).map(drop)
     }
 }

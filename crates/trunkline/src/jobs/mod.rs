@@ -18,6 +18,7 @@ mod hand;
 mod job;
 mod layer;
 mod load;
+mod options;
 mod pump;
 mod push;
 mod schedule;
@@ -65,7 +66,7 @@ const PAUSE: &str = "select trunkline.job_pause($1)";
 const RESUME: &str = "select trunkline.job_resume($1)";
 const CANCEL: &str = "select trunkline.job_cancel($1)";
 const RETRY: &str = "select trunkline.job_retry($1)";
-const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The engine behind all handles of one process.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Jobs {
     ) -> Result<i64> {
         let job = job.into();
         job.check()?;
-        let headers = encode_headers(&job.headers)?;
+        let (headers, options) = (encode_headers(&job.headers)?, job.options.encode());
         let params = [
             Param::Text(Some(queue)),
             Param::I32(job.payload.content().code().into()),
@@ -183,6 +184,7 @@ impl Jobs {
             Param::I64(job.delay_ms().unwrap_or(0)),
             Param::I32(job.max_attempts.unwrap_or(0)),
             Param::Text(headers.as_deref()),
+            Param::Text(options.as_deref()),
         ];
         executor.scalar(PUSH_ON, &params).await
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) const WRITE: &str =
-    "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 /// Pushes jobs, once they are checked: their ids, in order.
 pub(super) async fn push(writer: &Writer<NewJob>, queue: &str, jobs: Vec<NewJob>) -> Result<Vec<i64>> {
@@ -49,6 +49,7 @@ pub(super) struct Columns<'a> {
     delays: Vec<Option<i64>>,
     most: Vec<Option<i32>>,
     headers: Vec<Option<String>>,
+    options: Vec<Option<String>>,
 }
 
 impl<'a> Columns<'a> {
@@ -65,11 +66,12 @@ impl<'a> Columns<'a> {
             priorities: jobs.clone().map(|j| j.priority.into()).collect(),
             delays: jobs.clone().map(NewJob::delay_ms).collect(),
             most: jobs.clone().map(|j| j.max_attempts).collect(),
-            headers: jobs.map(|j| encode_headers(&j.headers)).collect::<Result<_>>()?,
+            headers: jobs.clone().map(|j| encode_headers(&j.headers)).collect::<Result<_>>()?,
+            options: jobs.map(|j| j.options.encode()).collect(),
         })
     }
 
-    pub(super) fn args<'b>(&'b self, queue: &'b &'b str) -> [(&'b (dyn ToSql + Sync), Type); 11] {
+    pub(super) fn args<'b>(&'b self, queue: &'b &'b str) -> [(&'b (dyn ToSql + Sync), Type); 12] {
         [
             (queue, Type::TEXT),
             (&self.contents, Type::INT4_ARRAY),
@@ -82,6 +84,7 @@ impl<'a> Columns<'a> {
             (&self.delays, Type::INT8_ARRAY),
             (&self.most, Type::INT4_ARRAY),
             (&self.headers, Type::TEXT_ARRAY),
+            (&self.options, Type::TEXT_ARRAY),
         ]
     }
 }

@@ -35,7 +35,7 @@ use crate::{
 };
 
 const PUSH_WAIT: &str =
-    "select id, door from trunkline._job_push_wait($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    "select id, door from trunkline._job_push_wait($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const WAIT: &str = "select trunkline._job_wait($1, $2)::text";
 const UNWAIT: &str = "select trunkline._job_unwait($1, $2)::text";
 const OUTCOMES: &str = "select id, state, held, content, result, error from trunkline._job_outcomes($1, $2)";
@@ -343,7 +343,7 @@ impl Jobs {
         let job = job.into();
         job.check()?;
         let link = self.engine.listener.link().await?;
-        let headers = encode_headers(&job.headers)?;
+        let (headers, options) = (encode_headers(&job.headers)?, job.options.encode());
         let (content, bytes) = (i32::from(job.payload.content().code()), job.payload.bytes());
         let (priority, ms) = (i32::from(job.priority), job.delay_ms().unwrap_or(0));
         let args: &Args<'_> = &[
@@ -357,6 +357,7 @@ impl Jobs {
             (&ms, Type::INT8),
             (&job.max_attempts.unwrap_or(0), Type::INT4),
             (&headers, Type::TEXT),
+            (&options, Type::TEXT),
             (&link.session, Type::INT4),
         ];
         let rows = link.query(PUSH_WAIT, args).await?;

@@ -127,7 +127,7 @@ async fn whoever_cancels_a_waiting_job_ends_the_wait() {
 #[tokio::test]
 async fn a_time_out_leaves_the_job_alone_and_it_can_be_waited_for_again() {
     let (db, tl, raw) = one().await;
-    let ended = tl.jobs().push_and_wait("q", "x", millis(50)).await.unwrap_err();
+    let ended = tl.jobs().push_and_wait("q", "x", secs(2)).await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::TimedOut);
     assert_eq!(raw.one("select job_state from trunkline.job_list()").await, "waiting");
     until("nobody to be noted", async || raw.one("select count(*) from trunkline.job_wait").await == "0")
@@ -238,7 +238,7 @@ async fn what_is_waited_for_is_kept_until_it_was_seen_however_short_the_queue_ke
         .await;
     // A waiter that cannot look: its process stands still.
     let id = raw
-        .one("select id from trunkline._job_push_wait('q', 1, 'x', '', null, null, 5, 0, 0, null, (select id from trunkline.session limit 1))")
+        .one("select id from trunkline._job_push_wait('q', 1, 'x', '', null, null, 5, 0, 0, null, null, (select id from trunkline.session limit 1))")
         .await;
     let worker = db.client("worker").await;
     let working = echo(&worker, "q");

@@ -24,7 +24,8 @@ const SHOW: &str = "select to_jsonb(j) - array['job_id', 'bytes', 'result_bytes'
         'result_base64', case when result is null then translate(encode(result_bytes, 'base64'), E'\\n', '') end))
         || jsonb_build_object('id', job_id)
     from trunkline.job_show(id => $1) j";
-const QUEUES: &str = "select to_jsonb(q) from trunkline.job_queues() q";
+const QUEUES: &str = "select to_jsonb(q) - 'settings' from trunkline.job_queues() q";
+const SETTINGS: &str = "select to_jsonb(q) from trunkline.job_queues() q";
 
 /// How many, and of which.
 #[derive(Debug, Args)]
@@ -179,7 +180,7 @@ pub(crate) async fn show(global: &Global, args: ShowArgs) -> Result<u8> {
 }
 
 pub(crate) async fn queues(global: &Global) -> Result<u8> {
-    let rows = source::rows(global, QUEUES, &[]).await?;
+    let rows = source::rows(global, SETTINGS, &[]).await?;
     let fields = ["queue", "durable", "paused_at", "max_running", "max_attempts"];
     Out::new(global.json, false).rows(&fields, &rows)?;
     Ok(OK)

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Attached,
     /// List the queues and their settings
     ///
-    /// Columns: queue, durable, paused_at, max_running, max_attempts.
+    /// Columns: queue, durable, paused_at, max_running, max_attempts; with --json all settings.
     Queues,
     /// Count the jobs of the queues in each state
     ///
@@ -70,7 +70,9 @@ pub(crate) enum Command {
     Resume(manage::QueueArgs),
     /// Change settings of a queue
     ///
-    /// max_bytes, max_attempts, retry_after, retry_most, max_running, keep_done, keep_dead.
+    /// max_bytes, max_attempts, retry_after, retry_most, keep_done, keep_dead; limits of the queue: max_running, rate_limit in each
+    /// rate_period, max_length with overflow (refuse, drop_oldest), and of each key: key_max_running, key_rate_limit in each
+    /// key_rate_period.
     Set(manage::SetArgs),
     /// Schedules: push jobs at the times of a cron expression
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::json;
 use tokio_postgres::types::Type;
 use trunkline::{ErrorKind, Trunkline, connect::Purpose, jobs::NewJob, requests::Payload};
@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Options of `jobs push`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("when").args(["delay", "at"]))]
+#[command(group = ArgGroup::new("unique_by").args(["unique", "unique_payload"]))]
 pub(crate) struct PushArgs {
     /// The queue; it is made on its first use
     queue: String,
@@ -45,6 +46,27 @@ pub(crate) struct PushArgs {
     /// While a job with this key waits or runs in the queue nothing is pushed, and that one's id is printed
     #[arg(long, value_name = "KEY", conflicts_with = "lines")]
     unique: Option<String>,
+
+    /// While a job of this kind with this payload waits or runs in the queue nothing is pushed, and that one's id is printed
+    #[arg(long, conflicts_with_all = ["unique", "on_conflict"])]
+    unique_payload: bool,
+
+    /// What is unique stays so for this long from its push, also when it has ended
+    #[arg(long, value_name = "TIME", value_parser = delay, requires = "unique_by", conflicts_with_all = ["on_conflict", "unique_while"])]
+    unique_for: Option<Duration>,
+
+    /// In which states a job is unique: open, while it waits or runs; waiting, until a worker first takes it
+    #[arg(long, value_name = "STATES", requires = "unique_by")]
+    unique_while: Option<UniqueWhile>,
+
+    /// What a push does where a job with the same unique key waits: skip it; replace its payload and the like; or debounce, so
+    /// that it waits anew, too
+    #[arg(long, value_name = "ACT", requires = "unique")]
+    on_conflict: Option<OnConflict>,
+
+    /// No attempt begins later than this after the push, or after the time that the job waits for; it is cancelled instead
+    #[arg(long, value_name = "TIME", value_parser = delay)]
+    ttl: Option<Duration>,
 
     /// From 1, which goes first, to 9
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
@@ -89,6 +111,19 @@ pub(crate) struct PushArgs {
     lines: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum UniqueWhile {
+    Open,
+    Waiting,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OnConflict {
+    Skip,
+    Replace,
+    Debounce,
+}
+
 fn delay(text: &str) -> Result<Duration, String> {
     let found = input::duration(text)?;
     (found <= LONGEST).then_some(found).ok_or_else(|| "must be at most 3650 days".to_owned())
@@ -103,6 +138,23 @@ impl PushArgs {
         }
         if let Some(key) = &self.unique {
             job = job.unique(key);
+        }
+        if self.unique_payload {
+            job = job.unique_payload();
+        }
+        if let Some(period) = self.unique_for {
+            job = job.unique_for(period);
+        }
+        if let Some(UniqueWhile::Waiting) = self.unique_while {
+            job = job.unique_while_waiting();
+        }
+        job = match self.on_conflict {
+            None | Some(OnConflict::Skip) => job,
+            Some(OnConflict::Replace) => job.replace(),
+            Some(OnConflict::Debounce) => job.debounce(),
+        };
+        if let Some(ttl) = self.ttl {
+            job = job.ttl(ttl);
         }
         if let Some(delay) = delay {
             job = job.delay(delay);

@@ -1,12 +1,14 @@
 -- Pushes one job, in the caller's own transaction: its id. What can be done at once goes into the ring; what waits for a
 -- time, its key or a limit, or is unique, is held. See job_push for arguments, errors and guarantees.
 create or replace function trunkline._job_push(queue text, content int, payload bytea, kind text, key text,
-    unique_key text, priority int, run_at timestamptz, max_attempts int, headers text) returns bigint
+    unique_key text, priority int, run_at timestamptz, max_attempts int, headers text,
+    options jsonb default null) returns bigint
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_variable
 declare
     v      trunkline.job_queue;
     v_lane int;
+    v_id   bigint;
 begin
     select * into v from trunkline.job_queue q where q.name = _job_push.queue;
     if not found then
@@ -21,9 +23,13 @@ begin
     if priority <> 5 then
         perform trunkline._job_priority(v.id, priority);
     end if;
-    if key is not null or unique_key is not null or v.max_running > 0 or run_at > clock_timestamp() then
-        return trunkline._job_hold(v_lane, content, payload, kind, key, unique_key, run_at,
-                                   coalesce(max_attempts, v.max_attempts), headers);
+    if key is not null or unique_key is not null or options is not null or v.held or run_at > clock_timestamp() then
+        v_id := trunkline._job_hold(v, priority, content, payload, kind, key, unique_key, run_at,
+                                    coalesce(max_attempts, v.max_attempts), headers, options);
+        if v.max_length > 0 then
+            perform trunkline._job_overflow(v);
+        end if;
+        return v_id;
     elsif not v.durable then
         return trunkline._job_insert_e(v_lane, content | (coalesce(max_attempts, 0) << 8), kind, payload, headers);
     end if;

@@ -38,7 +38,7 @@ begin
         end if;
         if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
             perform trunkline._job_promote(v_one.lane, v_one.key);
-        elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.max_running > 0) then
+        elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.held) then
             perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;
     end loop;

@@ -1,7 +1,7 @@
 -- Takes jobs of some queues for a worker's process, at most `most`: packed by where they came from, the oldest first of what
 -- was held, then of the ring; the most urgent priority first, or with `fair` the least urgent, lest it starves.
 -- source: 0 to 3 a segment of the rings (slice and token are the claim), 4 held (id and token). Nothing of a paused queue,
--- and of one with max_running only what is held. more: look again at once. cancels: some of it may be cancelled already.
+-- and of one that is held only what is held. more: look again at once. cancels: some of it may be cancelled already.
 -- token: drawn by the taker, so that it can give back what a lost answer kept from it (_job_return).
 -- Errors: 25001 outside READ COMMITTED, TL001 for a session that is not this connection's.
 create or replace function trunkline._job_take(session int, queues int[], most int, polite boolean, fair boolean, token bigint)
@@ -25,7 +25,7 @@ begin
     end if;
     perform trunkline._job_session(session);
     for v_lane in
-        select q.id * 16 + p.priority as lane, q.durable, q.max_running > 0 as limited, q.max_attempts
+        select q.id * 16 + p.priority as lane, q.durable, q.held as limited, q.max_attempts
           from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
           join trunkline.job_priority p on p.queue = q.id
          where q.paused_at is null

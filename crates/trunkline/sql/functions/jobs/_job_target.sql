@@ -9,7 +9,7 @@ begin
     perform trunkline._job_check(v.name, v.max_bytes, 0, '', null, null, priority, null);
     perform trunkline._job_priority(v.id, priority);
     lane := v.id * 16 + priority; door := -65 - (v.id & 63); max_bytes := v.max_bytes;
-    segment := case when v.max_running > 0 then -1
+    segment := case when v.held then -1
                     when v.durable then 2 + (select r.current from trunkline.ring r where r.name = 'job_d')
                     else (select r.current from trunkline.ring r where r.name = 'job_e') end;
 end $$;

@@ -31,6 +31,15 @@ begin
             perform trunkline._job_promote(v_key.lane, v_key.key);
         end if;
     end loop;
+    for v_key in
+        select h.id, h.lane, h.key from trunkline.job_held h
+         where h.expires_at <= clock_timestamp() and h.state in (0, 5) order by h.expires_at limit 1000
+    loop
+        v_sum := v_sum + trunkline._job_drop(v_key.id, v_key.lane, v_key.key, 'expired before it began')::int;
+    end loop;
+    delete from trunkline.job_unique u where u.until <= clock_timestamp();
+    delete from trunkline.job_start s using trunkline.job_queue q
+     where q.id = s.queue and s.at <= clock_timestamp() - case s.key when '' then q.rate_period else q.key_rate_period end;
     delete from trunkline.job_wait w where not exists (select from trunkline.session s where s.id = w.session);
     delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state in (2, 3, 4);
     insert into trunkline.buried (session)                  -- what a prepared transaction took, whose session is long gone

@@ -1,7 +1,8 @@
 -- Pushes jobs to a queue, many at once, for engines: their ids, in order, and the queue's door. As job_push, each; all of them,
 -- or none. Errors: as job_push, with the number of the job.
 create or replace function trunkline._job_write(queue text, contents int[], texts text[], bytes bytea[], kinds text[], keys text[],
-    unique_keys text[], priorities int[], delays bigint[], max_attempts int[], headers text[], out ids bigint[], out door int)
+    unique_keys text[], priorities int[], delays bigint[], max_attempts int[], headers text[],
+    options text[], out ids bigint[], out door int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -27,8 +28,8 @@ begin
         raise exception 'job %: content must be 0 (bytes), 1 (text) or 2 (JSON)', v_bad.n using errcode = '22023';
     end if;
     perform trunkline._job_priority(v.id, p) from (select distinct p from unnest(priorities) p) p;
-    if v.max_running = 0 and not exists (select from unnest(keys, unique_keys, delays) u(key, unique_key, ms)
-                                          where coalesce(u.key, u.unique_key) is not null or u.ms > 0) then
+    if not v.held and not exists (select from unnest(keys, unique_keys, options, delays) u(key, unique_key, option, ms)
+                                   where coalesce(u.key, u.unique_key, u.option) is not null or u.ms > 0) then
         ids := case when v.durable
             then trunkline._job_write_d(array(select v.id * 16 + u.p from unnest(priorities) with ordinality u(p, n) order by n),
                      array(select u.c | (coalesce(u.m, 0) << 8) from unnest(contents, max_attempts) with ordinality u(c, m, n) order by n),
@@ -36,15 +37,31 @@ begin
             else trunkline._job_write_e(array(select v.id * 16 + u.p from unnest(priorities) with ordinality u(p, n) order by n),
                      array(select u.c | (coalesce(u.m, 0) << 8) from unnest(contents, max_attempts) with ordinality u(c, m, n) order by n),
                      kinds, texts, _job_write.bytes, headers) end;
+    elsif v.held then
+        ids := array(
+            select trunkline._job_hold(v, u.priority, u.content,
+                       case when u.content = 0 then u.bytes when u.content = 1 then convert_to(u.text, 'UTF8')
+                            else convert_to(u.text::json::text, 'UTF8') end,
+                       u.kind, u.key, u.unique_key, case when u.ms > 0 then clock_timestamp() + u.ms * interval '1 ms' end,
+                       coalesce(u.most, v.max_attempts), u.header::jsonb::text, u.option::jsonb)
+              from unnest(contents, texts, _job_write.bytes, kinds, keys, unique_keys, priorities, delays, max_attempts, headers,
+                          options) with ordinality
+                   u(content, text, bytes, kind, key, unique_key, priority, ms, most, header, option, n)
+             order by u.n);
+        if v.max_length > 0 then
+            perform trunkline._job_overflow(v);
+        end if;
     else
         ids := array(
             select trunkline._job_push(v.name, u.content,
                        case when u.content = 0 then u.bytes when u.content = 1 then convert_to(u.text, 'UTF8')
                             else convert_to(u.text::json::text, 'UTF8') end,
                        u.kind, u.key, u.unique_key, u.priority,
-                       case when u.ms > 0 then clock_timestamp() + u.ms * interval '1 ms' end, u.most, u.header::jsonb::text)
-              from unnest(contents, texts, _job_write.bytes, kinds, keys, unique_keys, priorities, delays, max_attempts, headers)
-                   with ordinality u(content, text, bytes, kind, key, unique_key, priority, ms, most, header, n)
+                       case when u.ms > 0 then clock_timestamp() + u.ms * interval '1 ms' end, u.most, u.header::jsonb::text,
+                       u.option::jsonb)
+              from unnest(contents, texts, _job_write.bytes, kinds, keys, unique_keys, priorities, delays, max_attempts, headers,
+                          options) with ordinality
+                   u(content, text, bytes, kind, key, unique_key, priority, ms, most, header, option, n)
              order by u.n);
     end if;
 end $$;

@@ -1,9 +1,9 @@
 -- Pushes a job of bytes, in the caller's own transaction: its id. As job_push.
 create or replace function trunkline.job_push_bytes(queue text, payload bytea, kind text default '', key text default null,
     unique_key text default null, priority int default 5, run_at timestamptz default null, max_attempts int default null,
-    headers jsonb default null) returns bigint
+    headers jsonb default null, options jsonb default null) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 begin
     return trunkline._job_push(queue, 0, payload, kind, key, unique_key, priority, run_at, max_attempts,
-                               case when headers is not null then trunkline._request_check_headers(headers) end);
+                               case when headers is not null then trunkline._request_check_headers(headers) end, options);
 end $$;

@@ -15,5 +15,5 @@ begin
     return (trunkline._job_write(queue, array_fill(1, array[v_n]), payloads, array_fill(null::bytea, array[v_n]),
         array_fill(kind, array[v_n]), array_fill(null::text, array[v_n]), array_fill(null::text, array[v_n]),
         array_fill(priority, array[v_n]), array_fill(v_ms, array[v_n]), array_fill(null::int, array[v_n]),
-        array_fill(null::text, array[v_n]))).ids;
+        array_fill(null::text, array[v_n]), array_fill(null::text, array[v_n]))).ids;
 end $$;

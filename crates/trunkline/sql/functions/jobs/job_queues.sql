@@ -1,8 +1,9 @@
--- Queues with how many jobs each has in each state, the age of the oldest that could run, and settings. Done jobs of the rings
--- count until their segment is emptied. Reads all that is held, and what the rings say of their slices.
+-- Queues with how many jobs each has in each state, the age of the oldest that could run, and settings (see job_set). Done
+-- jobs of the rings count until their segment is emptied. Reads all that is held, and what the rings say of their slices.
 create or replace function trunkline.job_queues()
 returns table (queue text, durable boolean, paused_at timestamptz, waiting bigint, scheduled bigint, running bigint,
-               retrying bigint, done bigint, dead bigint, cancelled bigint, oldest interval, max_running int, max_attempts int)
+               retrying bigint, done bigint, dead bigint, cancelled bigint, oldest interval, max_running int, max_attempts int,
+               settings jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
 #variable_conflict use_column
 declare
@@ -29,7 +30,8 @@ begin
     )
     select q.name, q.durable, q.paused_at, coalesce(s.waiting, 0), coalesce(s.scheduled, 0), coalesce(s.running, 0),
            coalesce(s.retrying, 0), coalesce(s.done, 0), coalesce(s.dead, 0), coalesce(s.cancelled, 0), v_now - s.oldest,
-           q.max_running, q.max_attempts
+           q.max_running, q.max_attempts,
+           to_jsonb(q) - array['id', 'name', 'durable', 'paused_at', 'made_at', 'held']
       from trunkline.job_queue q left join sums s on s.queue = q.id
      order by q.name;
 end $$;

@@ -71,17 +71,20 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
             out.object(&fields, &found)?;
             Ok(OK)
         }
-        Command::Repair => {
-            let plain = database.plain(Purpose::Install).await?;
-            present(&plain).await?;
-            let row = plain.client.query_typed("select trunkline.schema_repair()", &[]).await?;
-            let epoch: i32 = row.first().map_or(Ok(0), |r| r.try_get(0))?;
-            out.object(&["epoch"], &json!({ "epoch": epoch }))?;
-            Ok(OK)
-        }
+        Command::Repair => repair(&database, out).await,
         Command::Uninstall { pgq } => uninstall(global, &database, pgq).await,
         Command::Print { .. } => Ok(OK),
     }
+}
+
+/// Also `trunkline streams repair`: one epoch holds for everything in a database.
+pub(crate) async fn repair(database: &Database, out: Out) -> Result<u8> {
+    let plain = database.plain(Purpose::Install).await?;
+    present(&plain).await?;
+    let row = plain.client.query_typed("select trunkline.schema_repair()", &[]).await?;
+    let epoch: i32 = row.first().map_or(Ok(0), |r| r.try_get(0))?;
+    out.object(&["epoch"], &json!({ "epoch": epoch }))?;
+    Ok(OK)
 }
 
 async fn install(database: &Database, pgq: bool, out: Out) -> Result<u8> {

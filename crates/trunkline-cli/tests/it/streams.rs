@@ -42,6 +42,18 @@ pub(crate) fn numbers(url: &str, most: u32) -> Vec<String> {
 }
 
 #[test]
+fn a_repair_lets_a_restored_stream_go_on_where_it_was() {
+    let url = orders();
+    ok(&url, &["streams", "append", "orders", "before"]);
+    sql(&url, "update trunkline.epoch set system_identifier = 1");
+    let refused = run(&url, &["streams", "append", "orders", "refused"]);
+    assert!(stderr(&refused).contains("schema repair"), "{}", stderr(&refused));
+    assert_eq!(ok(&url, &["streams", "repair"]), "epoch\t2\n");
+    ok(&url, &["streams", "append", "orders", "after"]);
+    assert_eq!(ok(&url, &["streams", "read", "orders", "-c", "c"]), "before\nafter\n");
+}
+
+#[test]
 fn what_is_appended_is_read_once_as_it_was() {
     let url = orders();
     let append = |args: &[&str]| ok(&url, &[&["streams", "append", "orders"], args].concat());

@@ -16,8 +16,8 @@ mod statement;
 use clap::Subcommand;
 use trunkline::streams::Position;
 
-use super::until_interrupted;
-use crate::{args::Global, exit::Result};
+use super::{schema, until_interrupted};
+use crate::{args::Global, exit::Result, out::Out, source};
 
 /// What to do with streams.
 #[derive(Debug, Subcommand)]
@@ -62,6 +62,10 @@ pub(crate) enum Command {
     Purge(look::LettersArgs),
     /// Move a consumer; what it has in hand can no longer be finished
     Seek(look::SeekArgs),
+    /// Begin a new epoch after a restore, a clone or a failover: positions go on without loss or duplicates
+    ///
+    /// The same as `trunkline schema repair`: one epoch holds for all streams, requests and jobs of a database.
+    Repair,
     /// Change settings of a stream, or of one of its consumers
     ///
     /// Of a stream: closed, max_bytes, tick_mode, tick_count, tick_lag, turn_bytes, turn_after, free_after, keep_for,
@@ -88,8 +92,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Replay(args) => until_interrupted(look::replay(global, args)).await,
         Command::Purge(args) => until_interrupted(look::purge(global, args)).await,
         Command::Seek(args) => until_interrupted(look::seek(global, args)).await,
+        Command::Repair => until_interrupted(repair(global)).await,
         Command::Set(args) => until_interrupted(look::set(global, args)).await,
     }
+}
+
+async fn repair(global: &Global) -> Result<u8> {
+    schema::repair(&source::choose(global).await?, Out::new(global.json, true)).await
 }
 
 /// `end`, `beginning`, `tick:N`, `like:CONSUMER`, or a time as PostgreSQL reads it.

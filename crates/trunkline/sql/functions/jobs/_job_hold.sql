@@ -20,7 +20,8 @@ declare
 begin
     if options is not null then
         select * into v from trunkline._job_options(options, v_unique);
-        v_expires := greatest(v_due, clock_timestamp()) + v.ttl; v_for := v.unique_for; v_waiting := v.unique_while = 'waiting'; v_change := v.on_conflict;
+        v_expires := greatest(v_due, clock_timestamp()) + v.ttl;
+        v_for := v.unique_for; v_waiting := v.unique_while = 'waiting'; v_change := v.on_conflict;
         if v.unique_payload then
             v_unique := 'payload ' || encode(sha256(convert_to(_job_hold.kind, 'UTF8') || '\x00'::bytea
                 || case content when 2 then convert_to(convert_from(_job_hold.payload, 'UTF8')::jsonb::text, 'UTF8')

@@ -3,10 +3,10 @@
 -- kind: a word for handlers. key: jobs of one key run one at a time, in order. unique_key: while a job with it waits or runs
 -- nothing is pushed, and its id comes back. priority: 1 (first) to 9. run_at: not before. max_attempts: the queue's by default.
 -- options, a JSON object: ttl, how long after its push, or run_at, it may begin; unique_payload, unique by kind and payload
--- instead of a key; unique_while, "open" (waits or runs) or "waiting" (until it is first taken); unique_for, for so long from its push,
--- whatever became of it; on_conflict, "skip", "replace" (the waiting job gets the new payload) or "debounce" (and its time anew).
--- Errors: 22004, 22023; TL004 payload too large; TL011 a reserved queue name; 53400 the queue is full. Guarantee: done by one worker at a time, at
--- least once. Locks: none beyond the insert.
+-- instead of a key; unique_while, "open" (waits or runs) or "waiting" (until it is first taken); unique_for, for so long from its
+-- push, whatever became of it; on_conflict, "skip", "replace" (the waiting job gets the new payload) or "debounce" (and its time anew).
+-- Errors: 22004, 22023; TL004 payload too large; TL011 a reserved queue name; 53400 the queue is full. Guarantee: done by one
+-- worker at a time, at least once. Locks: none beyond the insert.
 create or replace function trunkline.job_push(queue text, payload text, kind text default '', key text default null,
     unique_key text default null, priority int default 5, run_at timestamptz default null, max_attempts int default null,
     headers jsonb default null, options jsonb default null) returns bigint

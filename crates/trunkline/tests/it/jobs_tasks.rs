@@ -15,7 +15,7 @@ use trunkline::{
 
 use crate::{
     jobs::one,
-    support::{Raw, Stopwatch, millis, secs, within},
+    support::{Raw, Stopwatch, millis, secs, until, within},
 };
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Task)]
@@ -202,6 +202,7 @@ async fn handlers_that_block_run_as_many_at_once_as_there_are_slots_and_panics_a
         Ok::<_, Failure>(Payload::from(text))
     });
     raw.until("three to run", "select running = 3 and waiting = 3 from trunkline.job_queues()").await;
+    until("three threads", async || most.load(Ordering::SeqCst) == 3).await;
     gate.open();
     within(20_000, "all to be done", working.ended()).await.unwrap();
     assert_eq!(most.load(Ordering::SeqCst), 3);

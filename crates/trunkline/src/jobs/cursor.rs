@@ -39,6 +39,10 @@ pub(super) struct Cursors {
     /// Where jobs were last found.
     last: Option<Place>,
     asked: Option<Instant>,
+    /// The short way found nothing, and no bell has rung since.
+    dry: bool,
+    /// The next look may go the short way, whenever the function was asked.
+    rung: bool,
 }
 
 impl Cursors {
@@ -67,21 +71,28 @@ impl Cursors {
         Ok(())
     }
 
-    /// Where the short way may be gone now, if it may.
-    pub(super) fn short(&self) -> Option<(Place, &Position)> {
-        let recent = self.asked.is_some_and(|a| a.elapsed() < FULL);
-        let place = self.last.filter(|_| recent)?;
+    /// Where the short way may be gone now, if it may: for a while after the function was asked, until nothing is found there;
+    /// and once for a bell, since what it rang for is most likely there, and soonest found so.
+    pub(super) fn short(&mut self) -> Option<(Place, &Position)> {
+        let rung = std::mem::take(&mut self.rung);
+        let recent = !self.dry && self.asked.is_some_and(|a| a.elapsed() < FULL);
+        let place = self.last.filter(|_| recent || rung)?;
         Some((place, self.at.get(&place)?))
+    }
+
+    /// A bell has rung.
+    pub(super) fn rung(&mut self) {
+        (self.rung, self.dry) = (true, false);
     }
 
     /// The function was asked.
     pub(super) fn asked(&mut self) {
-        self.asked = Some(Instant::now());
+        (self.asked, self.dry) = (Some(Instant::now()), false);
     }
 
     /// The next look is the function's: here is nothing, and the cursor stands where it stood.
     pub(super) fn ask(&mut self) {
-        self.asked = None;
+        self.dry = true;
     }
 
     /// Nothing is known any more.

@@ -5,8 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
-
 use super::{
     options::Options,
     signs::Signs,
@@ -235,19 +233,12 @@ pub struct Job {
     /// When it was pushed.
     pub pushed_at: SystemTime,
     pub(super) claim: Claim,
-    pub(super) ended: watch::Receiver<bool>,
     pub(super) signs: Arc<Signs>,
 }
 
 impl Job {
     /// What was taken from a queue, which gives so many attempts unless the job says otherwise.
-    pub(super) fn of(
-        taken: Taken,
-        queue: Arc<str>,
-        usual: Option<i32>,
-        ended: watch::Receiver<bool>,
-        signs: Arc<Signs>,
-    ) -> Self {
+    pub(super) fn of(taken: Taken, queue: Arc<str>, usual: Option<i32>, signs: Arc<Signs>) -> Self {
         Self {
             id: taken.id,
             queue,
@@ -260,7 +251,6 @@ impl Job {
             max_attempts: taken.most_attempts.or(usual).unwrap_or(1),
             pushed_at: taken.at,
             claim: taken.claim,
-            ended,
             signs,
         }
     }
@@ -269,9 +259,7 @@ impl Job {
     /// going on. Return an error then, not [`Outcome::Cancel`]: a cancelled job does not come again in any case, and one that was
     /// handed on must. Cancel-safe.
     pub async fn cancelled(&self) {
-        if self.ended.clone().wait_for(|e| *e).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.signs.ended().await;
     }
 
     /// Ends the job as done in your own transaction, together with your writes: both are committed, or neither. Commit, then

@@ -33,7 +33,7 @@ use super::{
     attempt::Perform,
     cursor::Cursors,
     hand::{Ends, Hand, Verdict},
-    signs::Signs,
+    signs::{Attempt, Signs},
     wire::{self, Claim, Look, Queue, Taken},
     work::Stop,
 };
@@ -72,8 +72,7 @@ enum Word {
 /// A job that runs.
 struct Running {
     claim: Claim,
-    since: Instant,
-    ended: watch::Sender<bool>,
+    attempt: Attempt,
     abort: AbortHandle,
 }
 
@@ -181,6 +180,10 @@ impl Pump {
                 _ if self.through() => return Ok(()),
                 _ => {}
             }
+            if self.bells.iter_mut().fold(false, |rung, bell| bell.has_rung() | rung) {
+                self.look = true;
+                self.cursors.rung();
+            }
             let free = self.free();
             if self.look && free == 0 {
                 self.asleep.clear(); // nobody need ring: we know
@@ -246,7 +249,7 @@ impl Pump {
         if self.generation != link.generation {
             if self.generation != 0 && !link.resumed {
                 // The session that took them is over, and they were handed on.
-                self.running.values().for_each(|r| _ = r.ended.send_replace(true));
+                self.running.values().for_each(|r| r.attempt.0.end());
                 self.owed.clear();
             }
             self.generation = link.generation;
@@ -262,7 +265,7 @@ impl Pump {
     }
 
     async fn looked(&mut self, link: &Link, look: Look) -> Result<()> {
-        let Look { jobs, slices, more, cancels } = look;
+        let Look { jobs, slices, more, cancels, .. } = look;
         self.looks = self.looks.wrapping_add(1);
         self.streak = if jobs.is_empty() { 0 } else { self.streak + 1 };
         if self.streak >= AWAKE {
@@ -307,18 +310,17 @@ impl Pump {
     /// Runs a job in a task of its own.
     fn begin(&mut self, taken: Taken) {
         self.options.most = self.options.most.map(|m| m.saturating_sub(1));
-        let (ended_tx, ended_rx) = watch::channel(false);
         let (id, claim) = (taken.id, taken.claim);
         let queue = self.names.get(&taken.queue).cloned().unwrap_or_else(|| "".into());
         let (usual, signs) = (self.usual.get(&taken.queue).copied(), Signs::new(self.listener.clone()));
-        let job = Job::of(taken, queue, usual, ended_rx, signs.clone());
+        let job = Job::of(taken, queue, usual, signs.clone());
+        let attempt = Attempt(signs.clone());
         let (work, out) = ((self.run)(job), self.words.clone());
         let task = tokio::spawn(async move {
             let verdict = Verdict::after(work.await, &signs);
             let _ = out.send(Word::Through(id, claim, verdict));
         });
-        let running = Running { claim, since: Instant::now(), ended: ended_tx, abort: task.abort_handle() };
-        self.running.insert(id, running);
+        self.running.insert(id, Running { claim, attempt, abort: task.abort_handle() });
     }
 
     fn note(&mut self, word: Word) {
@@ -372,11 +374,11 @@ impl Pump {
     async fn attend(&mut self) -> Result<Option<Duration>> {
         let link = self.link().await?;
         self.watched = Instant::now();
-        let old = self.running.iter().filter(|(_, r)| r.since.elapsed() > WATCH / 2);
+        let old = self.running.iter().filter(|(_, r)| r.attempt.0.began.elapsed() > WATCH / 2);
         let working: Vec<i64> = old.map(|(id, _)| *id).collect();
         let (due, cancelled) = wire::attend(&link, &self.ids, &working).await?;
         for running in cancelled.iter().filter_map(|id| self.running.get(id)) {
-            running.ended.send_replace(true);
+            running.attempt.0.end();
         }
         // One that was due when we looked waits for its key or a limit: whoever ends that rings.
         Ok(due.map(|ms| match u64::try_from(ms) {
@@ -421,7 +423,10 @@ impl Pump {
             Some(word) = self.heard.recv() => self.note(word),
             _ = self.closing.changed() => {}
             _ = self.stop.changed() => {}
-            () = any(&mut self.bells), if taking => self.look = true,
+            () = any(&mut self.bells), if taking => {
+                self.look = true;
+                self.cursors.rung();
+            }
             () = sleep(wait) => self.look |= !full,
         }
         Ok(())

@@ -1,6 +1,8 @@
-//! What a handler tells while it works: that it is alive, how far it has come; and that its own transaction ended the job.
+//! What a handler and its worker tell each other while it works: that it is alive, how far it has come, that its own transaction
+//! ended the job; and that there is no use in going on.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -8,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_postgres::types::Type;
 
 use super::{Job, Jobs, job::stale, wire};
@@ -16,20 +18,57 @@ use crate::{Error, ErrorKind, Result, listener::Listener};
 
 const PROGRESS_OF: &str = "select percent, message, at from trunkline._job_progress_of($1)";
 
-/// What is known of a handler at its work.
+/// What is known of a handler at its work. One for each attempt, and all that it allocates beside its task.
 #[derive(Debug)]
 pub(super) struct Signs {
     pub(super) listener: Arc<Listener>,
-    began: Instant,
+    pub(super) began: Instant,
     /// Milliseconds after that.
     last: AtomicU64,
     pub(super) completed: AtomicBool,
+    /// The job was cancelled, or handed on.
+    ended: AtomicBool,
+    told: Notify,
+    /// The attempt is over, whatever its handler still does.
+    over: AtomicBool,
+}
+
+/// The worker's end of it: dropped when the attempt is over.
+#[derive(Debug)]
+pub(super) struct Attempt(pub(super) Arc<Signs>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Signs {
     pub(super) fn new(listener: Arc<Listener>) -> Arc<Self> {
-        let (last, completed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { listener, began: Instant::now(), last, completed })
+        Arc::new(Self {
+            listener,
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            completed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            told: Notify::new(),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Tells the handler that there is no use in going on.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.told.notify_waiters();
+    }
+
+    /// Waits until it is told so. Cancel-safe.
+    pub(super) async fn ended(&self) {
+        let mut told = pin!(self.told.notified());
+        told.as_mut().enable();
+        if !self.ended.load(Ordering::SeqCst) {
+            told.await;
+        }
     }
 
     pub(super) fn beat(&self) {
@@ -66,7 +105,7 @@ impl Job {
     /// long. For handlers that block.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.ended.borrow() || self.ended.has_changed().is_err()
+        self.signs.ended.load(Ordering::SeqCst) || self.signs.over.load(Ordering::SeqCst)
     }
 
     /// Says how far the job has come, in percent and in words (at most 1,000 bytes), for whoever looks ([`Jobs::progress_of`],

@@ -15,7 +15,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch, time::sleep};
+use tokio::{runtime::Handle, time::sleep};
 use tokio_postgres::types::Type;
 use tracing::debug;
 
@@ -25,7 +25,7 @@ use super::{
     cursor::Cursors,
     hand::{Hand, Verdict},
     pump::token,
-    signs::Signs,
+    signs::{Attempt, Signs},
     wait,
     wire::{self, Claim, Queue, Taken, Wanted},
 };
@@ -139,9 +139,9 @@ impl Inline {
         let hold = Hold { listener: self.listener.clone(), claim: taken.claim, id: taken.id, over: false };
         let queue = self.queues.iter().find(|q| q.id == taken.queue);
         let (name, usual) = (queue.map_or("", |q| q.name.as_str()).into(), queue.map(|q| q.max_attempts));
-        let (_ended, ended) = watch::channel(false);
         let signs = Signs::new(self.listener.clone());
-        let job = Job::of(taken, name, usual, ended, signs.clone());
+        let _attempt = Attempt(signs.clone());
+        let job = Job::of(taken, name, usual, signs.clone());
         let (id, kind, attempt) = (job.id, job.kind.clone(), job.attempt);
         let answer = perform(job).await;
         hold.end(Verdict::after(answer.clone(), &signs)).await?;

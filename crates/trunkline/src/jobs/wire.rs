@@ -85,6 +85,8 @@ pub(super) struct Look {
     pub(super) slices: Vec<(i64, i64, Vec<i64>)>,
     /// There may be more: look again at once.
     pub(super) more: bool,
+    /// The short way found nothing.
+    pub(super) dry: bool,
     /// Some of them may have been cancelled before they were taken.
     pub(super) cancels: bool,
 }
@@ -189,7 +191,10 @@ pub(super) fn worked(row: &Row, place: Place, token: i64, cursors: &mut Cursors)
             unpack(row, place, ids, slice, token, &mut look)?;
         }
         (Some(_), None) => cursors.forget(), // somebody else was faster
-        (None, _) => cursors.ask(),
+        (None, _) => {
+            cursors.ask();
+            look.dry = true;
+        }
     }
     look.more = true;
     Ok(look)

@@ -51,6 +51,13 @@ impl Bell {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Takes a ring that came since the last one, if there is any.
+    pub(crate) fn has_rung(&mut self) -> bool {
+        let rung = self.0.has_changed().unwrap_or(false);
+        self.0.mark_unchanged();
+        rung
+    }
 }
 
 /// Where pumps wait: the link, and a bell for each door.

@@ -54,7 +54,10 @@ impl Pump {
                 (look, self.wrote(ends, wrote, &link).await)
             }
         };
-        let look = look?;
+        let mut look = look?;
+        if look.dry && self.asleep.is_empty() && !self.options.drain && !link.pooled {
+            look.more = false; // whoever is to be rung for looks once more in any case
+        }
         self.owed.retain(|t| *t != token);
         self.looked(&link, look).await?;
         failed

@@ -4,6 +4,13 @@
 //! and serves them, [`Trunkline::jobs`] pushes work and does it, [`Trunkline::streams`] appends events and consumes them. The truth
 //! is in the database, in the functions of the schema `trunkline` ([`schema`]); this library calls them and names no table.
 
+// What the pages for people from elsewhere show in Rust is compiled with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from/river.md")]
+#[doc = include_str!("../../../docs/from/oban.md")]
+#[doc = include_str!("../../../docs/from/graphile-worker.md")]
+struct From;
+
 mod client;
 pub mod connect;
 pub mod conninfo;

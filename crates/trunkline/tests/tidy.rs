@@ -14,6 +14,8 @@ use std::{
 
 #[path = "tidy/lexer.rs"]
 mod lexer;
+#[path = "tidy/pages.rs"]
+mod pages;
 #[path = "tidy/rust.rs"]
 mod rust;
 #[path = "tidy/sql.rs"]
@@ -56,10 +58,13 @@ impl Source {
     }
 }
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
 /// Every Rust and SQL file of the repository.
 fn sources() -> Vec<Source> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let mut out = Vec::new();
+    let (root, mut out) = (root(), Vec::new());
     for folder in ["crates", "bench"] {
         walk(&root, &root.join(folder), &mut out);
     }

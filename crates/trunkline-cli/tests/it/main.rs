@@ -8,6 +8,7 @@ mod bad_input;
 mod daemon;
 mod daemon_faults;
 mod demo;
+mod from_pages;
 mod jobs;
 mod jobs_attach;
 mod jobs_cron;

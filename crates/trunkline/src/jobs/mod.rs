@@ -9,6 +9,7 @@
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 
+mod attached;
 mod attempt;
 mod blocking;
 mod clock;
@@ -41,8 +42,8 @@ use tokio_postgres::types::Type;
 #[cfg(feature = "derive")]
 pub use trunkline_derive::Task;
 
-use self::{blocking::Threads, wait::Waits};
 pub use self::{
+    attached::Attach,
     job::{Job, NewJob, Outcome},
     layer::Next,
     schedule::{Missed, Schedule, Scheduled},
@@ -52,6 +53,7 @@ pub use self::{
     wait::Pending,
     work::{Work, Working},
 };
+use self::{blocking::Threads, wait::Waits};
 use crate::{
     Result,
     connect::Pool,
@@ -66,6 +68,7 @@ const PAUSE: &str = "select trunkline.job_pause($1)";
 const RESUME: &str = "select trunkline.job_resume($1)";
 const CANCEL: &str = "select trunkline.job_cancel($1)";
 const RETRY: &str = "select trunkline.job_retry($1)";
+const DELETE: &str = "select trunkline.job_delete($1)";
 const PUSH_ON: &str = "select trunkline._job_push_on($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The engine behind all handles of one process.
@@ -261,5 +264,14 @@ impl Jobs {
         let retried = self.engine.listener.link().await?.value(RETRY, &[(&id, Type::INT8)]).await;
         self.engine.listener.ring_all();
         retried
+    }
+
+    /// Deletes a job that ended and is held: a dead letter, a cancelled job, or one that is done. False for one that waits or
+    /// runs, which is to be cancelled first, and for one of the ring, which goes with its segment.
+    ///
+    /// # Errors
+    /// As [`Jobs::cancel`].
+    pub async fn delete(&self, id: i64) -> Result<bool> {
+        self.engine.listener.link().await?.value(DELETE, &[(&id, Type::INT8)]).await
     }
 }

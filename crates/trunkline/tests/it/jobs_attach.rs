@@ -2,8 +2,8 @@
 //! same row. Races are steps of sessions; rights and hostile tables are in `jobs_attach_rights`.
 
 use trunkline::{
-    Trunkline,
-    jobs::{Job, Outcome, Work},
+    ErrorKind, Trunkline,
+    jobs::{Attach, Job, Outcome, Work},
     requests::Failure,
 };
 
@@ -95,6 +95,36 @@ async fn rows_that_are_inserted_or_reset_are_done_and_their_status_is_written_ba
     assert_eq!(rows(&raw).await, "1 success 2 success 3 success 4 new 5 success 6 success 7 success");
     assert_eq!(jobs(&raw).await, "1 done 2 dead 3 done 4 retrying 5 done 1 done 2 done 6 done");
     assert_eq!(unwritten(&raw).await, "0");
+}
+
+#[tokio::test]
+async fn a_table_is_attached_and_detached_from_rust_and_nothing_else_waits_for_who_writes_to_it() {
+    let db = Db::new().await;
+    let (tl, raw, writer) = (db.client("worker").await, db.raw().await, db.raw().await);
+    raw.run(LETTERS).await;
+    raw.run("insert into letters (id, body) values (1, 'a'), (2, 'dead')").await;
+    writer.run("begin; insert into letters (id, body) values (3, 'c')").await;
+    let attach = Attach::new("public.letters", "q").payload("body").existing();
+    let (own, same) = (tl.jobs(), attach.clone());
+    let attaching = tokio::spawn(async move { own.attach(same).await });
+    let waits =
+        "select exists (select from pg_locks where not granted and relation = 'public.letters'::regclass)";
+    raw.until("it to wait for the writer", waits).await;
+    within(5_000, "another act of the same process", tl.jobs().push("other", "x")).await.unwrap();
+    writer.run("commit").await;
+    assert_eq!(within(5_000, "the table", attaching).await.unwrap().unwrap(), 3);
+    let kind = async |attach: Attach| tl.jobs().attach(attach).await.unwrap_err().kind();
+    assert_eq!(kind(attach.clone()).await, ErrorKind::Conflict);
+    assert_eq!(kind(Attach::new("nowhere", "q")).await, ErrorKind::NotFound);
+    drained(&tl).await;
+    assert_eq!(rows(&raw).await, "1 success 2 error 3 success");
+    tl.jobs().detach("letters").await.unwrap();
+    raw.run("insert into letters (id) values (4)").await;
+    assert_eq!(jobs(&raw).await, "1 done 2 dead 3 done");
+    for table in ["letters", "nowhere"] {
+        assert_eq!(tl.jobs().detach(table).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(kind(attach.payload("gone")).await, ErrorKind::Invalid);
 }
 
 #[tokio::test]

@@ -198,11 +198,13 @@ async fn what_ended_and_is_held_is_deleted_by_id_or_by_what_it_is() {
         ("1".into(), "1".into())
     );
     assert_eq!(all("'q', older_than => '1 h'").await, "0");
-    let one = raw.one("select min(id) from trunkline.job where state = 'dead'").await;
-    assert_eq!(raw.one(&format!("select trunkline.job_delete({one})")).await, "t");
+    let one: i64 = raw.one("select min(id) from trunkline.job where state = 'dead'").await.parse().unwrap();
+    assert!(tl.jobs().delete(one).await.unwrap());
     assert_eq!(raw.code(&format!("select trunkline.job_delete({one})")).await, "TL007");
+    assert_eq!(tl.jobs().delete(one).await.unwrap_err().kind(), ErrorKind::NotFound);
     for id in [ring, waits] {
         assert_eq!(raw.one(&format!("select trunkline.job_delete({id})")).await, "f");
+        assert!(!tl.jobs().delete(id).await.unwrap());
     }
     assert_eq!(counts(&raw, "q").await, "dead 1 scheduled 1 waiting 1");
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     event::{Done, Event, How, Told},
+    queue::Figures,
     tally::Tally,
 };
 
@@ -48,11 +49,20 @@ pub(super) struct Desk {
     pub(super) in_hand: HashSet<i64>,
 }
 
+/// What one worker says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Bench {
+    pub(super) began: u64,
+    pub(super) done: u64,
+    pub(super) in_hand: HashSet<i64>,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) accounts: HashMap<usize, Account>,
     pub(super) desks: HashMap<usize, Desk>,
+    pub(super) benches: HashMap<usize, Bench>,
     /// Replies that were not the MD5 of what was sent, refusals without a reason.
     pub(super) wrong: u64,
     /// Ends of requests that were not open: never sent, or ended before.
@@ -62,6 +72,8 @@ pub(super) struct Books {
     calm_since: Option<Instant>,
     /// The events of the stream.
     pub(super) tally: Tally,
+    /// What the database says of the jobs.
+    pub(super) jobs: Figures,
     /// What became of the SHUTDOWNs, by address.
     pub(super) told: HashMap<String, Told>,
 }
@@ -105,6 +117,16 @@ impl Books {
                     Done::TooLate => desk.too_late += 1,
                 }
             }
+            Event::Began { id, .. } => {
+                let bench = self.benches.entry(part).or_default();
+                bench.began += 1;
+                bench.in_hand.insert(*id);
+            }
+            Event::Finished { id, .. } => {
+                let bench = self.benches.entry(part).or_default();
+                bench.done += 1;
+                bench.in_hand.remove(id);
+            }
             Event::Logged { id } => self.tally.log(*id),
             Event::Counted { events } => self.tally.count(part, events),
             Event::Told { address, told } => {
@@ -147,6 +169,16 @@ impl Books {
         let last = all.len().checked_sub(1)?;
         let (_, value, _) = all.select_nth_unstable(last * hundredths / 100);
         Some(*value)
+    }
+
+    /// Jobs whose handlers have ended, as the workers say.
+    pub(super) fn finished(&self) -> u64 {
+        self.benches.values().map(|b| b.done).sum()
+    }
+
+    /// The jobs that a worker has in hand, as it says.
+    pub(super) fn in_hand(&self, worker: usize) -> Vec<i64> {
+        self.benches.get(&worker).map_or_else(Vec::new, |b| b.in_hand.iter().copied().collect())
     }
 
     pub(super) fn handlers_given_up(&self) -> u64 {

@@ -18,13 +18,10 @@ use trunkline::{
 };
 
 use super::{
-    CHANNEL, FROM, HASH, SHUTDOWN, WORK,
+    CHANNEL, FROM, HASH, LONGEST_WORK, SHUTDOWN, WORK,
     event::{Done, Event, Told, Voice},
     part::{self, Order},
 };
-
-/// The longest that a request may ask a controller to pretend to work.
-const LONGEST_WORK: u64 = 60_000;
 
 /// Arguments of `trunkline demo controller`.
 #[derive(Debug, Args)]
@@ -89,7 +86,7 @@ pub(super) async fn run(url: &str, args: &ControllerArgs, json: bool) -> Result<
     Ok(())
 }
 
-/// What a HASH request asks for.
+/// What a HASH request asks for, and a job.
 pub(super) fn md5(number: &str) -> String {
     Md5::digest(number.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

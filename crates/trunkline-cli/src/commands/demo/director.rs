@@ -1,4 +1,4 @@
-//! The director: five phases, from steady work over absent and dead parts to SHUTDOWN for everybody.
+//! The director: six phases, from steady work over absent and dead parts to SHUTDOWN for everybody, and a queue of jobs.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use tokio::time::Instant;
 use trunkline::{Error, ErrorKind, Result};
 
 use super::{
-    COUNTERS,
+    COUNTERS, VICTIM, WORKERS,
     books::Books,
     counter,
     event::How,
     part::{self, Order},
     plan::Plan,
+    queue::{JOBS, Queue, TAKES, listed},
     screen::{Screen, Tone},
     stage::{Role, Stage, State},
     summary::{self, Verdict},
@@ -21,9 +22,13 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for the death of a session to be noticed: every process looks once a second.
 const NOTICE: Duration = Duration::from_millis(2500);
+/// How often the database is asked what became of the jobs.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Room for all that waits in a controller's hands at the highest rate, so that quick requests do not queue behind.
 const CONTROLLER: [(&str, u128); 1] = [("--concurrency", 1000)];
+/// How many jobs a worker does at once.
+const HANDS: u8 = 4;
 
 /// Runs the demo from beginning to end.
 ///
@@ -36,7 +41,7 @@ pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
     part::close(trunk).await;
     let began = Instant::now();
     let mut stage = Stage::new(url.clone(), Screen::new(json, plan.length)?)?;
-    let played = Box::pin(play(&plan, &mut stage)).await;
+    let played = Box::pin(play(&plan, &mut stage, &url)).await;
     stage.clear().await;
     if let Ok(trunk) = part::connect(&url, "demo").await {
         let _ = counter::forget(&trunk, COUNTERS).await;
@@ -57,13 +62,14 @@ pub(super) async fn run(plan: Plan, url: String, json: bool) -> Result<()> {
     }
 }
 
-async fn play(plan: &Plan, stage: &mut Stage) -> Result<()> {
+async fn play(plan: &Plan, stage: &mut Stage, url: &str) -> Result<()> {
     let mut show = Show { plan, stage, consumers: Vec::new(), counters: Vec::new() };
     let first = Box::pin(show.steady()).await?;
     Box::pin(show.without(first)).await?;
     let controllers = Box::pin(show.back()).await?;
     let last = Box::pin(show.kills(controllers)).await?;
-    Box::pin(show.shutdown(last)).await
+    Box::pin(show.shutdown(last)).await?;
+    Box::pin(show.jobs(url)).await
 }
 
 struct Show<'a> {
@@ -224,6 +230,64 @@ impl Show<'_> {
         self.stage.settled(&counters, &[State::Left], PATIENCE).await
     }
 
+    /// 6: workers share a queue, and one of them is killed.
+    async fn jobs(&mut self, url: &str) -> Result<()> {
+        self.phase(6, "jobs");
+        let mut workers = Vec::new();
+        for number in 1..=WORKERS {
+            let options = [("--number", u128::from(number)), ("--concurrency", u128::from(HANDS))];
+            workers.push(self.stage.start(Role::Worker, format!("worker {number}"), &options)?);
+        }
+        self.ready(&workers).await?;
+        let mut queue = Queue::push(url).await?;
+        let worked = Box::pin(self.work_off(&mut queue, &workers)).await;
+        queue.close().await;
+        worked?;
+        let left = workers.into_iter().filter(|id| !self.stage.parts[*id].ended()).collect::<Vec<_>>();
+        for worker in &left {
+            self.stage.order(*worker, Order::Leave).await;
+        }
+        self.stage.settled(&left, &[State::Left], PATIENCE).await
+    }
+
+    async fn work_off(&mut self, queue: &mut Queue, workers: &[usize]) -> Result<()> {
+        self.say(&format!(
+            "{JOBS} jobs of {} ms each are in the queue \"demo\"; workers 1 to {WORKERS} do {HANDS} at once each",
+            TAKES.as_millis()
+        ));
+        let end = Instant::now() + PATIENCE;
+        self.stage.books.jobs = queue.look().await?;
+        let victim = workers[usize::from(VICTIM) - 1];
+        self.kill_worker(queue, victim).await?;
+        loop {
+            self.stage.books.jobs = queue.look().await?;
+            if self.stage.books.jobs.complete() || Instant::now() >= end {
+                break;
+            }
+            self.stage.play(LOOK).await?;
+        }
+        let jobs = &self.stage.books.jobs;
+        let told = [jobs.came_again(), jobs.were_done(VICTIM)];
+        told.iter().for_each(|text| self.say(text));
+        Ok(())
+    }
+
+    /// A quarter of the jobs is done, and the victim has just begun with some.
+    async fn kill_worker(&mut self, queue: &mut Queue, victim: usize) -> Result<()> {
+        let quarter = JOBS as u64 / 4;
+        self.stage.until(Instant::now() + PATIENCE, |s| s.books.finished() >= quarter).await?;
+        let began = |s: &Stage| s.books.benches.get(&victim).map_or(0, |b| b.began);
+        let fresh = began(self.stage) + u64::from(HANDS);
+        let busy = |s: &Stage| began(s) >= fresh && s.books.in_hand(victim).len() == usize::from(HANDS);
+        self.stage.until(Instant::now() + NOTICE, busy).await?;
+        queue.condemn(VICTIM).await?;
+        self.stage.kill(victim).await?;
+        let held = queue.estate(&self.stage.books.in_hand(victim)).await?.to_vec();
+        let text = format!("is killed (SIGKILL) with {} jobs in its hands: {}", held.len(), listed(&held));
+        self.act(&self.name(victim), &text);
+        Ok(())
+    }
+
     async fn start_counters(&mut self) -> Result<Vec<usize>> {
         let mut ids = Vec::new();
         for (number, letter) in (1..=COUNTERS).zip('a'..) {
@@ -278,7 +342,7 @@ impl Show<'_> {
     }
 
     fn phase(&mut self, number: u8, title: &str) {
-        self.stage.phase = format!("{number}/5 {title}");
+        self.stage.phase = format!("{number}/6 {title}");
         self.stage.screen.phase(&self.stage.phase);
     }
 

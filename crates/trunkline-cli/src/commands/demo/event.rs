@@ -86,6 +86,10 @@ pub(super) enum Event {
     Logged { id: i64 },
     /// A counter has finished these events.
     Counted { events: Vec<i64> },
+    /// A worker has a job in hand.
+    Began { id: i64, attempt: i32 },
+    /// Its handler is done with it; `text` is the MD5.
+    Finished { id: i64, text: String },
     /// A controller sent SHUTDOWN to this address.
     Told { address: String, told: Told },
     /// A consumer was told SHUTDOWN.
@@ -142,7 +146,7 @@ impl Voice {
             Event::Ended { how: How::Replied, correct: true, .. } => "32",
             Event::Ended { how: How::TimedOut | How::NoResponder | How::Cancelled, .. } => "33",
             Event::Ended { .. } => "31",
-            Event::Done { done: Done::Answered, .. } => "32",
+            Event::Done { done: Done::Answered, .. } | Event::Finished { .. } => "32",
             Event::Done { .. } => "33",
             _ => "1",
         };
@@ -173,8 +177,10 @@ fn sentence(event: &Event) -> Option<String> {
         Event::Ended { number, how, us, text, .. } => {
             format!("HASH {number}: {} after {}: {text}", how.word(), milliseconds(*us))
         }
-        Event::Took { attempt: 1, .. } => return None,
+        Event::Took { attempt: 1, .. } | Event::Began { attempt: 1, .. } => return None,
         Event::Took { id, attempt, .. } => format!("request {id} taken over, attempt {attempt}"),
+        Event::Began { id, attempt } => format!("job {id} comes again, attempt {attempt}"),
+        Event::Finished { id, text } => format!("job {id}: {text}"),
         Event::Done { number, done: Done::Answered, text, .. } => format!("HASH {number}: {text}"),
         Event::Done { number, done: Done::Ended, .. } => {
             format!("HASH {number}: given up, its caller no longer waits")

@@ -1,4 +1,4 @@
-//! `trunkline demo`: requests and replies at work between processes, and what happens when some of them die.
+//! `trunkline demo`: requests, a stream and jobs at work between processes, and what happens when some of them die.
 //!
 //! ```text
 //!                        demo (director)
@@ -8,11 +8,14 @@
 //!   serve `hash`: HASH → MD5 ◀─────────── HASH requests
 //!   SHUTDOWN, one-way ──────────────────▶ serve their own address
 //!                                        answers ──▶ stream `answers` ──▶ counter a, counter b
+//!   director: jobs ──▶ queue `demo` ──▶ worker 1, 2, 3
 //! ```
 //! The director starts the parts, takes some away and kills others, and keeps the books: every request that a
-//! consumer announces must end exactly once, and each counter must see every answer exactly once. The parts can also be started by hand, each in a terminal of its own.
+//! consumer announces must end exactly once, and each counter must see every answer exactly once. At the end it asks the
+//! database what became of the jobs. The parts can also be started by hand, each in a terminal of its own.
 //! Guarantees: no part outlives the director, however that ends (a part leaves when its stdin closes); every wait is
-//! bounded. Fails when the books do not balance, a reply is wrong, an event is missed, or a SHUTDOWN is not confirmed.
+//! bounded. Fails when the books do not balance, a reply is wrong, an event is missed, a SHUTDOWN is not confirmed, or a
+//! job is not done.
 
 mod books;
 mod consumer;
@@ -22,10 +25,12 @@ mod director;
 mod event;
 mod part;
 mod plan;
+mod queue;
 mod screen;
 mod stage;
 mod summary;
 mod tally;
+mod worker;
 
 use std::time::Duration;
 
@@ -39,12 +44,17 @@ const CHANNEL: &str = "hash";
 /// The stream of what was answered, and how many consumers count it.
 const ANSWERS: &str = "answers";
 const COUNTERS: u8 = 2;
+/// The queue, how many workers share it, and which of them is killed.
+const QUEUE: &str = "demo";
+const WORKERS: u8 = 3;
+const VICTIM: u8 = 2;
 /// The request's types, in pgReQ's words.
 const HASH: &str = "HASH";
 const SHUTDOWN: &str = "SHUTDOWN";
-/// Headers: the consumer's own address, and how long to pretend to work, in milliseconds.
+/// Headers: the consumer's own address, and how long to pretend to work, in milliseconds; and the longest.
 const FROM: &str = "from";
 const WORK: &str = "work-ms";
+const LONGEST_WORK: u64 = 60_000;
 /// How the director hands the database to its parts: an argument would show in the list of processes.
 const PART_URL: &str = "TRUNKLINE_DEMO_URL";
 
@@ -75,6 +85,8 @@ enum PartCommand {
     Consumer(consumer::ConsumerArgs),
     /// Counts the events of the stream "answers", until Ctrl-C; consumers with --log append to it
     Counter(counter::CounterArgs),
+    /// Does the jobs of the queue "demo", until Ctrl-C: each carries a number, its result is the number's MD5
+    Worker(worker::WorkerArgs),
 }
 
 impl DemoArgs {
@@ -110,6 +122,7 @@ pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
         Some(PartCommand::Controller(part)) => Box::pin(controller::run(&url, &part, json)).await,
         Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
         Some(PartCommand::Counter(part)) => Box::pin(counter::run(&url, &part, json)).await,
+        Some(PartCommand::Worker(part)) => Box::pin(worker::run(&url, &part, json)).await,
         None => {
             let length = args.length.unwrap_or(Duration::from_secs(20));
             let plan =

@@ -35,6 +35,7 @@ pub(super) enum Role {
     Consumer,
     /// A consumer of the stream.
     Counter,
+    Worker,
 }
 
 /// How a part is doing.
@@ -132,6 +133,7 @@ impl Stage {
             Role::Controller => "controller",
             Role::Consumer => "consumer",
             Role::Counter => "counter",
+            Role::Worker => "worker",
         };
         let mut arguments: Vec<OsString> = ["demo", word, "--events"].map(Into::into).into();
         for (option, value) in options {

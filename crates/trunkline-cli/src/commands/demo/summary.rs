@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    COUNTERS,
+    COUNTERS, VICTIM,
     books::Books,
     event::{How, Told, milliseconds},
+    queue::Figures,
     screen::Tone,
     stage::{Part, Role, Stage, State},
 };
@@ -67,6 +68,7 @@ impl Verdict {
                     b.tally.events()
                 ),
             ),
+            (b.jobs.hold(), jobs(&b.jobs)),
             (replied > 0, "there were replies".to_owned()),
         ];
         Self { confirmed, remained, killed, promises }
@@ -76,6 +78,13 @@ impl Verdict {
     pub(super) fn broken(&self) -> Option<&str> {
         self.promises.iter().find(|(held, _)| !held).map(|(_, text)| text.as_str())
     }
+}
+
+fn jobs(jobs: &Figures) -> String {
+    let again = jobs.span().map_or_else(String::new, |(_, last)| {
+        format!(", and what the killed worker had in its hands was begun again within {last:.2} s")
+    });
+    format!("each of {} jobs was done, {} of them by a second attempt{again}", jobs.pushed, jobs.again.len())
 }
 
 fn named(names: &[String]) -> String {
@@ -89,6 +98,9 @@ pub(super) fn headline(b: &Books) -> String {
         text.push_str(&format!(" · {} {}", how.word(), b.ended(how)));
     }
     text.push_str(&format!(" · events {}", b.tally.events()));
+    if b.jobs.pushed > 0 {
+        text.push_str(&format!(" · jobs done {}", b.jobs.done));
+    }
     if let Some(us) = b.percentile(50) {
         text.push_str(&format!(" · p50 {}", milliseconds(us)));
     }
@@ -115,6 +127,10 @@ fn activity(stage: &Stage, id: usize, part: &Part) -> String {
             format!("took {:<6} in hand {held:<5} gave up {}", d.took, d.given_up + d.too_late)
         }),
         Role::Counter => format!("counted {}", stage.books.tally.of(id)),
+        Role::Worker => stage.books.benches.get(&id).map_or_else(String::new, |b| {
+            let held = if part.ended() { 0 } else { b.in_hand.len() };
+            format!("did {:<7} in hand {held}", b.done)
+        }),
         Role::Consumer => stage.books.accounts.get(&id).map_or_else(String::new, |a| {
             let sign = match a.last_how {
                 None => " ",
@@ -169,6 +185,7 @@ fn table(stage: &Stage) -> Vec<String> {
         counters(stage).map(|(part, seen)| format!("{} has seen {seen}", part.name)).collect();
     let events = stage.books.tally.events();
     lines.push(format!("Stream \"answers\": {events} events; {}", counted.join(", ")));
+    lines.push(format!("Queue \"demo\": {}", b.jobs.were_done(VICTIM)));
     if let (Some(p50), Some(p99)) = (b.percentile(50), b.percentile(99)) {
         lines.push(format!(
             "Round trip while nothing was wrong: p50 {}, p99 {} ({} requests)",
@@ -249,6 +266,12 @@ fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {
         "events": b.tally.events(),
         "consumer_a": counted.first(),
         "consumer_b": counted.get(1),
+        "jobs": b.jobs.pushed,
+        "jobs_done": b.jobs.done,
+        "jobs_in_hand": b.jobs.in_hand.len(),
+        "jobs_again": b.jobs.again.len(),
+        "jobs_again_ms": b.jobs.span().map(|(_, last)| (last * 1000.0).round()),
+        "job_attempts": b.jobs.attempts,
         "shutdown_confirmed": verdict.confirmed,
         "remained": verdict.remained,
         "killed": verdict.killed,

@@ -124,7 +124,7 @@ create index job_held_key on trunkline.job_held ((lane >> 4), key, id) where key
 create unique index job_held_one on trunkline.job_held ((lane >> 4), key) where key is not null and state = 1 and solo;
 create index job_held_expires on trunkline.job_held (expires_at) where expires_at is not null and state in (0, 5);
 create index job_held_length on trunkline.job_held ((lane >> 4), id) where counted and state in (0, 5);
-create index job_held_count on trunkline.job_held ((lane >> 4)) where state = 1;
+create index job_held_count on trunkline.job_held ((lane >> 4), key) where state = 1;
 
 -- When attempts began, for limits of rate: of a queue (key '') and of its keys ('=' before them). `at` is rounded up to a
 -- thousandth of the period, and n began then.

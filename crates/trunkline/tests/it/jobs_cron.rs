@@ -297,6 +297,9 @@ async fn what_cannot_be_fired_is_told_and_stops_no_other() {
         trunkline.job_schedule('a-zone', 'work', '0 3 * * *', zone => 'Mars/Olympus'),
         trunkline.job_schedule('large', 'small', '@yearly', repeat('x', 100)), trunkline.job_schedule('z-good', 'work', '@yearly'),
         trunkline.job_set('small', 'max_bytes', '10')").await;
+    raw.run("select trunkline.job_schedule('full', 'full', '@yearly'), trunkline.job_set('full', 'max_length', '1'),
+        trunkline.job_push('full', 'x')").await;
+    due_since(&raw, "full", "'2020-01-01Z'").await;
     due_since(&raw, "large", "'2020-01-01Z'").await;
     due_since(&raw, "z-good", "'2020-01-01Z'").await;
     assert_eq!(tl.jobs().fire_schedules().await.unwrap(), 1);
@@ -306,6 +309,7 @@ async fn what_cannot_be_fired_is_told_and_stops_no_other() {
         ("a-never", "never fires"),
         ("a-zone", "Mars/Olympus"),
         ("large", "at most 10 bytes"),
+        ("full", "queue \"full\" is full"),
     ] {
         let said = shown(&raw, name, "error").await;
         assert!(said.contains(why), "{name}: {said}");

@@ -145,6 +145,52 @@ async fn a_full_queue_drops_its_oldest_and_the_next_of_that_key_goes_on() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_last_is_not_dropped_because_the_oldest_is_being_taken() {
+    let (db, _tl, raw) = one().await;
+    let other = db.raw().await;
+    set(&raw, &[("max_length", "1"), ("overflow", "drop_oldest")]).await;
+    raw.run("select trunkline.job_push('q', 'a')").await;
+    other.run("begin; select trunkline.job_take('q')").await;
+    raw.run("select trunkline.job_push('q', 'b')").await;
+    other.run("commit").await;
+    assert_eq!(take(&raw).await, "b");
+}
+
+#[tokio::test]
+async fn what_was_pushed_before_there_was_a_length_counts() {
+    let (_db, _tl, raw) = one().await;
+    set(&raw, &[]).await;
+    raw.run("select trunkline.job_push('q', 'a', key => 'k'), trunkline.job_push('q', 'b')").await;
+    set(&raw, &[("max_length", "2")]).await;
+    raw.run("select trunkline.job_push('q', 'c')").await;
+    assert_eq!(raw.code("select trunkline.job_push('q', 'd')").await, "53400");
+    assert_eq!(take(&raw).await, "a");
+    assert_eq!(raw.code("select trunkline.job_push('q', 'd')").await, "53400", "b was in a ring");
+    set(&raw, &[("max_length", "0")]).await;
+    raw.run("select trunkline.job_push('q', 'd', key => 'l')").await;
+    set(&raw, &[("max_length", "3")]).await;
+    assert_eq!(raw.code("select trunkline.job_push('q', 'e')").await, "53400");
+}
+
+#[tokio::test]
+async fn a_key_that_may_run_more_at_once_does_so_at_once_and_less_when_it_may_less() {
+    let (_db, _tl, raw) = one().await;
+    set(&raw, &[]).await;
+    for payload in ["a", "b", "c", "d", "e"] {
+        raw.run(&format!("select trunkline.job_push('q', '{payload}', key => 'k')")).await;
+    }
+    assert_eq!([take(&raw).await, take(&raw).await].concat(), "a");
+    set(&raw, &[("key_max_running", "3")]).await;
+    assert_eq!([take(&raw).await, take(&raw).await, take(&raw).await].concat(), "bc");
+    set(&raw, &[("key_max_running", "1")]).await;
+    raw.run("create temp table all_of as select concat_ws(':', 4, id, token, 0, id) as claim from trunkline.job_held where state = 1").await;
+    raw.run("select trunkline.job_complete(claim) from (select claim from all_of limit 2) c").await;
+    assert_eq!(take(&raw).await, "", "one runs still");
+    set(&raw, &[("key_max_running", "3")]).await;
+    assert_eq!([take(&raw).await, take(&raw).await].concat(), "de");
+}
+
+#[tokio::test]
 async fn what_has_expired_is_cancelled_and_never_begins() {
     let (_db, tl, raw) = one().await;
     set(&raw, &[]).await;
@@ -183,6 +229,8 @@ async fn what_is_remembered_of_rates_and_unique_keys_is_forgotten_in_time() {
     assert_eq!(take(&raw).await, "x");
     let rows = "select (select count(*) from trunkline.job_start) || ' ' || (select count(*) from trunkline.job_unique)";
     assert_eq!(raw.one(rows).await, "2 1");
+    let late = "select bool_and(s.at > h.begun_at) from trunkline.job_start s, trunkline.job_held h";
+    assert_eq!(raw.one(late).await, "t", "a rate is never early");
     raw.run("select pg_sleep(0.03)").await;
     raw.run("select trunkline._job_tidy()").await;
     assert_eq!(raw.one(rows).await, "0 0");

@@ -179,3 +179,152 @@ async fn a_limit_counts_what_another_is_taking_just_now() {
     other.run("commit").await;
     assert!(raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty());
 }
+
+#[tokio::test]
+async fn who_ends_a_job_and_who_cancels_it_never_wait_in_a_circle() {
+    let (db, raw) = queue().await;
+    let (other, third) = (db.raw().await, db.raw().await);
+    raw.run("select trunkline.job_push('q', 'a', key => 'k'), trunkline.job_push('q', 'b', key => 'k')")
+        .await;
+    assert_eq!(take(&raw).await, ["a"]);
+    other.run("begin; select trunkline.job_cancel(id) from trunkline.job_held where payload = 'b'").await;
+    let ends = raw.run("select trunkline.job_complete(claim) from took");
+    let cancels = async {
+        third.blocked(raw.pid).await;
+        let told = "select trunkline.job_cancel(id) from trunkline.job_held where payload = 'a'";
+        assert_eq!(other.one(told).await, "told");
+        other.run("commit").await;
+    };
+    tokio::join!(ends, cancels);
+    let states = "select string_agg(job_state, ' ' order by id) from trunkline.job_list()";
+    assert_eq!(raw.one(states).await, "done cancelled");
+}
+
+#[tokio::test]
+async fn ends_of_jobs_of_many_keys_never_wait_in_a_circle() {
+    let (db, raw) = queue().await;
+    let (other, third, fourth) = (db.raw().await, db.raw().await, db.raw().await);
+    raw.run("select trunkline.job_set('q', 'key_max_running', '2')").await;
+    raw.run("select trunkline.job_push('q', k, key => k) from unnest('{x,y,y,x}'::text[]) k").await;
+    for session in [&raw, &other] {
+        session.run("create temp table took as select * from trunkline.job_take('q', 2)").await;
+    }
+    let locks = "select pg_advisory_xact_lock(1953656434, hashtext(concat(lane >> 4, ' ', key))) from trunkline.job_held";
+    third.run(&format!("begin; {locks}")).await;
+    let end = "select trunkline._job_end(array_agg(c.source), array_agg(c.number), array_agg(c.token), array_agg(c.slot),
+                   array_agg(4), array_agg(0::bigint), array_agg(true), array_agg(null::text), array_agg(null::int),
+                   array_agg(null::bytea)) from took t, trunkline._job_claim(t.claim) c";
+    let frees = async {
+        fourth.blocked(raw.pid).await;
+        fourth.blocked(other.pid).await;
+        third.run("commit").await;
+    };
+    tokio::join!(raw.run(end), other.run(end), frees);
+    assert_eq!(raw.one("select count(*) from trunkline.job_held where state = 4").await, "4");
+}
+
+#[tokio::test]
+async fn a_job_that_is_being_replaced_keeps_nobody_waiting_and_its_turn_comes() {
+    let (db, raw) = queue().await;
+    let other = db.raw().await;
+    let push = |payload: &str| {
+        format!(
+            "select trunkline.job_push('q', '{payload}', key => 'k', unique_key => 'u', options => '{{\"on_conflict\": \"replace\"}}')"
+        )
+    };
+    raw.run("select trunkline.job_push('q', 'a', key => 'k')").await;
+    raw.run(&push("b")).await;
+    assert_eq!(take(&raw).await, ["a"]);
+    other.run(&format!("begin; {}", push("c"))).await;
+    raw.run("select trunkline.job_complete(claim) from took").await;
+    assert!(take(&raw).await.is_empty());
+    other.run("commit").await;
+    assert_eq!(take(&raw).await, ["c"]);
+    raw.run(&push("d")).await;
+    assert!(take_one(&raw).await.is_empty(), "c runs");
+    other.run(&format!("begin; {}", push("e"))).await;
+    raw.run("select trunkline.job_complete(claim) from took").await;
+    other.run("rollback").await;
+    raw.run("select trunkline._job_tidy()").await;
+    assert_eq!(take(&raw).await, ["d"]);
+}
+
+/// Takes one, and forgets it.
+async fn take_one(raw: &Raw) -> Vec<String> {
+    raw.rows("select payload from trunkline.job_take('q', 1)").await
+}
+
+#[tokio::test]
+async fn a_key_that_an_open_transaction_has_keeps_no_other_from_being_taken() {
+    let (db, raw) = queue().await;
+    let other = db.raw().await;
+    raw.run("select trunkline.job_push('q', 'a', key => 'k')").await;
+    take(&raw).await;
+    raw.run("begin; select trunkline.job_complete(claim) from took").await;
+    other.run("select trunkline.job_push('q', n::text, key => 'k') from generate_series(1, 40) n").await;
+    other.run("select trunkline.job_push('q', 'other', key => 'o')").await;
+    assert_eq!(take_one(&other).await, ["other"]);
+    raw.run("commit").await;
+    assert_eq!(take_one(&other).await, ["1"]);
+}
+
+#[tokio::test]
+async fn what_comes_before_does_not_lose_its_place_to_what_waits_behind_it() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', 'a', key => 'k', priority => 9), trunkline.job_push('q', 'o', key => 'o', priority => 9),
+        trunkline.job_push('q', 'b', key => 'k', priority => 1)").await;
+    assert_eq!(take_one(&raw).await, ["a"]);
+}
+
+#[tokio::test]
+async fn who_tidies_waits_for_nobody() {
+    let (db, raw) = queue().await;
+    let other = db.raw().await;
+    let push = |time: &str| {
+        format!(
+            "select trunkline.job_push('q', 'x', unique_key => 'u', options => '{{\"unique_for\": \"{time}\"}}')"
+        )
+    };
+    raw.run(&push("1 ms")).await;
+    take(&raw).await;
+    raw.run("select trunkline.job_complete(claim), pg_sleep(0.01) from took").await;
+    raw.run("select trunkline.job_push('q', 'next', key => 'k'); update trunkline.job_held set state = 5 where state = 0").await;
+    let key = "pg_advisory_xact_lock(1953656434, hashtext(concat(lane >> 4, ' ', key)))";
+    other.run(&format!("begin; {}; select {key} from trunkline.job_held where state = 5", push("1 h"))).await;
+    raw.run("set lock_timeout = '200ms'; select trunkline._job_tidy()").await;
+    other.run("commit").await;
+    assert_eq!(raw.one("select count(*) from trunkline.job_unique").await, "1", "it holds anew");
+    raw.run("select trunkline._job_tidy()").await;
+    assert_eq!(take(&raw).await, ["next", "x"]);
+}
+
+#[tokio::test]
+async fn a_long_line_of_a_key_keeps_neither_others_nor_its_own_next() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', n::text, key => 'k') from generate_series(1, 3000) n").await;
+    raw.run("select trunkline.job_push('q', 'other', key => 'o')").await;
+    raw.run("create temp table took as select * from trunkline.job_take('q', 1)").await;
+    assert_eq!(take_one(&raw).await, ["other"]);
+    raw.run("select trunkline.job_complete(claim) from took").await;
+    assert_eq!(take_one(&raw).await, ["2"]);
+}
+
+#[tokio::test]
+async fn the_next_of_a_long_line_is_found_without_reading_the_line() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', 'x', key => 'k') from generate_series(1, 5000)").await;
+    take(&raw).await;
+    while raw.one("select count(*) from trunkline.job_held where state = 0").await != "0" {
+        take_one(&raw).await;
+    }
+    let pages = |plan: &str| -> u32 {
+        let hits = plan.split("\"Shared Hit Blocks\": ").nth(1).and_then(|h| h.split(',').next());
+        hits.unwrap().parse().unwrap()
+    };
+    raw.run("create table claims as select claim from took").await;
+    for act in ["_job_tidy()", "job_complete(claim) from claims", "job_take('q', 1)"] {
+        let act = format!("select trunkline.{act}");
+        let plan = raw.rows(&format!("explain (analyze, buffers, format json) {act}")).await.concat();
+        assert!(pages(&plan) < 1000, "{act}: {} pages", pages(&plan));
+    }
+}

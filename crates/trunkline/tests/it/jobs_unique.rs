@@ -128,6 +128,18 @@ async fn a_waiting_job_is_replaced_or_debounced_and_a_running_one_is_left_alone(
 }
 
 #[tokio::test]
+async fn what_replaces_a_job_that_waits_for_its_time_is_good_for_its_ttl_from_then() {
+    let (_db, tl, raw) = one().await;
+    let job = |payload: &str| NewJob::new(payload).unique("u").ttl(millis(60_000));
+    tl.jobs().push("q", job("a").delay(millis(600_000)).replace()).await.unwrap();
+    tl.jobs().push("q", job("b").replace()).await.unwrap();
+    assert_eq!(raw.one("select expires_at > due_at from trunkline.job_held").await, "t");
+    raw.run("select trunkline.job_forward('10 min'), trunkline._job_tidy()").await;
+    take(&raw).await;
+    assert_eq!(raw.one("select payload from took").await, "b");
+}
+
+#[tokio::test]
 async fn what_is_pushed_last_is_done_last_however_pushes_and_workers_race() {
     let (_db, tl, raw) = one().await;
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -15,7 +15,7 @@ begin
     if not found then
         return false;
     elsif _job_drop.key is not null then
-        perform trunkline._job_promote(_job_drop.lane, _job_drop.key);
+        perform trunkline._job_promote(_job_drop.lane, _job_drop.key, true);
     end if;
     perform trunkline._job_tell(array[_job_drop.id]);
     return true;

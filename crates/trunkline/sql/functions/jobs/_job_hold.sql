@@ -59,8 +59,10 @@ begin
         elsif v_change <> 'skip' then
             update trunkline.job_held h
                set lane = v_lane, content = _job_hold.content, kind = _job_hold.kind, payload = _job_hold.payload,
-                   headers = _job_hold.headers, max_attempts = _job_hold.max_attempts, expires_at = v_expires,
-                   due_at = case when v_change = 'debounce' then v_due else h.due_at end
+                   headers = _job_hold.headers, max_attempts = _job_hold.max_attempts,
+                   due_at = case when v_change = 'debounce' then v_due else h.due_at end,
+                   expires_at = case when v_change = 'debounce' then v_expires else greatest(h.due_at, clock_timestamp()) + v.ttl end,
+                   state = 0                                -- whose turn comes while we have the row is passed over: _job_promote
              where h.lane >> 4 = v_queue and h.unique_key = v_unique and h.state in (0, 5)
             returning h.id into v_id;
             exit when found;

@@ -13,16 +13,17 @@ begin
     if not pg_try_advisory_xact_lock(1953656434, hashtext(queue.id || ' ' || key)) then
         return null;
     end if;
-    if (select count(*) from (select from trunkline.job_held h
-                               where h.lane >> 4 = queue.id and h.key = _job_may_begin.key and h.state in (0, 1, 5)
-                                 and (h.id < _job_may_begin.id or h.state = 1)
-                               limit queue.key_max_running) ahead) >= queue.key_max_running then
+    if (select count(*) from trunkline.job_held h where h.lane >> 4 = queue.id and h.key = _job_may_begin.key and h.state = 1)
+       + (select count(*) from (select from trunkline.job_held h
+                                 where h.lane >> 4 = queue.id and h.key = _job_may_begin.key and h.state in (0, 1, 5)
+                                   and h.state <> 1 and h.id < _job_may_begin.id
+                                 limit queue.key_max_running) ahead) >= queue.key_max_running then
         update trunkline.job_held h set state = 5
          where h.id in (select b.id from trunkline.job_held b
                          where b.lane >> 4 = queue.id and b.key = _job_may_begin.key and b.state in (0, 1, 5)
                            and b.id >= _job_may_begin.id and b.state = 0 and b.due_at <= clock_timestamp()
                          order by b.id limit 1000 for update skip locked);
-        perform trunkline._job_promote(lane, key);          -- the one before it may wait behind what failed since
+        perform trunkline._job_promote(lane, key, false);   -- the one before it may wait behind what failed since
         return false;
     elsif queue.key_rate_limit > 0 then
         v_free := trunkline._job_free_at(queue.id, '=' || key, queue.key_rate_limit, queue.key_rate_period);

@@ -8,20 +8,14 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     v_over bigint := (select count(*) from trunkline.job_held h
                        where h.lane >> 4 = queue.id and h.counted and h.state in (0, 5)) - queue.max_length;
-    v_one  record;
 begin
     if v_over <= 0 then
         return;
     elsif queue.overflow = 'refuse' then
         raise exception 'queue "%" is full: at most % jobs may wait', queue.name, queue.max_length using errcode = '53400';
     end if;
-    for v_one in
-        select h.id, h.lane, h.key from trunkline.job_held h
-         where h.lane >> 4 = queue.id and h.counted and h.state in (0, 5) order by h.lane >> 4, h.id
-    loop
-        if trunkline._job_drop(v_one.id, v_one.lane, v_one.key, 'dropped: its queue was full') then
-            v_over := v_over - 1;
-            exit when v_over = 0;
-        end if;
-    end loop;
+    -- Of the oldest ones; one that somebody takes just now is no reason to drop what was pushed last.
+    perform trunkline._job_drop(o.id, o.lane, o.key, 'dropped: its queue was full')
+       from (select h.id, h.lane, h.key from trunkline.job_held h
+              where h.lane >> 4 = queue.id and h.counted and h.state in (0, 5) order by h.lane >> 4, h.id limit v_over) o;
 end $$;

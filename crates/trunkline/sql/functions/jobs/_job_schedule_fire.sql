@@ -23,7 +23,7 @@ begin
     begin
         v_ids := trunkline._job_schedule_push(v, ats);
     exception when others then
-        if sqlstate !~ '^(22|23|42|TL)' then               -- the server's trouble, not the schedule's
+        if sqlstate !~ '^(22|23|42|53400|TL)' then            -- the server's trouble, not the schedule's
             raise;
         end if;
         failure := left(sqlerrm, 1000);

@@ -1,6 +1,6 @@
 -- Ends attempts at held jobs: the places, in the order given, of those that were ended; the token of others is stale.
 -- states: 4 done, 0 comes again after so many ms (null: by the queue's backoff; dead when it was the last attempt), 2 dead, 3
--- cancelled. counted: false when this attempt does not count. Locks: the rows, and the keys of those that ended for good.
+-- cancelled. counted: false when this attempt does not count. Locks: their keys, in the order of their locks, before the rows.
 create or replace function trunkline._job_settle(ids bigint[], tokens bigint[], states int[], delays bigint[],
     counted boolean[], errors text[], contents int[], results bytea[]) returns int[]
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
@@ -11,6 +11,9 @@ declare
     v_ended int[] := array[]::int[];
     v_over  bigint[] := array[]::bigint[];
 begin
+    perform pg_advisory_xact_lock(1953656434, k.lock)
+       from (select distinct hashtext((h.lane >> 4) || ' ' || h.key) as lock from trunkline.job_held h
+              where h.id = any (ids) and h.key is not null order by 1) k;
     for v_one in
         with u as materialized (
             select * from unnest(ids, tokens, states, delays, counted, errors, contents, results) with ordinality
@@ -37,7 +40,7 @@ begin
             v_over := v_over || v_one.id;
         end if;
         if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
-            perform trunkline._job_promote(v_one.lane, v_one.key);
+            perform trunkline._job_promote(v_one.lane, v_one.key, true);
         elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.held) then
             perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;

@@ -15,9 +15,10 @@ begin
         end if;
         exit when v.state is distinct from 0;
         insert into trunkline.job_done_e0 (slice, part, closed, slots) values (v.slice, 1, true, null);
-        insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, at, content, kind, payload, headers)
+        insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, at, counted, content, kind, payload,
+                                        headers)
         select u.id, lane, case when c.at is null then 0 else 3 end, u.at, coalesce(nullif(u.flags >> 8, 0), q.max_attempts),
-               c.at, u.at, (u.flags & 3)::smallint, u.kind, u.payload, u.header
+               c.at, u.at, q.max_length > 0, (u.flags & 3)::smallint, u.kind, u.payload, u.header
           from unnest(v.ids, v.ats, v.flags, v.kinds, v.payloads, v.headers) u(id, at, flags, kind, payload, header)
           join trunkline.job_queue q on q.id = lane >> 4
           left join trunkline.job_cancel c on c.id = u.id;

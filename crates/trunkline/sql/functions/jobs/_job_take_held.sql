@@ -1,7 +1,8 @@
 -- Takes jobs of a lane that were held and are due: at most `most`, the longest due first, skipping those that others are taking.
 -- No more than the queue's limits let begin (_job_room), and each only when its key lets it (_job_may_begin); those that do
--- not come out of the way, so that they keep nobody else. What is due after it expired is cancelled.
--- Locks: the rows; those keys, to the commit; where somebody holds a key it is passed over.
+-- not come out of the way, so that they keep nobody else. What is due after it expired is cancelled. Where very many are in the
+-- way it ends after a while, and the next look goes on.
+-- Locks: the rows; those keys, to the commit; where somebody holds a key all of it is passed over. Waits for nobody.
 create or replace function trunkline._job_take_held(session int, lane int, most int, token bigint)
 returns setof trunkline.job_held
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
@@ -12,6 +13,9 @@ declare
     v_room  int;
     v_left  int;
     v_one   record;
+    v_shut  text[] := array[]::text[];
+    v_first bigint[] := array[]::bigint[];
+    v_until timestamptz := clock_timestamp() + interval '200 ms';
     v_may   boolean;
     v_again boolean;
 begin
@@ -22,20 +26,31 @@ begin
     select * into v_queue from trunkline.job_queue q where q.id = _job_take_held.lane >> 4;
     v_room := trunkline._job_room(v_queue, most);
     v_left := v_room;
-    for v_try in 1 .. 20 loop
+    loop
         v_again := false;
         for v_one in
             select h.id, h.key, h.expires_at from trunkline.job_held h
              where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
+               and (h.key is null or h.key <> all (v_shut) or h.id = any (v_first))
              order by h.due_at, h.id limit v_left for update skip locked
         loop
+            continue when v_one.key = any (v_shut) and not v_one.id = any (v_first);
             if v_one.expires_at <= clock_timestamp() then
-                v_again := trunkline._job_drop(v_one.id, lane, v_one.key, 'expired before it began') or v_again;
+                v_may := case when trunkline._job_drop(v_one.id, lane, v_one.key, 'expired before it began') then false end;
+            else
+                v_may := case when v_one.key is null then true
+                              else trunkline._job_may_begin(v_queue, lane, v_one.id, v_one.key) end;
+            end if;
+            if v_may is not true then                       -- nothing more of this key, but for those that are first
+                v_again := true;
+                continue when v_one.key is null;
+                v_shut := v_shut || v_one.key;
+                v_first := v_first || array(
+                    select a.id from trunkline.job_held a
+                     where a.lane >> 4 = v_queue.id and a.key = v_one.key and a.state in (0, 1, 5) and a.state <> 1 and not v_may
+                     order by a.id limit v_queue.key_max_running);
+                exit when clock_timestamp() > v_until;
                 continue;
-            elsif v_one.key is not null then
-                v_may := trunkline._job_may_begin(v_queue, lane, v_one.id, v_one.key);
-                v_again := v_again or not coalesce(v_may, true);
-                continue when v_may is not true;
             end if;
             return query
             update trunkline.job_held h
@@ -50,7 +65,7 @@ begin
                         trunkline._job_begin(v_queue.id, '=' || v_one.key, v_queue.key_rate_period, 1);
             end if;
         end loop;
-        exit when not v_again or v_left <= 0;               -- those that came out of the way have made room
+        exit when not v_again or v_left <= 0 or clock_timestamp() > v_until;    -- what came out of the way has made room
     end loop;
     if v_queue.rate_limit > 0 and v_left < v_room then
         perform trunkline._job_begin(v_queue.id, '', v_queue.rate_period, v_room - v_left);

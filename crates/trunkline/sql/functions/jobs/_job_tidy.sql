@@ -1,7 +1,8 @@
 -- Removes held jobs that ended and have been kept for long enough, a thousand at a time, and lets jobs go whose key's turn came
--- while nobody could see it (_job_promote): how many of both.
+-- while nobody could see it (_job_promote): how many of both. Waits for nobody: what somebody has just now is for the next time.
 create or replace function trunkline._job_tidy() returns int
-language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
     v_sum int;
@@ -22,14 +23,10 @@ begin
         delete from trunkline.job_wait w using gone where w.id = gone.id)
     select count(*) into v_sum from gone;
     for v_key in                                            -- cancelled while they ended, and neither saw the other
-        update trunkline.job_held h set state = 3, ended_at = clock_timestamp() from trunkline.job_cancel c
-         where h.id = c.id and h.state in (0, 5)
-        returning h.id, h.lane, h.key
+        select h.id, h.lane, h.key from trunkline.job_cancel c
+         cross join lateral (select * from trunkline.job_held h where h.id = c.id and h.state in (0, 5) limit 1) h limit 1000
     loop
-        perform trunkline._job_tell(array[v_key.id]);
-        if v_key.key is not null then
-            perform trunkline._job_promote(v_key.lane, v_key.key);
-        end if;
+        perform trunkline._job_drop(v_key.id, v_key.lane, v_key.key, null);
     end loop;
     for v_key in
         select h.id, h.lane, h.key from trunkline.job_held h
@@ -37,25 +34,41 @@ begin
     loop
         v_sum := v_sum + trunkline._job_drop(v_key.id, v_key.lane, v_key.key, 'expired before it began')::int;
     end loop;
-    delete from trunkline.job_unique u where u.until <= clock_timestamp();
-    delete from trunkline.job_start s using trunkline.job_queue q
-     where q.id = s.queue and s.at <= clock_timestamp() - case s.key when '' then q.rate_period else q.key_rate_period end;
+    with old as materialized (
+        select u.queue, u.key from trunkline.job_unique u where u.until <= clock_timestamp() for update skip locked)
+    delete from trunkline.job_unique u using old where u.queue = old.queue and u.key = old.key;
+    with old as materialized (
+        select s.queue, s.key, s.at from trunkline.job_start s join trunkline.job_queue q on q.id = s.queue
+         where s.at <= clock_timestamp() - case s.key when '' then q.rate_period else q.key_rate_period end
+           for update of s skip locked)
+    delete from trunkline.job_start s using old where s.queue = old.queue and s.key = old.key and s.at = old.at;
     delete from trunkline.job_wait w where not exists (select from trunkline.session s where s.id = w.session);
-    delete from trunkline.job_cancel c using trunkline.job_held h where h.id = c.id and h.state in (2, 3, 4);
+    delete from trunkline.job_cancel c
+     where (select h.state from trunkline.job_held h where h.id = c.id) in (2, 3, 4);
     insert into trunkline.buried (session)                  -- what a prepared transaction took, whose session is long gone
     select distinct h.session from trunkline.job_held h
      where h.state = 1 and h.begun_at < clock_timestamp() - interval '10 seconds'
        and not exists (select from trunkline.session s where s.id = h.session)
         on conflict do nothing;
     for v_key in
-        select distinct on (h.lane >> 4, h.key) h.lane, h.key from trunkline.job_held h
-         where h.state = 5 and not exists (select from trunkline.job_held a
-                                            where a.lane >> 4 = h.lane >> 4 and a.key = h.key
-                                              and (a.state = 1 or a.state in (0, 5) and a.id < h.id))
+        with recursive first as (                           -- of each key, one look into the index for each
+            (select h.lane, h.key, h.state from trunkline.job_held h where h.key is not null and h.state in (0, 1, 5)
+              order by h.lane >> 4, h.key, h.id limit 1)
+            union all
+            select n.lane, n.key, n.state from first f
+             cross join lateral (
+                  select h.lane, h.key, h.state from trunkline.job_held h
+                   where h.key is not null and h.state in (0, 1, 5) and (h.lane >> 4, h.key) > (f.lane >> 4, f.key)
+                   order by h.lane >> 4, h.key, h.id limit 1) n)
+        select f.lane, f.key from first f
+         where f.state = 5 and not exists (select from trunkline.job_held a
+                                            where a.lane >> 4 = f.lane >> 4 and a.key = f.key and a.state = 1)
          limit 1000
     loop
-        perform trunkline._job_promote(v_key.lane, v_key.key);
-        v_sum := v_sum + 1;
+        if pg_try_advisory_xact_lock(1953656434, hashtext((v_key.lane >> 4) || ' ' || v_key.key)) then
+            perform trunkline._job_promote(v_key.lane, v_key.key, true);
+            v_sum := v_sum + 1;
+        end if;
     end loop;
     return v_sum;
 end $$;

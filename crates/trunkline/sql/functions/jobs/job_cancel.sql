@@ -18,7 +18,7 @@ begin
     if v_held.state in (0, 5) then
         update trunkline.job_held h set state = 3, ended_at = clock_timestamp() where h.id = job_cancel.id;
         if v_held.key is not null then
-            perform trunkline._job_promote(v_held.lane, v_held.key);
+            perform trunkline._job_promote(v_held.lane, v_held.key, true);
         end if;
         perform trunkline._job_tell(array[job_cancel.id]);
         return 'cancelled';

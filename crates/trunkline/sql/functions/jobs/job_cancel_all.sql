@@ -10,7 +10,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, trunkli
 declare
     v_queue trunkline.job_queue := trunkline._job_named(queue);
     v_ids   bigint[];
-    v_mine  bigint[];
     v_ended bigint[];
     v_lanes int[];
     v_keys  text[];
@@ -27,20 +26,21 @@ begin
     if job_cancel_all.dry_run then
         return cardinality(v_ids);
     end if;
-    v_mine := array(select h.id from trunkline.job_held h where h.id = any (v_ids) and h.state in (0, 5)
-                     order by h.id for update skip locked);
     with keys as materialized (                             -- a key's lock comes before its jobs: as _job_promote has it
-        select k.key, pg_try_advisory_xact_lock(1953656434, hashtext(v_queue.id || ' ' || k.key)) as mine
-          from (select distinct h.key from trunkline.job_held h where h.id = any (v_mine) and h.key is not null) k
+        select k.key from (select distinct h.key from trunkline.job_held h
+                            where h.id = any (v_ids) and h.state in (0, 5) and h.key is not null limit 1000) k
+         where pg_try_advisory_xact_lock(1953656434, hashtext(v_queue.id || ' ' || k.key))
+    ), mine as materialized (
+        select h.id from trunkline.job_held h
+         where h.id = any (v_ids) and h.state in (0, 5) and (h.key is null or h.key in (select k.key from keys k))
+         order by h.id for update skip locked
     ), over as (
-        update trunkline.job_held h set state = 3, ended_at = clock_timestamp()
-         where h.id = any (v_mine) and h.state in (0, 5)
-           and (h.key is null or exists (select from keys k where k.key = h.key and k.mine))
+        update trunkline.job_held h set state = 3, ended_at = clock_timestamp() from mine where h.id = mine.id
         returning h.id, h.lane, h.key)
     select coalesce(array_agg(o.id), '{}'), array_agg(o.lane) filter (where o.key is not null),
            array_agg(o.key) filter (where o.key is not null)
       into v_ended, v_lanes, v_keys from over o;
-    perform trunkline._job_promote(k.lane, k.key)
+    perform trunkline._job_promote(k.lane, k.key, true)
        from (select min(u.lane) as lane, u.key from unnest(v_lanes, v_keys) u(lane, key) group by u.key order by u.key) k;
     -- What runs, what is in a ring, and what somebody else has: whoever holds or takes it sees it there.
     with told as (

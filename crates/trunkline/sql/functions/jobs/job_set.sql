@@ -41,5 +41,15 @@ begin
            keep_done    = case when v_set = 'keep_done' then value::interval else q.keep_done end,
            keep_dead    = case when v_set = 'keep_dead' then value::interval else q.keep_dead end
      where q.id = v_queue.id;
+    if v_set = 'key_max_running' then                       -- what it lets go on; whoever takes it decides
+        update trunkline.job_held h set state = 0
+         where h.state = 5 and h.id = any (array(
+               select w.id from (select w.id, row_number() over (partition by w.key order by w.id) as n from trunkline.job_held w
+                                  where w.lane >> 4 = v_queue.id and w.key is not null and w.state in (0, 1, 5)) w
+                where w.n <= value::int));
+    elsif v_set = 'max_length' and value::int > 0 then      -- what was pushed before counts, too
+        update trunkline.job_held h set counted = true
+         where h.lane >> 4 = v_queue.id and not h.counted and h.state in (0, 5);
+    end if;
     perform trunkline._door_ring(-65 - (v_queue.id & 63));
 end $$;

@@ -59,7 +59,8 @@ begin
             update trunkline.job_held h
                set lane = v_lane, content = _job_hold.content, kind = _job_hold.kind, payload = _job_hold.payload,
                    headers = _job_hold.headers, max_attempts = _job_hold.max_attempts, expires_at = v_expires,
-                   due_at = case when v_change = 'debounce' then v_due else h.due_at end
+                   due_at = case when v_change = 'debounce' then v_due else h.due_at end,
+                   state = case when v_change = 'debounce' then 0 else h.state end     -- it waits for its time first
              where h.lane >> 4 = v_queue and h.unique_key = v_unique and h.state in (0, 5)
             returning h.id into v_id;
             exit when found;

@@ -41,5 +41,11 @@ begin
            keep_done    = case when v_set = 'keep_done' then value::interval else q.keep_done end,
            keep_dead    = case when v_set = 'keep_dead' then value::interval else q.keep_dead end
      where q.id = v_queue.id;
+    if v_set = 'key_max_running' then                       -- what waits behind its key may begin now: takers see to it
+        update trunkline.job_held h set state = 0
+         where h.id in (select b.id from trunkline.job_held b
+                         where b.lane >> 4 = v_queue.id and b.key is not null and b.state in (0, 1, 5) and b.state = 5
+                           for update skip locked);
+    end if;
     perform trunkline._door_ring(-65 - (v_queue.id & 63));
 end $$;

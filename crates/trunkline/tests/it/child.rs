@@ -46,6 +46,10 @@ async fn part() {
         "jobber" => crate::jobs_deaths::holder(&me).await,
         "clock" => crate::jobs_cron::clock(&me).await,
         "late-jobber" => crate::jobs_deaths::late(&me, &db).await,
+        "job-worker" => crate::jobs_steps::worker(&me, &db).await,
+        "job-counter" => crate::jobs_steps::counter(&me, &db).await,
+        // Buries the dead, and does nothing else.
+        "rescuer" => say("ready"),
         // Do what they are told, line by line.
         "caller" => crate::steps::caller(&me).await,
         "responder" => crate::steps::responder(&me).await,

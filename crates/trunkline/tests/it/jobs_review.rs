@@ -328,3 +328,39 @@ async fn the_next_of_a_long_line_is_found_without_reading_the_line() {
         assert!(pages(&plan) < 1000, "{act}: {} pages", pages(&plan));
     }
 }
+
+#[tokio::test]
+async fn a_cancelled_job_hides_none_behind_it_from_who_takes_one() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push_many('q', array['a', 'b', 'c', 'd'])").await;
+    raw.run("select trunkline.job_cancel(id) from trunkline.job_list() where id < (select max(id) from trunkline.job)")
+        .await;
+    assert_eq!(raw.rows("select payload from trunkline.job_take('q', 1)").await, ["d"]);
+    assert!(raw.rows("select payload from trunkline.job_take('q', 1)").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_higher_limit_of_keys_lets_begin_is_taken_at_once() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', n::text, key => 'k') from generate_series(1, 3) n").await;
+    assert_eq!(take(&raw).await, ["1"]);
+    assert!(take(&raw).await.is_empty());
+    raw.run("select trunkline.job_set('q', 'key_max_running', '2')").await;
+    assert_eq!(take(&raw).await, ["2"]);
+}
+
+#[tokio::test]
+async fn what_is_put_off_while_it_waits_behind_its_key_waits_for_its_time() {
+    let (_db, raw) = queue().await;
+    raw.run("select trunkline.job_push('q', 'a', key => 'k'), trunkline.job_push('q', 'b', key => 'k', unique_key => 'u')")
+        .await;
+    assert_eq!(take(&raw).await, ["a"]);
+    assert!(take(&raw).await.is_empty());
+    raw.run(
+        "select trunkline.job_push('q', 'c', unique_key => 'u', run_at => clock_timestamp() + interval '1 h',
+                options => '{\"on_conflict\": \"debounce\"}')",
+    )
+    .await;
+    assert_eq!(raw.one("select state from trunkline.job where payload = 'c'").await, "scheduled");
+    assert_eq!(raw.one("select trunkline.job_forward('1 h', 'q')").await, "1");
+}

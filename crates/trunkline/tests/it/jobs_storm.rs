@@ -21,10 +21,10 @@ use trunkline::{
 use crate::support::{Db, Raw, Stopwatch, secs, within};
 
 /// A small generator of numbers, so that a storm can be told by its seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
+    pub fn throw(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -36,4 +36,4 @@ mod processes;
 mod scene;
 mod server;
 
-pub use processes::{caller, responder};
+pub use processes::{caller, responder, told};

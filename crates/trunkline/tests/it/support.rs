@@ -393,8 +393,13 @@ impl Stopwatch {
         Self { began: Instant::now(), starved: starved() }
     }
 
+    /// By the clock on the wall.
+    pub fn passed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub fn elapsed(&self) -> Duration {
-        let passed = self.began.elapsed();
+        let passed = self.passed();
         passed - starved().saturating_sub(self.starved).min(passed * 3 / 4)
     }
 }

@@ -9,7 +9,7 @@ use super::scene::{Asked, GRACE, Kind, Outcome, Responder, Said, Scene, Step, al
 use crate::support::{Db, Process, Raw, millis, say, secs, signal, until, within};
 
 /// The lines that a part is told; they end with its parent.
-fn told() -> UnboundedReceiver<String> {
+pub fn told() -> UnboundedReceiver<String> {
     let (tells, told) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {

@@ -24,11 +24,8 @@ fn rows_that_psql_writes_are_done_by_a_command_and_their_status_is_written_back(
     let attach = ["--json", "jobs", "attach", table, "--queue", "mail", "--payload", "body", "--existing"];
     assert_eq!(ok(&url, &attach), "{\"pushed\":1}\n");
     let mut command = trunkline(&["jobs", "work", "mail", "--exec"]);
-    command.arg(format!(
-        "test {{}} != bad && cat >> {}/done && echo >> {}/done",
-        dir.path().display(),
-        dir.path().display()
-    ));
+    // A line in one write: two commands may run at once.
+    command.arg(format!("test {{}} != bad && echo \"$(cat)\" >> {}/done", dir.path().display()));
     command.env("DATABASE_URL", &url);
     let mut worker = Running::start(command);
     worker.wait_for("working");

@@ -2,6 +2,41 @@
 //!
 //! Guarantee: each is one transaction. It waits for who writes to the table, on a session of its own, so that nothing else of
 //! this process waits with it. What if it dies here: the server rolls back, and the table is as it was.
+//!
+//! # How a row and its jobs keep together
+//!
+//! ```text
+//!           insert, or update to `new`:             take              done
+//!           a job, in that transaction         ┌───────────▶ running ─────────▶ success
+//!    (row) ──────────────────────────▶ new ────┘              │   │   dead, cancelled
+//!                                       ▲                     │   └──────────▶ error
+//!                                       │   failed, snoozed,  │
+//!                                       └─────────────────────┘   handed back: it waits again
+//!    reset to `new` by the application, in any state: another job, behind those of the row that are open
+//! ```
+//!
+//! An attached table has two triggers, which push a held job with the values of the row's primary key (`origin`, `origin_row`). Each becoming
+//! `new` is one job; jobs of one row have one key, so one runs at a time and none is lost. One that would come again ends when a younger
+//! one waits (`_job_attached_again`). Every change of a held job's state passes through one trigger (`_job_attached_changed`; a look at a
+//! null column for all other jobs), which brings the row's status up to date: **first the row's lock, without waiting, then a fresh look
+//! at its jobs**, the newest that is open or else the one that ended last. So the status does not depend on who writes it or how often.
+//! Where the row is locked, or it fails, a note goes into `job_unwritten`, and workers and the daemon make up for it. Whoever changed a
+//! job of the row and could not have its lock has left a note; whoever had the lock saw all that was committed.
+//!
+//! Locks: an application has its row and then only inserts; a worker has jobs and then takes rows only if they are free. Nobody waits in a
+//! circle. Our own write fires no job: it says in the transaction which row it writes.
+//!
+//! Rights: what reads or writes the row runs in a function that is the table owner's (`_job_attached_make`), because triggers, types and
+//! operators of the table are his programs. What he could put off to the end of the transaction, where it would run with the session's
+//! rights, is done at once, alone (`_job_attached_write`).
+//!
+//! | who dies, where | what happens |
+//! |---|---|
+//! | the application, before its commit | neither row nor job |
+//! | worker, after its take | its job waits again, and the row is `new`, in the transaction that buries it |
+//! | worker, between an end and its commit | neither end nor status |
+//! | who makes up for a note, before its commit | the note is there, and the next one does it |
+//! | the table: dropped, altered, of another owner | jobs go on; notes say why, and are forgotten with the table |
 
 use tokio_postgres::{
     Transaction,

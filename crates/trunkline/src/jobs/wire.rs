@@ -2,7 +2,10 @@
 
 use std::{sync::LazyLock, time::SystemTime};
 
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
 use super::cursor::{Cursors, Place, Position};
 use crate::{
@@ -333,14 +336,18 @@ pub(super) async fn end(link: &Link, ends: &[&End]) -> Result<Vec<i32>> {
 
 /// Whether a job has ended by this claim, as a transaction of its handler was to do.
 pub(super) async fn ended(link: &Link, claim: Claim, id: i64) -> Result<bool> {
-    let args: &Args<'_> = &[
+    link.value(ENDED, &of(&claim, &id)).await
+}
+
+/// The arguments that say which attempt at which job.
+fn of<'a>(claim: &'a Claim, id: &'a i64) -> [(&'a (dyn ToSql + Sync), Type); 5] {
+    [
         (&claim.source, Type::INT4),
         (&claim.number, Type::INT8),
         (&claim.token, Type::INT8),
         (&claim.slot, Type::INT4),
-        (&id, Type::INT8),
-    ];
-    link.value(ENDED, args).await
+        (id, Type::INT8),
+    ]
 }
 
 /// Notes how far a job has come: false when it is no longer the claim's.
@@ -351,15 +358,8 @@ pub(super) async fn progress(
     percent: i32,
     message: &str,
 ) -> Result<bool> {
-    let args: &Args<'_> = &[
-        (&claim.source, Type::INT4),
-        (&claim.number, Type::INT8),
-        (&claim.token, Type::INT8),
-        (&claim.slot, Type::INT4),
-        (&id, Type::INT8),
-        (&percent, Type::INT4),
-        (&message, Type::TEXT),
-    ];
+    let [source, number, token, slot, id] = of(&claim, &id);
+    let args: &Args<'_> = &[source, number, token, slot, id, (&percent, Type::INT4), (&message, Type::TEXT)];
     link.value(PROGRESS, args).await
 }
 

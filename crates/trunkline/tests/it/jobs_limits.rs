@@ -1,7 +1,8 @@
 //! Limits: of rate, of a key, of length, of time.
 
-use std::time::Duration;
+use std::sync::Arc;
 
+use tokio::sync::Barrier;
 use trunkline::{
     ErrorKind,
     jobs::{Job, NewJob, Work},
@@ -40,14 +41,21 @@ fn most_in(window: &str, partition: &str) -> String {
     )
 }
 
-/// Workers of three processes do all there is, each job for this long.
-async fn work_all(db: &Db, raw: &Raw, each: Duration) {
+/// Workers of three processes do all there is; a job ends when so many of its key run at once.
+async fn work_all(db: &Db, raw: &Raw, together: usize) {
+    let meet = Arc::new(["a", "b"].map(|key| (key, Barrier::new(together))));
     let mut workers = Vec::new();
     for n in 0..3 {
         let other = db.client(&format!("worker{n}")).await;
-        let handler = move |_: Job| async move {
-            tokio::time::sleep(each).await;
-            Ok::<_, Failure>(())
+        let meet = meet.clone();
+        let handler = move |job: Job| {
+            let meet = meet.clone();
+            async move {
+                for (_, barrier) in meet.iter().filter(|(key, _)| job.key.as_deref() == Some(key)) {
+                    barrier.wait().await;
+                }
+                Ok::<_, Failure>(())
+            }
         };
         workers.push((other.jobs().work(Work::queue("q").concurrency(16), handler), other));
     }
@@ -59,7 +67,7 @@ async fn no_window_has_more_than_a_rate_allows_and_the_rate_is_reached() {
     let (db, tl, raw) = one().await;
     set(&raw, &[("rate_limit", "20"), ("rate_period", "300 ms")]).await;
     tl.jobs().push_all("q", (0..120).map(|n| n.to_string())).await.unwrap();
-    work_all(&db, &raw, Duration::ZERO).await;
+    work_all(&db, &raw, 1).await;
     assert_eq!(raw.one(&most_in("299 ms", "lane")).await, "20");
     let span = "select extract(epoch from max(begun_at) - min(begun_at)) < 6 from trunkline.job_held";
     assert_eq!(raw.one(span).await, "t", "1.5 s would be ideal");
@@ -71,7 +79,7 @@ async fn a_rate_of_each_key_holds_and_others_do_not_wait_for_it() {
     set(&raw, &[("key_rate_limit", "2"), ("key_rate_period", "400 ms"), ("key_max_running", "5")]).await;
     let jobs = (0..9).map(|n| NewJob::new("a").key(if n < 8 { "slow" } else { "quick" }));
     tl.jobs().push_all("q", jobs).await.unwrap();
-    work_all(&db, &raw, Duration::ZERO).await;
+    work_all(&db, &raw, 1).await;
     assert_eq!(raw.one(&most_in("399 ms", "key")).await, "2");
     let quick = "select (select begun_at from trunkline.job_held where key = 'quick')
                         < (select begun_at from trunkline.job_held where key = 'slow' order by begun_at offset 2 limit 1)";
@@ -82,8 +90,8 @@ async fn a_rate_of_each_key_holds_and_others_do_not_wait_for_it() {
 async fn so_many_of_a_key_run_at_once_and_no_more_across_workers() {
     let (db, tl, raw) = one().await;
     set(&raw, &[("key_max_running", "3")]).await;
-    tl.jobs().push_all("q", (0..40).map(|n| NewJob::new("x").key(["a", "b"][n % 2]))).await.unwrap();
-    work_all(&db, &raw, millis(20)).await;
+    tl.jobs().push_all("q", (0..42).map(|n| NewJob::new("x").key(["a", "b"][n % 2]))).await.unwrap();
+    work_all(&db, &raw, 3).await;
     let most = "select max(n) from (
                     select (select count(*) from trunkline.job_held b
                              where b.key = a.key and b.begun_at <= a.begun_at and b.ended_at > a.begun_at) as n

@@ -232,7 +232,17 @@ async fn a_thread_that_outlives_its_attempt_keeps_its_slot_and_what_it_returns_i
     raw.until("it to have failed", &format!("select state = 'retrying' from trunkline.job_show({slow})"))
         .await;
     let next = tl.jobs().push("q", "next").await.unwrap();
-    tokio::time::sleep(millis(700)).await; // nothing is to happen, for longer than its longest pause with such a thread
+    // Another worker of this process hears of its jobs meanwhile, pushed later, one after the other.
+    let others = tl.jobs().work("other", async |_: Job| Ok::<_, Failure>(()));
+    for n in 1..=20 {
+        tl.jobs().push("other", "x").await.unwrap();
+        raw.until(
+            "the other's job to be done",
+            &format!("select count(*) = {n} from trunkline.job where queue = 'other' and state = 'done'"),
+        )
+        .await;
+    }
+    others.stop().await.unwrap();
     assert_eq!(shown(&raw, next).await, "waiting 0");
     gate.open();
     assert_eq!(within(5_000, "the thread", told.recv()).await, Some(true), "it is told");
@@ -244,7 +254,8 @@ async fn a_thread_that_outlives_its_attempt_keeps_its_slot_and_what_it_returns_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_handler_that_gives_no_sign_of_life_has_failed_also_one_that_blocks_its_thread() {
-    let (_db, tl, raw) = one().await;
+    let (db, tl, raw) = one().await;
+    let db = Arc::new(db);
     let payloads = ["hangs", "beats", "blocks"];
     let ids = tl.jobs().push_all("q", payloads.map(|p| NewJob::new(p).max_attempts(1))).await.unwrap();
     let gate = Arc::new(Gate::default());
@@ -252,15 +263,16 @@ async fn a_handler_that_gives_no_sign_of_life_has_failed_also_one_that_blocks_it
     let watch = Stopwatch::start();
     let work = Work::queue("q").timeout(secs(1000)).heartbeat_timeout(millis(1500));
     let working = tl.jobs().work(work, move |job: Job| {
-        let gate = inner.clone();
+        let (gate, db) = (inner.clone(), db.clone());
         async move {
             match job.payload.text()? {
                 "hangs" => std::future::pending::<()>().await,
                 "blocks" => gate.wait(),
                 _ => {
-                    for n in 0..12 {
-                        tokio::time::sleep(millis(150)).await; // longer in all than it may be silent
-                        if n % 2 == 0 { job.heartbeat() } else { job.progress(n, "beating").await? }
+                    job.progress(1, "beating").await?;
+                    let raw = db.raw().await;
+                    while raw.one("select count(*) from trunkline.job where state = 'dead'").await != "2" {
+                        job.heartbeat();
                     }
                 }
             }

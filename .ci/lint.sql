@@ -2,7 +2,7 @@
 with function as (
     select p.oid, p.oid::regprocedure::text as name, p.prosrc, p.proacl, p.proowner, p.prosecdef, p.prokind,
            p.prolang = (select l.oid from pg_language l where l.lanname = 'sql') and not p.prosecdef as read_in,
-           p.proname = 'stream_append' as qualified,       -- for its speed; pgspot sees that it is, as those that are read in
+           p.proname in ('stream_append', 'topic_publish') as qualified,   -- for their speed; pgspot sees that they are, as those that are read in
            (select c from unnest(p.proconfig) c where c like 'search_path=%') as path
       from pg_proc p where p.pronamespace = 'trunkline'::regnamespace
 ), relation as (
@@ -32,7 +32,7 @@ with function as (
     select 'unlogged, and not one of those that may be lost in a crash', name
       from relation
      where relpersistence = 'u' and relkind = 'r'
-       and name !~ '^trunkline\.(session|responder|buried|job_wait|(request|take|ending|job|job_slice|job_done|job_end)_e[01]|again_e)$'
+       and name !~ '^trunkline\.(session|responder|buried|job_wait|lease_waiter|lease_watch|topic_(ring|message_[01]|subscription|claimed)|(request|take|ending|job|job_slice|job_done|job_end)_e[01]|again_e)$'
     union all
     select 'PUBLIC may execute it', p.oid::regprocedure::text
       from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, db, demo, jobs, man, pgq, requests, schema, serve, streams};
+use crate::commands::{
+    bench, db, demo, doctor, jobs, leases, man, pgq, requests, schema, serve, streams, top, topics,
+};
 
 /// Messaging on plain PostgreSQL
 ///
@@ -74,18 +76,35 @@ pub(crate) enum Command {
     /// Call services, and be one
     #[command(subcommand)]
     Requests(requests::Command),
+    /// Publish messages on topics, and listen to them
+    #[command(subcommand)]
+    Topics(topics::Command),
     /// Append events to streams, and consume them
     #[command(subcommand)]
     Streams(streams::Command),
     /// Push jobs, and do them
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Of many processes one acts: who holds what, and run a program on exactly one machine
+    #[command(subcommand)]
+    Leases(leases::Command),
     /// For databases with PgQ, or our adapter: the ticker, the queues, the consumers
     #[command(subcommand)]
     Pgq(pgq::Command),
     /// Install, upgrade, check, print, repair or remove the SQL schema
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Watch what flows and waits: queues, consumers, channels
+    Top(top::TopArgs),
+    /// Say what endangers messages here, and what mends it
+    ///
+    /// Looks at the connection, the server's settings, who keeps old rows, the objects and rights of the schema, its sizes, and what
+    /// waits for nobody. Exit code 1 when there is something to mend, 0 when not.
+    Doctor(doctor::DoctorArgs),
+    /// The same in one line for a monitoring system, with what waits: 0 ok, 1 warning, 2 critical, 3 unknown
+    ///
+    /// As plugins of Nagios, Icinga and the like: a state, a text, figures.
+    Check(doctor::CheckArgs),
     /// The private PostgreSQL: start, stop, look
     #[command(subcommand)]
     Db(db::Command),
@@ -106,6 +125,12 @@ pub(crate) enum Command {
     /// Short for `requests serve`
     #[command(hide = true)]
     Reply(requests::serve::ServeArgs),
+    /// Short for `topics pub`
+    #[command(hide = true)]
+    Pub(topics::publish::PubArgs),
+    /// Short for `topics sub`
+    #[command(hide = true)]
+    Sub(topics::subscribe::SubArgs),
 }
 
 /// How the log is written.
@@ -127,6 +152,7 @@ impl Command {
                 | Self::Reply(_)
                 | Self::Requests(requests::Command::Serve(_))
                 | Self::Jobs(jobs::Command::Work(_))
+                | Self::Leases(leases::Command::Run(_))
         )
     }
 

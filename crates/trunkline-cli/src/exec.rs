@@ -29,29 +29,44 @@ const TAIL: usize = 4 << 10;
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Kills the group of a command that has not ended when this is dropped.
-struct Group(Option<i32>);
+pub(crate) struct Group(Option<i32>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self::new(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default())
+    }
+
+    /// The group of this number; 0 for none.
+    pub(crate) fn new(id: i32) -> Self {
+        let id = Some(id).filter(|id| *id > 0);
         groups().extend(id);
         Self(id)
     }
 
     /// It ended by itself; its number may be used again from now on.
-    fn ended(mut self) {
+    pub(crate) fn ended(&mut self) {
         if let Some(id) = self.0.take() {
             groups().remove(&id);
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let id = self.0;
+        self.ended();
+        id.into_iter().for_each(kill);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(id) = self.0 {
+            // It may have ended just now.
+            let _ = killpg(Pid::from_raw(id), signal);
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(id) = self.0.take() {
-            groups().remove(&id);
-            kill(id);
-        }
+        self.kill();
     }
 }
 
@@ -98,7 +113,7 @@ pub(crate) async fn run(
     shell.stdout(if keep { Stdio::piped() } else { Stdio::inherit() });
     shell.envs(variables.iter().map(|(name, value)| (name, value)));
     let mut child = shell.spawn()?;
-    let group = Group::of(&child);
+    let mut group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {

@@ -6,8 +6,10 @@
 mod args;
 mod commands;
 mod daemon;
+mod dashboard;
 mod exec;
 mod exit;
+mod http;
 mod input;
 mod logging;
 mod out;

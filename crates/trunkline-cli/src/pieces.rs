@@ -155,7 +155,7 @@ async fn piece<T: Target>(to: &T, items: Vec<T::Item>, count: &mut u64) -> Resul
 /// What was wrong with a line.
 pub(crate) fn of_line(number: u64, failure: &Failure) -> Failure {
     let said = failure.to_string();
-    let alone = said.strip_prefix("event 1: ").or_else(|| said.strip_prefix("job 1: "));
+    let alone = ["event 1: ", "job 1: ", "message 1: "].iter().find_map(|p| said.strip_prefix(p));
     let text = format!("line {number}: {}", alone.unwrap_or(&said));
     match failure {
         Failure::Library(e) => Error::new(e.kind(), text).into(),

@@ -14,11 +14,11 @@ use tokio_postgres::{
 };
 use trunkline::{
     ErrorKind, Trunkline,
-    connect::Purpose,
+    connect::{Purpose, Server},
     conninfo::{ConnInfo, Env},
     schema,
 };
-use trunkline_embedded::{Fetch, Server, Settings};
+use trunkline_embedded::{Fetch, Server as Private, Settings};
 
 use crate::{
     args::Global,
@@ -37,7 +37,7 @@ pub(crate) struct Database {
     /// does not change it.
     pub(crate) text: String,
     /// The private server, when this command started it (and did not adopt it).
-    pub(crate) started: Option<Arc<Server>>,
+    pub(crate) started: Option<Arc<Private>>,
 }
 
 /// A plain connection, for single statements; it ends when dropped.
@@ -142,10 +142,10 @@ where
 }
 
 /// Starts or adopts the private server, with the schema in its database.
-pub(crate) async fn start_private(global: &Global) -> Result<(Server, Database)> {
+pub(crate) async fn start_private(global: &Global) -> Result<(Private, Database)> {
     let (settings, quiet) = (private(global), global.quiet);
     let server = blocking(move || {
-        Server::start(&settings, &mut |line| {
+        Private::start(&settings, &mut |line| {
             if !quiet {
                 out::talk(&format!("trunkline: {line}"));
             }
@@ -218,13 +218,18 @@ impl Database {
 
     /// One plain connection.
     pub(crate) async fn plain(&self, purpose: Purpose) -> Result<Plain> {
+        Ok(self.plain_and_server(purpose).await?.0)
+    }
+
+    /// One plain connection, and what answered it.
+    pub(crate) async fn plain_and_server(&self, purpose: Purpose) -> Result<(Plain, Server)> {
         let session = self.info.connect(purpose).await?;
         let driver = tokio::spawn(async move {
             if let Err(e) = session.driver.await {
                 tracing::debug!(error = %e, "connection ended");
             }
         });
-        Ok(Plain { client: session.client, driver })
+        Ok((Plain { client: session.client, driver }, session.server))
     }
 
     /// One plain connection to a database where our schema is installed and fits.

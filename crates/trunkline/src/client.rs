@@ -10,9 +10,11 @@ use crate::{
     connect::{Pool, PoolOptions},
     conninfo::{ConnInfo, Env},
     jobs::{self, Jobs},
+    leases::{self, Leases},
     listener::{Listener, Notification},
     requests::{self, Requests},
     streams::{self, Streams},
+    topics::{self, Topics},
 };
 
 /// A connected process: hand clones of it to every task.
@@ -30,6 +32,8 @@ struct Inner {
     requests: Arc<requests::Engine>,
     streams: Arc<streams::Engine>,
     jobs: Arc<jobs::Engine>,
+    topics: Arc<topics::Engine>,
+    leases: Arc<leases::Engine>,
 }
 
 impl Trunkline {
@@ -54,7 +58,9 @@ impl Trunkline {
         let requests = requests::Engine::start(listener.clone());
         let streams = streams::Engine::start(listener.clone(), pool.clone());
         let jobs = jobs::Engine::start(listener.clone(), pool);
-        Ok(Self { inner: Arc::new(Inner { listener, requests, streams, jobs }) })
+        let leases = leases::Engine::new(listener.clone());
+        let topics = topics::Engine::start(listener.clone(), leases.clone());
+        Ok(Self { inner: Arc::new(Inner { listener, requests, streams, jobs, leases, topics }) })
     }
 
     /// Requests and replies.
@@ -73,6 +79,18 @@ impl Trunkline {
     #[must_use]
     pub fn streams(&self) -> Streams {
         Streams::new(self.inner.streams.clone())
+    }
+
+    /// Topics, to publish and to subscribe.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        Topics::new(self.inner.topics.clone())
+    }
+
+    /// Leases: of many processes, one that acts.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::new(self.inner.leases.clone())
     }
 
     /// The address that peers can send to; none while the connection is down. A new one follows when the session was
@@ -102,9 +120,11 @@ impl Trunkline {
     }
 
     /// Leaves: what was cancelled or has timed out is ended in the database first (for a second at most), then the
-    /// session and the connection are closed, and with them all that is served. Jobs that run are handed back.
+    /// session and the connection are closed, and with them all that is served. Jobs that run are handed back, and leases
+    /// released last.
     pub async fn close(self) {
         tokio::join!(self.inner.requests.finished(), self.inner.jobs.finished());
+        self.inner.leases.finished().await;
         self.inner.listener.close().await;
     }
 }

@@ -206,7 +206,7 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "3D000" => ErrorKind::Config,
         "57014" => ErrorKind::Cancelled,
         c if c.starts_with("08") || c.starts_with("57P") || c == "53300" => ErrorKind::Unreachable,
-        c if c.starts_with("22") || c == "25001" => ErrorKind::Invalid,
+        c if c.starts_with("22") || c.starts_with("54") || c == "25001" => ErrorKind::Invalid,
         c if c.starts_with("53") => ErrorKind::Full,
         _ => ErrorKind::Other,
     }

@@ -7,14 +7,18 @@
 use tokio_postgres::types::Type;
 use tracing::{debug, warn};
 
-use crate::{Result, listener::Link, requests::wire};
+use crate::{
+    Result,
+    listener::{self, Link},
+};
 
-const DUTIES: [&str; 7] = [
+const DUTIES: [&str; 8] = [
     "select trunkline._epoch_check()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
     "select trunkline._job_turn_e(67108864, interval '10 minutes')",
     "select trunkline._job_turn_d(67108864, interval '10 minutes')",
+    "select trunkline._topic_turn(67108864, interval '1 minute', 1073741824)",
     "select trunkline._job_tidy()::text",
     "select trunkline._job_attached_tidy()::text",
 ];
@@ -31,7 +35,7 @@ pub(crate) async fn round(link: &Link) -> Result<()> {
         }
     }
     let streams = streams(link).await.err();
-    failure.or(streams).or(wire::reap(link).await.err()).map_or(Ok(()), Err)
+    failure.or(streams).or(listener::reap(link).await.err()).map_or(Ok(()), Err)
 }
 
 async fn streams(link: &Link) -> Result<()> {

@@ -182,6 +182,20 @@ pub(crate) fn functions() -> Vec<(&'static File<'static>, String)> {
         .collect()
 }
 
+/// The name of each check of the doctor, and its query: `sql/doctor`.
+pub(crate) fn checks() -> Vec<(&'static str, &'static str)> {
+    let name = |f: &'static File<'static>| f.path().file_stem().and_then(std::ffi::OsStr::to_str);
+    let files = SQL.get_dir("doctor").into_iter().flat_map(Dir::files);
+    let mut checks: Vec<_> = files.filter_map(|f| Some((name(f)?, text(f)))).collect();
+    checks.sort_unstable();
+    checks
+}
+
+/// The texts of the structure's steps, one after the other.
+pub(crate) fn structure_text() -> String {
+    structure().into_iter().map(text).collect()
+}
+
 /// A statement that engines with an owner's rights run by themselves, for a segment: `sql/direct`.
 pub(crate) fn direct(name: &str, segment: &str) -> String {
     let sql = SQL.get_file(format!("direct/{name}.sql")).map_or("", |f| text(f));

@@ -21,12 +21,12 @@ pub(crate) trait Written: Sized + Send + Sync + 'static {
     /// Bytes of payload.
     fn bytes(&self) -> usize;
 
-    /// One statement: the ids in order, and the target's door.
+    /// One statement: the ids in order, and the doors that it rang, for who sleeps in this process.
     fn write(
         link: &Link,
         target: &str,
         items: &[&Self],
-    ) -> impl Future<Output = Result<(Vec<i64>, i32)>> + Send;
+    ) -> impl Future<Output = Result<(Vec<i64>, Vec<i32>)>> + Send;
 }
 
 /// Items of one write, which go into one statement, and who waits for their ids.
@@ -87,8 +87,8 @@ async fn pump<T: Written>(listener: Arc<Listener>, mut queue: mpsc::Receiver<Wai
 async fn write<T: Written>(listener: &Listener, link: &Link, target: &str, group: Vec<Waiting<T>>) {
     let items: Vec<&T> = group.iter().flat_map(|w| &w.items).collect();
     match T::write(link, target, &items).await {
-        Ok((mut ids, door)) => {
-            listener.ring(door); // nobody notifies itself
+        Ok((mut ids, doors)) => {
+            doors.into_iter().for_each(|door| listener.ring(door)); // nobody notifies itself
             for waiting in group {
                 let rest = ids.split_off(waiting.items.len().min(ids.len()));
                 let _ = waiting.written.send(Ok(std::mem::replace(&mut ids, rest)));

@@ -4,13 +4,17 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod db;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod jobs;
+pub(crate) mod leases;
 pub(crate) mod man;
 pub(crate) mod pgq;
 pub(crate) mod requests;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod streams;
+pub(crate) mod top;
+pub(crate) mod topics;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -26,11 +30,18 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Requests(command) => requests::run(global, command).await,
         Command::Streams(command) => streams::run(global, command).await,
+        Command::Topics(command) => topics::run(global, command).await,
+        Command::Pub(args) => until_interrupted(topics::publish::run(global, args)).await,
+        Command::Sub(args) => topics::subscribe::run(global, args).await,
         Command::Req(args) => requests::call::run(global, args).await,
         Command::Reply(args) => requests::serve::run(global, args).await,
         Command::Jobs(command) => jobs::run(global, command).await,
+        Command::Leases(command) => leases::run(global, command).await,
         Command::Pgq(command) => pgq::run(global, command).await,
         Command::Schema(command) => until_interrupted(schema::run(global, command)).await,
+        Command::Doctor(args) => until_interrupted(doctor::run(global, args)).await,
+        Command::Check(args) => until_interrupted(doctor::check(global, args)).await,
+        Command::Top(args) => until_interrupted(top::run(global, args)).await,
         Command::Db(command) => until_interrupted(db::run(global, command)).await,
         Command::Demo(args) => show(global, args).await,
         Command::Bench(args) => until_interrupted(measure(global, args)).await,
@@ -45,9 +56,16 @@ async fn show(global: &Global, args: demo::DemoArgs) -> Result<u8> {
     if let Some(url) = args.part_url() {
         return done(demo::run(args, url, global.json).await);
     }
+    let bound = args.http.bind().await?;
     let database = source::choose(global).await?;
     database.checked().await?;
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let serving = bound.map(|bound| tokio::spawn(bound.serve(database.info.clone(), ended)));
     let outcome = done(demo::run(args, database.text.clone(), global.json).await);
+    end.send_replace(true);
+    if let Some(serving) = serving {
+        let _ = serving.await;
+    }
     if let Some(server) = database.started {
         source::blocking(move || server.stop(trunkline_embedded::Mode::Fast)).await?;
     }

@@ -13,6 +13,7 @@ use crate::{
     args::{Global, LogFormat},
     daemon,
     exit::{Failure, OK, Result},
+    http::HttpArgs,
     input,
     out::Out,
     signals,
@@ -41,10 +42,15 @@ pub(crate) struct ServeArgs {
     /// How the log is written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log: LogFormat,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(|| {})?;
+    // One database has a dashboard; of many none is the one.
+    let bound = if args.once || args.all_databases { None } else { args.http.bind().await? };
     let begin = async {
         let database = source::choose(global).await?;
         if args.install {
@@ -72,7 +78,14 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
             }
         };
         ready(&stop);
-        daemon::keep(database.info, first, stop.clone()).await;
+        let serving = async {
+            match bound {
+                Some(bound) => bound.serve(database.info.clone(), stop.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let (served, ()) = tokio::join!(serving, daemon::keep(database.info.clone(), first, stop.clone()));
+        served?;
     }
     Ok(OK)
 }

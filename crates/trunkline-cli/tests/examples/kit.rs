@@ -98,7 +98,11 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--workspace"])
-        .args(["--example", "requests", "--example", "streams", "--example", "jobs", "--example", "tasks"])
+        .args(
+            ["requests", "streams", "jobs", "tasks", "leases", "topics"]
+                .iter()
+                .flat_map(|word| ["--example", word]),
+        )
         .current_dir(examples());
     // Set for this test's own package; the build scripts of some dependencies run again when they change.
     for (name, _) in std::env::vars() {

@@ -7,8 +7,10 @@
 
 mod jobs;
 mod kit;
+mod leases;
 mod streams;
 mod tasks;
+mod topics;
 
 use std::{
     io::{BufRead as _, BufReader},

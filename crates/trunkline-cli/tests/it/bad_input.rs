@@ -306,7 +306,7 @@ fn rows_87_and_91_a_schema_is_neither_destroyed_nor_built_over_by_accident() {
         refused("row 87", &unasked, 8, &["--yes", "all its messages"]);
     }
     ok(&url, &["schema", "check"]);
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t6\nto\t6\n", "row 91: twice");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t9\nto\t9\n", "row 91: twice");
     sql(&url, "do $$ begin create role row_91 login; exception when duplicate_object then end $$");
     let theirs = url.replace("user=postgres", "user=row_91");
     for args in [

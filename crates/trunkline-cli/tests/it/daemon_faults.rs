@@ -106,7 +106,7 @@ fn requests_flow_while_one_daemon_is_killed_and_another_frozen() {
         a.signal(Signal::SIGKILL);
         a.child.wait().unwrap();
         b.signal(Signal::SIGSTOP);
-        gone(&url, "clock-b");
+        gone(&url, "clock-a");
         assert_eq!(flow.join().unwrap(), (lines.clone(), lines.clone()), "each is answered, in order");
     });
     b.signal(Signal::SIGCONT);
@@ -162,7 +162,6 @@ fn burying(signal: Signal, commits: bool) {
     let lost = "select count(*) = 1 from trunkline.request_list('work') where state = 'lost'";
     assert!(is(&url, lost), "{signal} {commits}");
     if signal == Signal::SIGSTOP {
-        gone(&url, "clock-a");
         b.signal(Signal::SIGKILL);
         b.child.wait().unwrap();
         a.signal(Signal::SIGCONT);

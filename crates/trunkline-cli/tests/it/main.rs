@@ -5,19 +5,25 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod bad_input;
+mod browser;
 mod daemon;
 mod daemon_faults;
 mod demo;
+mod doctor;
 mod from_pages;
+mod http;
+mod http_dashboard;
 mod jobs;
 mod jobs_attach;
 mod jobs_cron;
+mod leases;
 mod pgq;
 mod requests;
 mod schema;
 mod streams;
 mod streams_look;
 mod streams_relay;
+mod topics;
 mod usage;
 
 use std::{

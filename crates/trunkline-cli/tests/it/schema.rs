@@ -10,9 +10,9 @@ fn install_check_and_uninstall() {
     assert!(stderr(&missing).contains("trunkline schema install"), "{}", stderr(&missing));
     assert_eq!(code(&run(&url, &["schema", "upgrade"])), 4);
     assert_eq!(code(&run(&url, &["requests", "ls"])), 4);
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t6\n");
-    assert_eq!(ok(&url, &["schema", "install"]), "from\t6\nto\t6\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":6,\"version\":6}\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t0\nto\t9\n");
+    assert_eq!(ok(&url, &["schema", "install"]), "from\t9\nto\t9\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":9,\"version\":9}\n");
     assert_eq!(ok(&url, &["schema", "repair"]), "epoch\t1\n");
 
     let refused = run(&url, &["schema", "uninstall"]);
@@ -28,12 +28,12 @@ fn install_check_and_uninstall() {
 fn the_adapter_for_pgq_comes_and_goes_by_itself() {
     let url = empty_database();
     let first = ok(&url, &["schema", "install", "--pgq"]);
-    assert_eq!(first, "from\t0\nto\t6\npgq_from\t0\npgq_to\t1\n");
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":6,\"version\":6}\n");
+    assert_eq!(first, "from\t0\nto\t9\npgq_from\t0\npgq_to\t1\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"pgq\":1,\"program\":9,\"version\":9}\n");
     assert!(ok(&url, &["schema", "upgrade"]).contains("pgq_from\t1"), "an upgrade takes it along");
     assert_eq!(code(&run(&url, &["schema", "uninstall", "--pgq"])), 8, "it asks");
     ok(&url, &["schema", "uninstall", "--pgq", "--yes"]);
-    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":6,\"version\":6}\n");
+    assert_eq!(ok(&url, &["--json", "schema", "check"]), "{\"program\":9,\"version\":9}\n");
     sql(&url, "create schema pgq");
     let refused = run(&url, &["schema", "install", "--pgq"]);
     assert_eq!(code(&refused), 6, "{}", stderr(&refused));

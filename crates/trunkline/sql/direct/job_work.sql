@@ -3,6 +3,7 @@
 -- lane, $3 most, $4 turn, $5 lo, which is near, $6 hi or null; $7 and $8 the xid and id after which to look; $9 the slice
 -- that left the cursor so, gone when the segment was emptied since and turns began anew; $10 a token; then for each part:
 -- $11 slice, $12 token, $13 its number, $14 its slots. One row: what was accepted; what was taken, packed; the new cursor.
+-- $15: the commit need not wait for the disk: a crash may forget it, as if it had come just before; parts are flushed soon after.
 -- Jobs without a slice: somebody else was faster, and the cursor is another. No jobs: nothing here; ask the function.
 with done as (
     insert into trunkline.job_done_e0 (slice, part, slots)
@@ -44,3 +45,4 @@ with done as (
 select array(select d.slice from done d) as done, (select true from trunkline.job_cancel limit 1) as cancels,
        t.id as slice, t.turn, t.lo, t.hi, t.pos_xid, t.pos_id, p.ids, p.ats, p.flags, p.kinds, p.payloads, p.headers
   from packed p left join taken t on true
+ where not $15 or set_config('synchronous_commit', 'off', true) is not null

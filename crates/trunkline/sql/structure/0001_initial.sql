@@ -1,4 +1,4 @@
--- Structure, step 1: the catalogue, presence, leases, and the two request rings.
+-- Structure, step 1: the catalogue, presence, and the two request rings.
 -- Versioned and append-only: never changes after a release, calls none of our functions.
 
 -- Text is text here: a database of SQL_ASCII takes any bytes for it, and cannot send them to a session that speaks UTF-8.
@@ -27,20 +27,6 @@ create table trunkline.epoch (
     began_at          timestamptz not null default now()
 );
 
--- Lease: the fence row is what effects lock; the expiry row is what renewals touch (ARCHITECTURE, "lease").
-create table trunkline.lease (
-    name   text primary key,
-    holder uuid,
-    fence  bigint not null,
-    epoch  int not null
-);
-create table trunkline.lease_expiry (
-    name       text primary key references trunkline.lease on delete cascade,
-    holder     uuid,
-    fence      bigint not null,
-    expires_at timestamptz not null
-);
-
 -- Presence: a process that is here now. Unlogged: after a database crash nobody is.
 create sequence trunkline.session_id as int cycle;
 create unlogged table trunkline.session (
@@ -51,6 +37,7 @@ create unlogged table trunkline.session (
     application text not null,
     watched     boolean not null,              -- its connection holds the presence lock; false behind a pooler
     expires_at  timestamptz not null,
+    rests       boolean not null default false,   -- it has nothing in hand: nobody need watch it
     opened_at   timestamptz not null default now()
 ) with (fillfactor = 50);
 

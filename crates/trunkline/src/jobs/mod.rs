@@ -251,7 +251,7 @@ impl Jobs {
         let args: &Args<'_> = &[(&id, Type::INT8)];
         let link = self.engine.listener.link().await?;
         let done: Option<String> = link.value(CANCEL, args).await?;
-        self.engine.listener.ring(wait::door(link.session)); // nobody notifies itself
+        self.engine.listener.ring(link.door()); // nobody notifies itself
         Ok(done.is_some())
     }
 

@@ -7,12 +7,13 @@
 //!   poll           ▼ nothing: doze on the queues' doors                     where jobs are held: once more there
 //! ```
 //! Guarantees: no more is taken than there are free slots; no transaction is open while a handler runs; what ended is written
-//! at once, or when the connection is back; a stale end changes nothing.
+//! at once, or when the connection is back, and is on the disk ten milliseconds later; a stale end changes nothing.
 //!
 //! What if it dies here: what was taken comes again once the session is buried (`_job_abandon_e0`), its attempt counted; a take
 //! whose answer was lost is given back by its token; an end whose answer was lost is written again, and is the same.
 
 mod exchange;
+mod idle;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -39,12 +40,14 @@ use super::{
 };
 use crate::{
     ErrorKind, Result,
-    listener::{Asleep, Bell, Link, Listener},
+    listener::{Asleep, Bell, Busy, Link, Listener},
 };
 
 /// Behind the bell stands a look from time to time; without a bell, behind a pooler, it is all there is.
-const POLL: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_secs(30);
 const POOLED: Duration = Duration::from_millis(500);
+/// For so long a job that was done may be in memory alone: commits of many share one wait for the disk.
+const LAZY: Duration = Duration::from_millis(8);
 /// How often jobs that run are looked up for having been cancelled.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long what is due, and could not be taken, is let be.
@@ -107,6 +110,12 @@ pub(super) struct Pump {
     streak: u32,
     generation: u64,
     watched: Instant,
+    /// Since when something that was done is not known to be on the disk.
+    unflushed: Option<Instant>,
+    /// While anything is in hand, or may be.
+    busy: Option<Busy>,
+    /// The look that is to come has no reason but that it is time for one.
+    poll: bool,
     polite_since: Option<Instant>,
     /// The last step failed, and that was said.
     failing: bool,
@@ -146,6 +155,9 @@ impl Pump {
             streak: 0,
             generation: 0,
             watched: Instant::now(),
+            unflushed: None,
+            busy: None,
+            poll: false,
             polite_since: None,
             failing: false,
             deadline: None,
@@ -181,7 +193,7 @@ impl Pump {
                 _ => {}
             }
             if self.bells.iter_mut().fold(false, |rung, bell| bell.has_rung() | rung) {
-                self.look = true;
+                (self.look, self.poll) = (true, false);
                 self.cursors.rung();
             }
             let free = self.free();
@@ -253,6 +265,7 @@ impl Pump {
                 self.owed.clear();
             }
             self.generation = link.generation;
+            self.unflushed = None;
             self.cursors.forget();
             self.asleep.clear();
             self.look = true;
@@ -271,7 +284,7 @@ impl Pump {
         if self.streak >= AWAKE {
             self.asleep.clear();
         }
-        self.look = more || !jobs.is_empty();
+        (self.look, self.poll) = (more || !jobs.is_empty(), false);
         self.polite_since = match (jobs.is_empty() && more, self.polite_since) {
             (true, None) => Some(Instant::now()),
             (true, since) => since,
@@ -294,6 +307,9 @@ impl Pump {
             HashSet::new()
         };
         let some = !jobs.is_empty();
+        if some {
+            self.busy.get_or_insert_with(|| self.listener.busy());
+        }
         for job in jobs {
             if cancelled.contains(&job.id) {
                 self.hand.ended(job.id, job.claim, Verdict::cancelled());
@@ -368,68 +384,9 @@ impl Pump {
                 sleep(Duration::from_millis(50)).await;
             }
         }
-    }
-
-    /// Tells handlers whose job was cancelled; how long until the next held job is worth a look.
-    async fn attend(&mut self) -> Result<Option<Duration>> {
-        let link = self.link().await?;
-        self.watched = Instant::now();
-        let old = self.running.iter().filter(|(_, r)| r.attempt.0.began.elapsed() > WATCH / 2);
-        let working: Vec<i64> = old.map(|(id, _)| *id).collect();
-        let (due, cancelled) = wire::attend(&link, &self.ids, &working).await?;
-        for running in cancelled.iter().filter_map(|id| self.running.get(id)) {
-            running.attempt.0.end();
+        if let Err(e) = self.flush().await {
+            debug!(error = %e, "not known to be on the disk: what ended last");
         }
-        // One that was due when we looked waits for its key or a limit: whoever ends that rings.
-        Ok(due.map(|ms| match u64::try_from(ms) {
-            Ok(ms) => Duration::from_millis(ms + 1),
-            Err(_) if ms > -20 => Duration::from_millis(1),
-            Err(_) => PATIENCE,
-        }))
-    }
-
-    /// Sleeps until there may be something to do.
-    async fn idle(&mut self) -> Result<()> {
-        let taking = *self.stop.borrow() == Stop::No;
-        let alone = self.running.is_empty() && self.lingering() == 0;
-        let mut wait = if alone { POLL } else { WATCH };
-        let full = self.free() == 0;
-        if taking && !full {
-            let link = self.link().await?;
-            if self.look {
-                return Ok(()); // a new link
-            }
-            let awake =
-                self.asleep.len() < self.bells.len() || self.asleep.iter().any(|a| !a.lasts(&self.listener));
-            if link.pooled {
-                wait = wait.min(POOLED);
-            } else if awake {
-                self.asleep.clear();
-                for door in self.queues.iter().map(|q| q.door).collect::<HashSet<_>>() {
-                    self.asleep.push(self.listener.doze(door).await?);
-                }
-                self.look = true;
-                return Ok(());
-            }
-            if let Some(due) = self.attend().await? {
-                wait = wait.min(due);
-            }
-        }
-        if let Some(deadline) = self.deadline {
-            wait = wait.min(deadline.saturating_duration_since(Instant::now()));
-        }
-        tokio::select! {
-            biased;
-            Some(word) = self.heard.recv() => self.note(word),
-            _ = self.closing.changed() => {}
-            _ = self.stop.changed() => {}
-            () = any(&mut self.bells), if taking => {
-                self.look = true;
-                self.cursors.rung();
-            }
-            () = sleep(wait) => self.look |= !full,
-        }
-        Ok(())
     }
 }
 
@@ -447,15 +404,6 @@ async fn check(listener: Arc<Listener>, id: i64, claim: Claim, out: mpsc::Unboun
         false => Verdict::not_committed(),
     };
     let _ = out.send(Word::Checked(id, claim, verdict));
-}
-
-/// Waits until a bell rings.
-async fn any(bells: &mut [Bell]) {
-    if bells.is_empty() {
-        return std::future::pending().await;
-    }
-    let rings = bells.iter_mut().map(|b| Box::pin(b.rung()));
-    futures_util::future::select_all(rings).await;
 }
 
 /// Errors that no later try heals.

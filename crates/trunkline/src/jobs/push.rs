@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) const WRITE: &str =
-    "select ids, door from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    "select ids, array[door] from trunkline._job_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 /// Pushes jobs, once they are checked: their ids, in order.
 pub(super) async fn push(writer: &Writer<NewJob>, queue: &str, jobs: Vec<NewJob>) -> Result<Vec<i64>> {
@@ -29,7 +29,7 @@ impl Written for NewJob {
         self.payload.bytes().len()
     }
 
-    async fn write(link: &Link, queue: &str, jobs: &[&Self]) -> Result<(Vec<i64>, i32)> {
+    async fn write(link: &Link, queue: &str, jobs: &[&Self]) -> Result<(Vec<i64>, Vec<i32>)> {
         let columns = Columns::of(jobs.iter().copied())?;
         let rows = link.query(WRITE, &columns.args(&queue)).await?;
         let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "a function returned no row"))?;

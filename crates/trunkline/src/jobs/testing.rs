@@ -26,7 +26,6 @@ use super::{
     hand::{Hand, Verdict},
     pump::token,
     signs::{Attempt, Signs},
-    wait,
     wire::{self, Claim, Queue, Taken, Wanted},
 };
 use crate::{ErrorKind, Result, listener::Listener, requests::Failure};
@@ -196,10 +195,10 @@ async fn end(listener: &Arc<Listener>, id: i64, claim: Claim, verdict: Verdict) 
         let ends = hand.unwritten();
         for single in ends.singles {
             let link = listener.link().await?;
-            match wire::end(&link, &[&single.end]).await {
+            match wire::end(&link, &[&single.end], false).await {
                 Ok(ended) if ended.is_empty() && single.end.claim.slice().is_some() => hand.carried(single),
                 Ok(ended) => {
-                    listener.ring(wait::door(link.session)); // nobody notifies itself
+                    listener.ring(link.door()); // nobody notifies itself
                     if ended.is_empty() {
                         debug!(id, "an end was refused, or accepted before");
                     }

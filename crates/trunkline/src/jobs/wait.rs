@@ -43,11 +43,6 @@ const OUTCOMES: &str = "select id, state, held, content, result, error from trun
 /// The first pause between two looks at a job for which nobody rings for sure; twice as long each time, up to [`POLL`].
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The door of a session for the ends of jobs: as `_job_tell` has it.
-pub(super) fn door(session: i32) -> i32 {
-    -130 - session % 2_000_000_000
-}
-
 type Ended = Result<Payload>;
 
 /// A job that is waited for here.
@@ -116,7 +111,7 @@ impl Waits {
             let Ok(link) = self.listener.link().await else { return self.abort() };
             let (_, bell) = match &mut bell {
                 Some(b) if b.0 == link.session => b,
-                other => other.insert((link.session, self.listener.door(door(link.session)))), // before the look
+                other => other.insert((link.session, self.listener.door(link.door()))), // before the look
             };
             if let Err(e) = self.look(&link, rung).await {
                 debug!(error = %e, "cannot look for the ends of jobs");

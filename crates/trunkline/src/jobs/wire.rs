@@ -16,14 +16,19 @@ use crate::{
 
 pub(super) const COMPLETE_ON: &str = "select trunkline._job_complete_on($1, $2, $3, $4, $5)";
 const QUEUES: &str = "select id, name, door, max_attempts from trunkline._job_work($1)";
-const TAKE: &str = "select * from trunkline._job_take($1, $2, $3, $4, $5, $6)";
+/// A crash may forget a take, as if it had come just before it: the jobs wait still. So nobody waits for the disk.
+const TAKE: &str = "select * from trunkline._job_take($1, $2, $3, $4, $5, $6)
+    where pg_catalog.set_config('synchronous_commit', 'off', true) is not null";
+/// Writes next to nothing, and returns when all that was committed before it is on the disk.
+const FLUSH: &str = "select pg_catalog.pg_logical_emit_message(true, 'trunkline', '')::text";
 static DONE: LazyLock<[String; 4]> = LazyLock::new(|| {
     ["e0", "e1", "d0", "d1"]
         .map(|segment| format!("select trunkline._job_done_{segment}($1, $2, $3, $4, $5)"))
 });
 static WORK: LazyLock<[String; 4]> =
     LazyLock::new(|| ["e0", "e1", "d0", "d1"].map(|segment| schema::direct("job_work", segment)));
-const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    where not $11 or pg_catalog.set_config('synchronous_commit', 'off', true) is not null";
 const ENDED: &str = "select trunkline._job_ended($1, $2, $3, $4, $5)";
 const RETURN: &str = "select trunkline._job_return($1, $2)::text";
 const PROGRESS: &str = "select trunkline._job_progress($1, $2, $3, $4, $5, $6, $7)";
@@ -152,13 +157,14 @@ pub(super) async fn take(link: &Link, wanted: Wanted<'_>, cursors: &mut Cursors)
 }
 
 /// Notes parts of slices of one segment as done and takes from a lane of it, both in one statement: the slices that accepted
-/// their part, and what was taken.
+/// their part, and what was taken. When `lazy`, what it did is on the disk only once a later statement has waited for that.
 pub(super) async fn work(
     link: &Link,
     (place, at): (Place, &Position),
     most: i32,
     token: i64,
     parts: &[Part],
+    lazy: bool,
 ) -> Result<(Vec<i64>, Row)> {
     let columns = Columns::of(parts);
     let most = i64::from(most);
@@ -177,10 +183,16 @@ pub(super) async fn work(
         (&columns.tokens, Type::INT8_ARRAY),
         (&columns.numbers, Type::INT4_ARRAY),
         (&columns.slots, Type::BYTEA_ARRAY),
+        (&lazy, Type::BOOL),
     ];
     let sql = usize::try_from(place.source).ok().and_then(|n| WORK.get(n)).ok_or_else(nothing)?;
     let row = link.query(sql, args).await?.pop().ok_or_else(nothing)?;
     Ok((row.try_get("done")?, row))
+}
+
+/// Waits until what was committed lazily is on the disk.
+pub(super) async fn flush(link: &Link) -> Result<()> {
+    link.query(FLUSH, &[]).await.map(drop)
 }
 
 /// What [`work`] took: nothing is to be asked again at the function.
@@ -307,8 +319,8 @@ pub(super) struct End {
     pub(super) result: Option<(i32, Vec<u8>)>,
 }
 
-/// Ends attempts: the numbers, from 1, of those that were accepted.
-pub(super) async fn end(link: &Link, ends: &[&End]) -> Result<Vec<i32>> {
+/// Ends attempts: the numbers, from 1, of those that were accepted. Lazily, as [`work`].
+pub(super) async fn end(link: &Link, ends: &[&End], lazy: bool) -> Result<Vec<i32>> {
     let sources: Vec<i32> = ends.iter().map(|e| e.claim.source).collect();
     let claims: Vec<i64> = ends.iter().map(|e| e.claim.number).collect();
     let tokens: Vec<i64> = ends.iter().map(|e| e.claim.token).collect();
@@ -330,6 +342,7 @@ pub(super) async fn end(link: &Link, ends: &[&End]) -> Result<Vec<i32>> {
         (&errors, Type::TEXT_ARRAY),
         (&contents, Type::INT4_ARRAY),
         (&results, Type::BYTEA_ARRAY),
+        (&lazy, Type::BOOL),
     ];
     link.value(END, args).await
 }

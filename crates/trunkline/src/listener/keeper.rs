@@ -7,8 +7,8 @@
 //!     └── backoff with jitter ◀── connection ended, or a renewal failed ─────┘
 //! ```
 //! Guarantees: LISTEN comes before the first look, on every connection; after a reconnect everybody looks once.
-//! A renewal every second and a half is also the heartbeat: a half-open connection is dropped when it does not answer
-//! within five seconds. Doors are held for as long as the connection lives, so every producer rings.
+//! A renewal is also the heartbeat, every second and a half or, at rest (`rest.rs`), every thirty: a half-open connection is
+//! dropped when it does not answer within five seconds. Doors are held for as long as the connection lives, so every producer rings.
 //!
 //! What if it dies here: before LISTEN nobody rings, and nobody looked; after LISTEN and before the look, the look
 //! follows; a session whose process is gone is buried by the next reaper, in any process.
@@ -20,37 +20,36 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicI32, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
+    time::{Instant, error::Elapsed, sleep, sleep_until, timeout},
 };
 use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{ANSWER, Args, LEASE, Link, Listener, Notification, turned};
+use super::{ANSWER, Args, Link, Listener, Notification, Rest, lock, presence::Presence, turned};
 use crate::{
     Error, ErrorKind, Result,
     connect::{Driver, Purpose},
     conninfo::ConnInfo,
 };
 
-const RENEW: Duration = Duration::from_millis(1500);
 const UNREAD: Duration = Duration::from_millis(100);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '5s'; set default_transaction_isolation = 'read committed'";
+const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '100s'; set default_transaction_isolation = 'read committed'";
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
 const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
-const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3))";
-const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4))";
-const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2))";
+const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3), $4)";
+const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4), $5)";
+const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3)";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
-pub(super) const HOLD: &str = "select trunkline._door_hold($1)";
+const HOLD: &str = "select trunkline._door_hold($1)";
 const MARK: &str = "select trunkline._door_mark()::text";
 const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
@@ -77,6 +76,7 @@ impl Keeper {
                 Ok((link, driving)) => {
                     pause = Duration::from_millis(50);
                     self.attend(&link, driving).await;
+                    self.listener.presence.send_modify(Presence::cut);
                     self.link.send_replace(None);
                 }
                 Err(e) => {
@@ -87,6 +87,7 @@ impl Keeper {
                 }
             }
         }
+        self.listener.rest.send_modify(|r| r.resting = false); // whoever waits finds the link gone
     }
 
     /// Waits between half and the whole of `pause`, unless we are closing.
@@ -111,12 +112,14 @@ impl Keeper {
             generation: self.generation,
             resumed: false,
             segments: AtomicI32::new(0),
+            well_at: Mutex::new(SystemTime::now()),
             direct: None,
             pooled,
             gate: Semaphore::new(Link::GATE as usize),
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
+        let asked = Instant::now();
         let setup = async {
             crate::schema::check(&link.client).await?;
             if !pooled {
@@ -135,23 +138,35 @@ impl Keeper {
                 "behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast"
             );
         }
+        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
         info!(session = link.session, resumed = link.resumed, "connected");
         Ok((Arc::new(link), driving))
     }
 
     /// Opens a session, or takes up the one we had.
     async fn present(&mut self, link: &mut Link, watched: bool) -> Result<()> {
-        let lease = LEASE.as_secs_f64();
+        let mut rests = false;
+        self.listener.rest.send_modify(|r| rests = r.begin(link.pooled));
+        let lease = Rest::lease(rests);
         if let Some((id, address)) = self.session {
-            let args: &Args<'_> =
-                &[(&id, Type::INT4), (&address, Type::UUID), (&watched, Type::BOOL), (&lease, Type::FLOAT8)];
+            let args: &Args<'_> = &[
+                (&id, Type::INT4),
+                (&address, Type::UUID),
+                (&watched, Type::BOOL),
+                (&lease, Type::FLOAT8),
+                (&rests, Type::BOOL),
+            ];
             if link.value::<bool>(RESUME, args).await? {
                 (link.session, link.address, link.resumed) = (id, address, true);
                 return Ok(());
             }
         }
-        let args: &Args<'_> =
-            &[(&self.application.as_str(), Type::TEXT), (&watched, Type::BOOL), (&lease, Type::FLOAT8)];
+        let args: &Args<'_> = &[
+            (&self.application.as_str(), Type::TEXT),
+            (&watched, Type::BOOL),
+            (&lease, Type::FLOAT8),
+            (&rests, Type::BOOL),
+        ];
         let rows = link.query(OPEN, args).await?;
         let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no session was opened"))?;
         (link.session, link.address) = (row.try_get(0)?, row.try_get(1)?);
@@ -164,9 +179,9 @@ impl Keeper {
         let mut wanted = self.listener.wanted.subscribe();
         let mut channels = self.listener.channels.subscribe();
         let mut closing = self.listener.closing();
-        let mut heard = BTreeSet::new();
-        let mut renew = interval(RENEW);
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut listened) = (BTreeSet::new(), BTreeSet::new());
+        let mut rest = self.listener.rest.subscribe();
+        let mut renewal = Instant::now();
         wanted.mark_changed();
         channels.mark_changed();
         let mut published = false;
@@ -182,10 +197,11 @@ impl Keeper {
                     answered(self.hear(link, &mut heard, doors)).await
                 }
                 Ok(()) = channels.changed() => {
-                    let names = channels.borrow_and_update().clone();
-                    answered(listen_all(link, names)).await
+                    let names = channels.borrow_and_update().keys().cloned().collect();
+                    answered(self.listen(link, &mut listened, names)).await
                 }
-                _ = renew.tick() => answered(self.renew(link)).await,
+                () = async { _ = rest.wait_for(Rest::changes).await } => answered(self.renew(link, &mut renewal)).await,
+                () = sleep_until(renewal) => answered(self.renew(link, &mut renewal)).await,
             };
             match step {
                 Ok(Ok(())) => {}
@@ -207,17 +223,52 @@ impl Keeper {
         driving.0.abort();
     }
 
-    async fn renew(&mut self, link: &Link) -> Result<()> {
-        let asked = Instant::now();
-        let lease = LEASE.as_secs_f64();
-        let segments: Option<i32> =
-            link.value(RENEWAL, &[(&link.session, Type::INT4), (&lease, Type::FLOAT8)]).await?;
+    /// Says "still here", and whether anything is in hand; `next` becomes when to say so again.
+    async fn renew(&mut self, link: &Link, next: &mut Instant) -> Result<()> {
+        let (asked, begun) = (Instant::now(), SystemTime::now());
+        let mut rests = false;
+        if !link.pooled {
+            self.listener.rest.send_modify(|r| rests = r.decide());
+        }
+        *next = asked + Rest::renewal(rests);
+        let args: &Args<'_> =
+            &[(&link.session, Type::INT4), (&Rest::lease(rests), Type::FLOAT8), (&rests, Type::BOOL)];
+        let segments: Option<i32> = link.value(RENEWAL, args).await?;
         let Some(segments) = segments else {
             self.session = None;
             return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
         };
+        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
         link.segments.store(segments, Ordering::Relaxed);
-        debug!(took = ?asked.elapsed(), "renewed");
+        *lock(&link.well_at) = begun;
+        if !rests {
+            self.listener.rest.send_modify(|r| r.resting = false);
+        }
+        debug!(took = ?asked.elapsed(), rests, "renewed");
+        Ok(())
+    }
+
+    /// Listens to these channels of other people's and to no more, and says so.
+    async fn listen(
+        &self,
+        link: &Link,
+        listened: &mut BTreeSet<String>,
+        names: BTreeSet<String>,
+    ) -> Result<()> {
+        if link.pooled {
+            if !names.is_empty() {
+                warn!("behind a transaction pooler nobody else's notifications are heard");
+            }
+            return Ok(());
+        }
+        let sql: String = commands("listen", names.difference(listened))
+            .chain(commands("unlisten", listened.difference(&names)))
+            .collect();
+        if !sql.is_empty() {
+            link.client.batch_execute(&sql).await?;
+        }
+        listened.clone_from(&names);
+        self.listener.listening.send_replace((link.generation, names));
         Ok(())
     }
 
@@ -250,6 +301,14 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// LISTEN or UNLISTEN for each of these channels.
+fn commands<'a>(
+    verb: &'a str,
+    names: impl Iterator<Item = &'a String> + 'a,
+) -> impl Iterator<Item = String> + 'a {
+    names.map(move |name| format!("{verb} \"{}\";", name.replace('"', "\"\"")))
 }
 
 /// Waits for an answer for five seconds, and a moment more: what came while this process was frozen has yet to be read.
@@ -286,18 +345,6 @@ pub(super) async fn settle(link: Arc<Link>, listener: Arc<Listener>, doors: Vec<
     }
 }
 
-async fn listen_all(link: &Link, names: BTreeSet<String>) -> Result<()> {
-    if link.pooled && !names.is_empty() {
-        warn!("behind a transaction pooler nobody else's notifications are heard");
-        return Ok(());
-    }
-    for name in names {
-        let quoted = name.replace('"', "\"\"");
-        link.client.batch_execute(&format!("listen \"{quoted}\"")).await?;
-    }
-    Ok(())
-}
-
 /// The task that reads the socket; it ends when the connection does.
 pub(super) struct Driving(tokio::task::JoinHandle<()>);
 
@@ -330,5 +377,6 @@ fn drive(mut driver: Driver, listener: Arc<Listener>) -> Driving {
                 }
             }
         }
+        listener.presence.send_modify(Presence::cut);
     }))
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     pin::pin,
     sync::{Mutex, atomic::AtomicI32},
+    time::SystemTime,
 };
 
 use futures_util::TryStreamExt as _;
@@ -28,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) resumed: bool,
     /// Which segments writers fill, as bits: see `_session_renew`. A hint, a renewal old at most.
     pub(crate) segments: AtomicI32,
+    /// When it last answered, at least: the time of asking.
+    pub(super) well_at: Mutex<SystemTime>,
     /// The role, where it has rights on the tables: such an engine runs the statements of `sql/direct` by itself.
     pub(crate) direct: Option<String>,
     /// Behind a transaction pooler: no lock outlives a statement.
@@ -47,6 +50,16 @@ impl std::fmt::Debug for Link {
 pub(crate) type Args<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
 impl Link {
+    /// Up to when it is known to have been in order, by this machine's clock: what came until then was heard.
+    pub(crate) fn well_at(&self) -> SystemTime {
+        *lock(&self.well_at)
+    }
+
+    /// The session's own door, where it is rung for what it waits for: ends of jobs, leases. As `_job_tell` has it.
+    pub(crate) fn door(&self) -> i32 {
+        -130 - self.session % 2_000_000_000
+    }
+
     /// Runs one of our statements; prepared once a connection, or unnamed behind a pooler.
     pub(crate) async fn query(&self, sql: &str, args: &Args<'_>) -> Result<Vec<Row>> {
         let mut rows = Vec::new();

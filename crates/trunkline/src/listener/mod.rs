@@ -6,9 +6,11 @@
 mod doze;
 mod keeper;
 mod link;
+mod presence;
+mod rest;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,11 +22,14 @@ use tokio::{
 
 pub(crate) use self::doze::Asleep;
 use self::keeper::Keeper;
-pub(crate) use self::link::{Args, Link};
+use self::rest::Rest;
+pub(crate) use self::{
+    link::{Args, Link},
+    presence::{LEASE, MARGIN, Presence},
+    rest::{Busy, reap},
+};
 use crate::{Error, ErrorKind, Result, conninfo::ConnInfo};
 
-/// How long a session counts as present without a sign of life.
-pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(5);
 /// Who waits for a bell looks at least this often; how often that found something is counted.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -66,10 +71,15 @@ pub(crate) struct Listener {
     link: watch::Receiver<Option<Arc<Link>>>,
     doors: Mutex<HashMap<i32, watch::Sender<()>>>,
     wanted: watch::Sender<BTreeSet<i32>>,
-    channels: watch::Sender<BTreeSet<String>>,
+    /// Other people's channels that somebody here wants to hear, and how many do.
+    channels: watch::Sender<BTreeMap<String, usize>>,
+    /// Which of them are listened to by now, on the connection of which generation.
+    listening: watch::Sender<(u64, BTreeSet<String>)>,
     foreign: broadcast::Sender<Notification>,
     closing: watch::Sender<bool>,
     failure: watch::Sender<Option<String>>,
+    rest: watch::Sender<Rest>,
+    presence: watch::Sender<Presence>,
 }
 
 impl Listener {
@@ -80,10 +90,13 @@ impl Listener {
             link,
             doors: Mutex::default(),
             wanted: watch::Sender::new(BTreeSet::new()),
-            channels: watch::Sender::new(BTreeSet::new()),
+            channels: watch::Sender::new(BTreeMap::new()),
+            listening: watch::Sender::new((0, BTreeSet::new())),
             foreign: broadcast::Sender::new(1024),
             closing: watch::Sender::new(false),
             failure: watch::Sender::new(None),
+            rest: watch::Sender::default(),
+            presence: watch::Sender::new(Presence::new()),
         });
         let mut keeper = Keeper {
             info,
@@ -95,6 +108,7 @@ impl Listener {
         };
         let first = keeper.connect().await?;
         tokio::spawn(async move { keeper.run(first).await });
+        tokio::spawn(rest::watch(listener.clone()));
         let _ = timeout(ANSWER, listener.link()).await;
         Ok(listener)
     }
@@ -145,10 +159,41 @@ impl Listener {
         }
     }
 
-    /// Other people's notifications on a channel of theirs, through this same connection.
+    /// One bell for many doors, of which nobody else here has one.
+    pub(crate) fn bell_of(&self, doors: impl IntoIterator<Item = i32>) -> Bell {
+        let sender = watch::Sender::new(());
+        let bell = Bell(sender.subscribe());
+        lock(&self.doors).extend(doors.into_iter().map(|door| (door, sender.clone())));
+        bell
+    }
+
+    /// What this process knows of its session's presence.
+    pub(crate) fn presence(&self) -> watch::Receiver<Presence> {
+        self.presence.subscribe()
+    }
+
+    /// Other people's notifications, on a channel of theirs and on all others that are listened to, through this same connection.
     pub(crate) fn listen(&self, channel: &str) -> broadcast::Receiver<Notification> {
-        self.channels.send_if_modified(|c| c.insert(channel.to_owned()));
+        self.channels.send_modify(|c| *c.entry(channel.to_owned()).or_default() += 1);
         self.foreign.subscribe()
+    }
+
+    /// Undoes one [`Listener::listen`]: UNLISTEN, when it was the last.
+    pub(crate) fn unlisten(&self, channel: &str) {
+        self.channels.send_modify(|c| match c.get_mut(channel) {
+            Some(many) if *many > 1 => *many -= 1,
+            _ => drop(c.remove(channel)),
+        });
+    }
+
+    /// All of other people's notifications that this connection hears.
+    pub(crate) fn foreign(&self) -> broadcast::Receiver<Notification> {
+        self.foreign.subscribe()
+    }
+
+    /// Which channels are listened to, on the connection of which generation.
+    pub(crate) fn listening(&self) -> watch::Receiver<(u64, BTreeSet<String>)> {
+        self.listening.subscribe()
     }
 
     /// Leaves: closes the session and the connection.

@@ -36,14 +36,14 @@ impl Written for NewEvent {
         self.payload.bytes().len()
     }
 
-    async fn write(link: &Link, stream: &str, events: &[&Self]) -> Result<(Vec<i64>, i32)> {
+    async fn write(link: &Link, stream: &str, events: &[&Self]) -> Result<(Vec<i64>, Vec<i32>)> {
         let columns = Columns::of(events.iter().copied())?;
         let values = columns.args(&stream);
         let args: Vec<_> = values.into_iter().zip(TYPES).collect();
         let rows = link.query(WRITE, &args).await?;
         let door = rows.first().map_or(Ok(0), |r| r.try_get(1))?;
         let ids = rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<_, _>>()?;
-        Ok((ids, door))
+        Ok((ids, vec![door]))
     }
 }
 

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Args, Asleep, Bell, Link, Listener, POLL, lock},
+    listener::{Args, Asleep, Bell, Busy, Link, Listener, POLL, lock},
 };
 
 const ASK: &str = "select number, door, readable, most from trunkline._stream_ask($1, $2)";
@@ -89,6 +89,8 @@ struct Hand {
     member: String,
     /// The session, the consumer and the door of the batch that was in it last, and may be finished already.
     holds: Mutex<Option<(i32, i32, i32)>>,
+    /// If the process dies, the next member learns of it soon.
+    _busy: Busy,
 }
 
 impl Drop for Hand {
@@ -127,9 +129,11 @@ struct Known {
 }
 
 impl Consumer {
-    pub(super) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
+    pub(crate) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
-        let hand = Arc::new(Hand { listener: listener.clone(), member, holds: Mutex::default() });
+        let busy = listener.busy();
+        let hand =
+            Arc::new(Hand { listener: listener.clone(), member, holds: Mutex::default(), _busy: busy });
         Self { listener, stream, name, mode: Mode::default(), most: None, hand, known: None, ahead: None }
     }
 
@@ -182,7 +186,7 @@ impl Consumer {
             if known.pace.awake() {
                 return sleep(known.pace.pause()).await;
             }
-            match self.listener.doze(known.door).await {
+            match self.listener.doze(&[known.door]).await {
                 Ok(asleep) => known.asleep = Some(asleep),
                 Err(e) => debug!(error = %e, "cannot sleep on the door; looking once a second"),
             }
@@ -195,6 +199,7 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next`], and [`ErrorKind::Unreachable`].
     pub async fn try_next(&mut self) -> Result<Option<Batch>> {
+        self.listener.awake().await;
         let link = self.listener.link().await?;
         let known = match &mut self.known {
             Some(known) => known,

@@ -24,6 +24,7 @@ use std::{
 use futures_util::Stream;
 use tokio_postgres::types::Type;
 
+pub(crate) use self::pace::Pace;
 pub use self::{
     consume::{Consume, Consuming, OnFailure},
     consumer::{Batch, Consumer, Mode},

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// How fast events come and what a look takes, as far as the last ones tell.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// A batch has so many events at most, as far as known; 0 when fewer may also not be all there is.
     most: usize,
     last: Instant,
@@ -39,14 +39,14 @@ impl Pace {
     const MANY: usize = 500;
     const LARGE: usize = 1 << 20;
 
-    pub(super) fn new(most: i32) -> Self {
+    pub(crate) fn new(most: i32) -> Self {
         let now = Instant::now();
         let most = usize::try_from(most).unwrap_or(0);
         Self { most, last: now, gap: Self::LONG, look: Duration::ZERO, due: now }
     }
 
     /// A look has found so many events, of so many bytes.
-    pub(super) fn found(&mut self, begun: Instant, now: Instant, events: usize, bytes: usize) {
+    pub(crate) fn found(&mut self, begun: Instant, now: Instant, events: usize, bytes: usize) {
         let count = u32::try_from(events).unwrap_or(u32::MAX).max(1);
         let gap = now.saturating_duration_since(self.last).min(Self::LONG) / count;
         self.last = now;
@@ -60,17 +60,17 @@ impl Pace {
     }
 
     /// When to look again.
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
     /// Events come one upon the other: no need to ring.
-    pub(super) fn awake(&self) -> bool {
+    pub(crate) fn awake(&self) -> bool {
         self.gap < Self::SLOW && self.last.elapsed() < Self::SLOW * 4
     }
 
     /// How long until the next look after one that found nothing: about as long as until the next event.
-    pub(super) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         self.gap.clamp(Duration::from_millis(1), Duration::from_millis(4))
     }
 }

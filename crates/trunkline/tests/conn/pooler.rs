@@ -215,3 +215,15 @@ async fn schedules_are_fired_through_a_pooler() {
         from trunkline.job_d0";
     assert_eq!(text(&client, once).await, "t");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_tells_of_it() {
+    let bouncer = Bouncer::start(shared(), "transaction", "").await;
+    for (info, pooled) in [(bouncer.info(""), true), (shared().tcp(""), false)] {
+        let session = info.connect(Purpose::Work).await.unwrap();
+        tokio::spawn(session.driver);
+        let old = Duration::from_secs(300);
+        let found = trunkline::doctor::examine(&session.client, &session.server, old).await.unwrap();
+        assert_eq!(found.iter().any(|f| f.check == "pooler"), pooled, "{found:?}");
+    }
+}

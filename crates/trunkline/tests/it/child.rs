@@ -44,7 +44,9 @@ async fn part() {
         }
         // Take jobs, and die or are late.
         "jobber" => crate::jobs_deaths::holder(&me).await,
+        "single" => crate::topics_single::listener(&me, &db).await,
         "clock" => crate::jobs_cron::clock(&me).await,
+        "lease-holder" => crate::leases_deaths::holder(&me).await,
         "late-jobber" => crate::jobs_deaths::late(&me, &db).await,
         "job-worker" => crate::jobs_steps::worker(&me, &db).await,
         "job-counter" => crate::jobs_steps::counter(&me, &db).await,

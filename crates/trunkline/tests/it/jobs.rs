@@ -33,7 +33,7 @@ pub async fn asleep(raw: &Raw, application: &str) {
         "the worker to sleep",
         &format!(
             "select exists (select from pg_locks l join pg_stat_activity a using (pid)
-              where l.locktype = 'advisory' and l.classid = 1953656427 and l.granted and l.objid::text::bigint > 4000000000
+              where l.locktype = 'advisory' and l.classid = 1953656427 and l.granted and l.objid::bigint between 4294967168 and 4294967295
                 and a.datname = current_database() and a.application_name = '{application}')"
         ),
     )

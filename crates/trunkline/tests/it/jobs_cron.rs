@@ -396,9 +396,12 @@ async fn a_clock_with_nothing_to_fire_asks_next_to_nothing() {
     raw.run(&format!("alter database {} set track_functions = 'all'", db.name)).await;
     let raw = db.raw().await;
     let tl = db.client("client").await;
+    let _inbox = tl.requests().inbox("busy"); // so that it says each 1.5 s that it is here
     tl.jobs().schedule(Schedule::new("s", "work", "@yearly")).await.unwrap();
     tl.maintain().await.unwrap();
-    crate::jobs::asleep(&raw, "client").await;
+    let clock = "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and granted
+                    and objid::bigint = 4294967296 - 129 and database = (select oid from pg_database where datname = current_database()))";
+    raw.until("the clock to sleep", clock).await;
     raw.until("its next time", "select next_at is not null from trunkline.job_schedules()").await;
     let calls = async |pattern: &str| -> i32 {
         let sql = format!(

@@ -165,11 +165,11 @@ async fn leases_of_another_epoch_guard_nothing() {
     raw.run("select trunkline.lease_acquire('l', '00000000-0000-4000-8000-000000000000', '1 min')").await;
     raw.run("update trunkline.epoch set system_identifier = 1").await;
     raw.run("select trunkline.schema_repair()").await;
-    assert_eq!(raw.code("select trunkline.lease_guard('l', 1)").await, "TL002");
+    assert_eq!(raw.code("select trunkline.lease_check('l', 1)").await, "TL002");
     let sql = "select trunkline.lease_acquire('l', '00000000-0000-4000-8000-000000000000', '1 min')";
     let fence = within(500, "a lease", raw.one(sql)).await;
     assert_eq!(
-        raw.code(&format!("select trunkline.lease_guard('l', {fence})")).await,
+        raw.code(&format!("select trunkline.lease_check('l', {fence})")).await,
         "00000",
         "fence {fence}"
     );

@@ -8,6 +8,7 @@
 
 mod doorbell;
 mod fence;
+mod presence;
 mod request;
 mod search;
 mod trust;

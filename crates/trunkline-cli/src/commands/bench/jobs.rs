@@ -1,6 +1,8 @@
 //! The figures of jobs: pushes against a bare INSERT, bulk against COPY, burning down a backlog against a SKIP LOCKED table,
 //! push to start, what a job costs in WAL and dead rows, and what a sleeping worker costs.
 
+mod cost;
+
 use std::{
     sync::{
         Arc,
@@ -17,6 +19,7 @@ use trunkline::{
     jobs::{Job, NewJob, Work},
 };
 
+use self::cost::Cost;
 use super::{
     Figure, connect,
     measure::{median, session},
@@ -44,11 +47,11 @@ const CLAIM: &str = "update trunkline_bench.claimed c set state = 1, worker = 'w
 const FINISH: &str = "delete from trunkline_bench.claimed where id = any ($1)";
 const PAYLOAD: usize = 60;
 
-/// Rounds of every measurement, interleaved.
+/// Rounds of every measurement, interleaved; then a backlog of so many, and a snapshot held for so many seconds, once each.
 pub(super) async fn run(
     url: &str,
     rounds: u32,
-    seconds: f64,
+    (seconds, held): (f64, f64),
     bulk: u32,
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Figure>> {
@@ -57,6 +60,14 @@ pub(super) async fn run(
     for round in 1..=rounds {
         found.round(url, &admin, seconds, bulk, &mut |line| say(&format!("round {round}  {line}"))).await?;
     }
+    admin.batch_execute(SETUP).await?;
+    let tl = connect(url).await?;
+    found.backlog.push(cost::backlog(&tl, &admin, bulk / 2 * 5, bulk, say).await?);
+    drain(&tl).await?;
+    tl.close().await;
+    let (speed, p99) = cost::held(url, held, say).await?;
+    found.held[0].push(speed);
+    found.held[1].push(p99);
     admin.batch_execute(TEARDOWN).await?;
     Ok(found.figures())
 }
@@ -73,6 +84,12 @@ struct Found {
     wal: Vec<f64>,
     dead: Vec<f64>,
     idle: Vec<f64>,
+    keys: Cost,
+    limits: Cost,
+    backlog: Vec<f64>,
+    held: [Vec<f64>; 2],
+    /// Of bare tables: what a commit, a NOTIFY and a look cost.
+    floor: Vec<f64>,
 }
 
 impl Found {
@@ -90,6 +107,7 @@ impl Found {
         self.pushes(url, &tl, seconds, say).await?;
         drain(&tl).await?;
         self.burn(&tl, url, admin, bulk, say).await?;
+        cost::features(&tl, admin, bulk / 10, (&mut self.keys, &mut self.limits), say).await?;
         self.latency(&tl, url, seconds, say).await?;
         self.idle.push(idle(&tl, url, admin, seconds, say).await?);
         tl.close().await;
@@ -166,6 +184,9 @@ impl Found {
         seconds: f64,
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
+        let floor = floor(url, seconds).await?;
+        say(&format!("a row inserted into a bare table, notified and looked up, 200/s: p50 {floor:.2} ms"));
+        self.floor.push(floor);
         for (pace, keep) in [(5_000, false), (1_000, true)] {
             let producer = connect(url).await?;
             let begun = Instant::now();
@@ -214,6 +235,7 @@ impl Found {
         let figure = |name, values, unit, wanted| Figure { name, value: median(values), unit, wanted };
         let [one, sixteen, thirty_two] = self.over_insert;
         let [p50, p99] = self.latency;
+        let [held_speed, held_p99] = self.held;
         vec![
             figure("push1_over_insert", one, "x", ">= 0.85"),
             figure("push16_over_insert", sixteen, "x", ">= 0.85"),
@@ -224,8 +246,16 @@ impl Found {
             figure("workers256_over_4", self.workers, "x", ">= 1"),
             figure("start_p50_ms", p50, "ms", "<= 1"),
             figure("start_p99_ms", p99, "ms", "<= 5"),
+            figure("start_floor_p50_ms", self.floor, "ms", ""),
             figure("wal_bytes_per_job", self.wal, "bytes", "<= 300"),
             figure("dead_rows_per_job", self.dead, "rows", "0"),
+            figure("held_xmin_speed", held_speed, "x", ">= 1"),
+            figure("held_xmin_p99_over_control", held_p99, "x", "<= 1.2"),
+            figure("limits_cost_percent", self.limits.own, "%", "< 30"),
+            figure("limits_cost_to_others_percent", self.limits.others, "%", "< 10"),
+            figure("keys_cost_percent", self.keys.own, "%", "< 30"),
+            figure("keys_cost_to_others_percent", self.keys.others, "%", "< 10"),
+            figure("backlog_cost_percent", self.backlog, "%", "< 10"),
             figure("idle_queries_per_minute", self.idle, "", "<= 10"),
         ]
     }
@@ -233,8 +263,12 @@ impl Found {
 
 /// Pushes jobs in bulk.
 async fn fill(tl: &Trunkline, jobs: u32) -> Result<()> {
+    fill_queue(tl, "bench", jobs).await
+}
+
+async fn fill_queue(tl: &Trunkline, queue: &str, jobs: u32) -> Result<()> {
     let payload = "p".repeat(PAYLOAD);
-    tl.jobs().load("bench", stream::iter((0..jobs).map(|_| NewJob::new(payload.as_str())))).await.map(drop)
+    tl.jobs().load(queue, stream::iter((0..jobs).map(|_| NewJob::new(payload.as_str())))).await.map(drop)
 }
 
 /// Does so many jobs, so many at once: how many a second.
@@ -251,6 +285,34 @@ async fn burn_down(tl: &Trunkline, workers: usize, jobs: u32) -> Result<f64> {
     done.recv().await;
     working.stop().await?;
     Ok(f64::from(jobs) / at.elapsed().as_secs_f64())
+}
+
+/// The same with bare tables, the middle one in ms: insert and notify in one commit, and whoever listens looks the row up.
+async fn floor(url: &str, seconds: f64) -> Result<f64> {
+    const SEND: &str = "with i as (insert into trunkline_bench.bare (payload) values ($1) returning id)
+        select pg_notify('trunkline_bench', '') from i";
+    const LOOK: &str = "select payload from trunkline_bench.bare where id > $1 order by id desc limit 1";
+    let ((sender, _), (looker, mut bell)) = (session(url).await?, session(url).await?);
+    looker.batch_execute("listen trunkline_bench").await?;
+    let (send, look) = (sender.prepare(SEND).await?, looker.prepare(LOOK).await?);
+    let payload = "p".repeat(PAYLOAD);
+    let mut times = Vec::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    while Instant::now() < end {
+        tick.tick().await;
+        let at = Instant::now();
+        let looked = async {
+            bell.recv().await;
+            looker.query(&look, &[&0_i64]).await
+        };
+        let args: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&payload];
+        let (sent, looked) = tokio::join!(sender.query(&send, &args), looked);
+        sent?;
+        looked?;
+        times.push(at.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(median(times))
 }
 
 /// Until nothing waits.

@@ -23,6 +23,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// How many were finished.
+    pub(super) fn len(&self) -> usize {
+        self.latencies.len()
+    }
+
     /// Finished per second.
     pub(super) fn rate(&self) -> f64 {
         count(self.latencies.len()) / self.elapsed.as_secs_f64().max(1e-9)

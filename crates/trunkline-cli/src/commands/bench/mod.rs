@@ -6,10 +6,12 @@
 mod bare;
 mod baseline;
 mod jobs;
+mod leases;
 mod measure;
 mod pgq;
 mod requests;
 mod streams;
+mod topics;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -27,9 +29,13 @@ enum Word {
     /// Requests and replies, against a bare NOTIFY and against a design in SQL alone
     Requests(Options),
     /// Jobs, against INSERT, COPY, and a table with SKIP LOCKED
-    Jobs(Options),
+    Jobs(JobsOptions),
+    /// Leases: how long nobody holds one after its holder resigned, was killed or stood still
+    Leases(Options),
     /// Streams, against INSERT and COPY of a bare table
     Streams(Options),
+    /// Topics, against a bare NOTIFY
+    Topics(Options),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -40,6 +46,15 @@ struct Options {
     /// Rounds, each of every figure
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+}
+
+#[derive(Debug, Clone, Args)]
+struct JobsOptions {
+    #[command(flatten)]
+    options: Options,
+    /// How long a snapshot is held while jobs go on, and how long they go on without, for comparison
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    held: std::time::Duration,
 }
 
 /// One figure.
@@ -71,10 +86,16 @@ pub(crate) struct Machine {
 /// # Errors
 /// What the database reports.
 pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
+    let mut held = 3.0;
     let (word, options) = match args.word {
         Word::Requests(options) => ("requests", options),
-        Word::Jobs(options) => ("jobs", options),
+        Word::Jobs(JobsOptions { options, held: long }) => {
+            held = if options.quick { held } else { long.as_secs_f64() };
+            ("jobs", options)
+        }
+        Word::Leases(options) => ("leases", options),
         Word::Streams(options) => ("streams", options),
+        Word::Topics(options) => ("topics", options),
     };
     let machine = measure::machine(url).await?;
     let rounds = if options.quick { 1 } else { options.rounds };
@@ -85,7 +106,12 @@ pub(crate) async fn run(args: BenchArgs, url: &str, say: &mut dyn FnMut(&str)) -
     ));
     let figures = match word {
         "requests" => requests::run(url, rounds, seconds, say).await?,
-        "jobs" => jobs::run(url, rounds, seconds, if options.quick { 100_000 } else { 400_000 }, say).await?,
+        "jobs" => {
+            let bulk = if options.quick { 100_000 } else { 400_000 };
+            jobs::run(url, rounds, (seconds, held), bulk, say).await?
+        }
+        "topics" => topics::run(url, rounds, seconds, say).await?,
+        "leases" => leases::run(url, rounds, say).await?,
         _ => streams::run(url, rounds, seconds, if options.quick { 100_000 } else { 1_000_000 }, say).await?,
     };
     Ok(serde_json::json!({ "word": word, "machine": machine, "figures": figures }))

@@ -241,7 +241,7 @@ pub(super) async fn single(url: &str, sql: &'static str, clients: usize, seconds
 /// Until somebody sleeps on a stream's door, or a queue's.
 pub(super) async fn asleep(url: &str) -> Result<()> {
     const ASLEEP: &str = "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and granted
-        and objid::text::bigint > 4000000000 and database = (select oid from pg_database where datname = current_database()))";
+        and objid::bigint between 4294967168 and 4294967295 and database = (select oid from pg_database where datname = current_database()))";
     let (client, _rx) = session(url).await?;
     while !client.query_one(ASLEEP, &[]).await?.try_get::<_, bool>(0)? {
         tokio::task::yield_now().await;

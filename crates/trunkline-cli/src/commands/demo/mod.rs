@@ -37,7 +37,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use trunkline::Result;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, http::HttpArgs};
 
 /// The channel that controllers serve.
 const CHANNEL: &str = "hash";
@@ -70,6 +70,8 @@ pub(crate) struct DemoArgs {
     /// Requests a second that each consumer sends [default: 25]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: Option<u32>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(subcommand)]
     part: Option<PartCommand>,
 }
@@ -96,6 +98,7 @@ impl DemoArgs {
             ("--for", self.length.is_some()),
             ("--consumers", self.consumers.is_some()),
             ("--rate", self.rate.is_some()),
+            ("--http", self.http.given()),
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((name, _)) if self.part.is_some() => Err(Failure::Usage(format!(

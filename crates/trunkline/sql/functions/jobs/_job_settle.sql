@@ -10,6 +10,10 @@ declare
     v_one   record;
     v_ended int[] := array[]::int[];
     v_over  bigint[] := array[]::bigint[];
+    v_lanes int[] := array[]::int[];        -- of keys
+    v_keys  text[] := array[]::text[];
+    v_again int[] := array[]::int[];        -- of what comes again
+    v_plain int[] := array[]::int[];        -- of the rest
 begin
     perform pg_advisory_xact_lock(1953656434, k.lock)
        from (select distinct hashtext((h.lane >> 4) || ' ' || h.key) as lock from trunkline.job_held h
@@ -25,7 +29,8 @@ begin
            set state = x.state, attempt = h.attempt - (not u.counted)::int, session = null, token = null,
                due_at = clock_timestamp() + coalesce(u.ms * interval '1 ms', trunkline._job_backoff(h.lane, h.attempt)),
                ended_at = case when x.state <> 0 then clock_timestamp() end,
-               errors = trunkline._job_errors(h.errors, h.attempt, u.error), result = u.result, result_content = u.content
+               errors = case when u.error is null then h.errors else trunkline._job_errors(h.errors, h.attempt, u.error) end,
+               result = u.result, result_content = u.content
           from locked l join u on u.id = l.id
           join trunkline.job_held o on o.id = l.id
          cross join lateral (
@@ -40,11 +45,21 @@ begin
             v_over := v_over || v_one.id;
         end if;
         if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
-            perform trunkline._job_promote(v_one.lane, v_one.key, true);
-        elsif v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.held) then
-            perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
+            v_lanes := v_lanes || v_one.lane;
+            v_keys := v_keys || v_one.key;
+        elsif v_one.state = 0 then
+            v_again := v_again || v_one.lane;
+        else
+            v_plain := v_plain || v_one.lane;
         end if;
     end loop;
+    if v_keys <> '{}' then
+        perform trunkline._job_promote_all(v_lanes, v_keys, true);
+    end if;
+    perform trunkline._door_ring(d.door)
+       from (select -65 - (l >> 4 & 63) as door from unnest(v_again) l union
+             select -65 - (q.id & 63) from trunkline.job_queue q
+              where q.held and q.id in (select l >> 4 from unnest(v_plain) l)) d;
     if v_over <> '{}' then
         perform trunkline._job_tell(v_over);
     end if;

@@ -2,6 +2,8 @@
 -- No more than the queue's limits let begin (_job_room), and each only when its key lets it (_job_may_begin); those that do
 -- not come out of the way, so that they keep nobody else. What is due after it expired is cancelled. Where very many are in the
 -- way it ends after a while, and the next look goes on.
+-- Where keys run one at a time and have no rate, the usual case, all that can begin do so in two statements: the rows and the
+-- locks of their keys, then, with a fresh snapshot, what begins; the loop is for the rest.
 -- Locks: the rows; those keys, to the commit; where somebody holds a key all of it is passed over. Waits for nobody.
 create or replace function trunkline._job_take_held(session int, lane int, most int, token bigint)
 returns setof trunkline.job_held
@@ -18,6 +20,9 @@ declare
     v_until timestamptz := clock_timestamp() + interval '200 ms';
     v_may   boolean;
     v_again boolean;
+    v_ids   bigint[];
+    v_found int := -1;
+    v_n     int;
 begin
     if not exists (select from trunkline.job_held h
                     where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()) then
@@ -26,7 +31,34 @@ begin
     select * into v_queue from trunkline.job_queue q where q.id = _job_take_held.lane >> 4;
     v_room := trunkline._job_room(v_queue, most);
     v_left := v_room;
-    loop
+    if v_queue.key_rate_limit = 0 and v_queue.key_max_running = 1 then
+        with due as materialized (
+            select h.id, h.key, h.expires_at from trunkline.job_held h
+             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
+             order by h.due_at, h.id limit v_room for update skip locked
+        ), mine as materialized (
+            select d.id, coalesce(d.expires_at > clock_timestamp(), true)
+                         and (d.key is null or pg_try_advisory_xact_lock(1953656434, hashtext(v_queue.id || ' ' || d.key))) as may
+              from due d)
+        select count(*), array_agg(m.id) filter (where m.may) into v_found, v_ids from mine m;
+        return query
+        with taken as (
+            update trunkline.job_held h
+               set state = 1, attempt = h.attempt + 1, session = _job_take_held.session, token = _job_take_held.token,
+                   begun_at = clock_timestamp(), solo = true, unique_key = case when not h.unique_waiting then h.unique_key end
+             where h.id = any (v_ids)
+               and (h.key is null
+                    or not exists (select from trunkline.job_held r
+                                    where r.lane >> 4 = v_queue.id and r.key = h.key and r.state = 1)
+                       and not exists (select from trunkline.job_held a
+                                        where a.lane >> 4 = v_queue.id and a.key = h.key and a.state in (0, 1, 5)
+                                          and a.id < h.id))
+            returning h.*)
+        select t.* from taken t order by t.due_at, t.id;
+        get diagnostics v_n = row_count;
+        v_left := v_left - v_n;
+    end if;
+    while v_left > 0 and v_n is distinct from v_found loop
         v_again := false;
         for v_one in
             select h.id, h.key, h.expires_at from trunkline.job_held h

@@ -46,7 +46,7 @@ begin
     with told as (
         insert into trunkline.job_cancel (id)
         select u.id from unnest(v_ids) u(id) left join trunkline.job_held h on h.id = u.id
-         where not u.id = any (v_ended) and (h.id is null or h.state in (0, 1, 5))
+         where not exists (select from unnest(v_ended) e(id) where e.id = u.id) and (h.id is null or h.state in (0, 1, 5))
          order by u.id
             on conflict do nothing
         returning 1)

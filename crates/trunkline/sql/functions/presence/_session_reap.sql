@@ -1,10 +1,11 @@
--- Buries sessions whose process is gone: how many, and whether there is more to do, so that it is to be called again at
--- once. Safe to run anywhere, any number at once. A call does some slices of the work and no more (_session_abandon): the
--- caller's connection carries a whole process, and each call is a transaction.
+-- Buries sessions whose process is gone: how many; whether there is more to do, so that it is to be called again at once; and
+-- whether any other is to be watched, so that it is to be called again in a second. Safe to run anywhere, any number at once.
+-- A call does some slices of the work and no more (_session_abandon): the caller's connection carries a whole process, and each
+-- call is a transaction.
 -- One whose requests are being answered just now, in a transaction that stays open, is left for the next round after 50 ms.
 -- A database crash forgets the sessions and keeps durable takes: for a minute after it, those are looked for as well,
 -- after the five seconds in which a process that lives on may answer.
-create or replace function trunkline._session_reap(out buried int, out more boolean)
+create or replace function trunkline._session_reap(out buried int, out more boolean, out watch boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set lock_timeout = '50ms' as $$
 declare
@@ -47,4 +48,6 @@ begin
         end;
     end loop;
     more := v_left < 2;
+    watch := more or clock_timestamp() - v_since < interval '1 minute' or exists (select from trunkline.buried)
+             or exists (select from trunkline.session s where not s.rests and s.pid <> pg_backend_pid());
 end $$;

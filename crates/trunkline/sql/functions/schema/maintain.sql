@@ -20,5 +20,6 @@ begin
         'durable_jobs', trunkline._job_turn_d(67108864, interval '10 minutes'),
         'jobs_tidied', trunkline._job_tidy(),
         'jobs_attached', trunkline._job_attached_tidy(),
+        'topics', trunkline._topic_turn(67108864, interval '1 minute', 1073741824),
         'streams', trunkline.stream_maintain());
 end $$;

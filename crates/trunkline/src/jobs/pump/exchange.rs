@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -10,7 +10,6 @@ use super::{
     super::{
         hand::Ends,
         job::stale,
-        wait,
         wire::{self, Wanted},
     },
     FAIR, POLITE, Pump, Word,
@@ -22,9 +21,19 @@ impl Pump {
     pub(super) async fn exchange(&mut self, wanted: usize) -> Result<()> {
         let link = self.link().await?;
         let mut ends = self.hand.unwritten();
+        let lazy = !self.overdue();
+        self.unflushed = match (lazy, self.unflushed) {
+            (false, _) => None,
+            (true, None) if !ends.parts.is_empty() || !ends.singles.is_empty() => Some(Instant::now()),
+            (true, since) => since,
+        };
         if wanted == 0 {
-            let wrote = write(&link, &ends, false).await;
+            let wrote = write(&link, &ends, (false, lazy)).await;
             return self.wrote(ends, wrote, &link).await;
+        }
+        if !self.poll {
+            self.busy.get_or_insert_with(|| self.listener.busy());
+            self.listener.awake().await;
         }
         let (token, most) = (token(), i32::try_from(wanted).unwrap_or(1));
         self.owed.push(token);
@@ -32,8 +41,8 @@ impl Pump {
             Some((place, at)) => {
                 let here = ends.take_segment(place.source);
                 let (worked, wrote) = tokio::join!(
-                    wire::work(&link, (place, at), most, token, &here.parts),
-                    write(&link, &ends, false)
+                    wire::work(&link, (place, at), most, token, &here.parts, lazy),
+                    write(&link, &ends, (false, lazy))
                 );
                 let (look, done) = match worked {
                     Ok((done, row)) => (
@@ -49,8 +58,10 @@ impl Pump {
                 let fair = self.looks % FAIR == FAIR - 1;
                 let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
                 let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
-                let (look, wrote) =
-                    tokio::join!(wire::take(&link, wanted, &mut self.cursors), write(&link, &ends, false));
+                let (look, wrote) = tokio::join!(
+                    wire::take(&link, wanted, &mut self.cursors),
+                    write(&link, &ends, (false, lazy))
+                );
                 (look, self.wrote(ends, wrote, &link).await)
             }
         };
@@ -71,7 +82,7 @@ impl Pump {
             sure = false;
             while matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
                 let link = self.listener.link().await?;
-                wrote = write(&link, &ends, true).await;
+                wrote = write(&link, &ends, (true, false)).await;
                 if matches!(&wrote, Err(e) if e.kind() == ErrorKind::Unreachable) {
                     self.listener.next_after(&link).await?;
                 }
@@ -81,7 +92,7 @@ impl Pump {
             Ok((accepted, refused)) => {
                 self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
                 if !ends.singles.is_empty() {
-                    self.listener.ring(wait::door(link.session)); // nobody notifies itself
+                    self.listener.ring(link.door()); // nobody notifies itself
                 }
                 let singles = ends.singles.drain(..).enumerate();
                 for (_, single) in singles.filter(|(n, _)| refused.contains(n)) {
@@ -100,7 +111,7 @@ impl Pump {
                 debug!(error = %e, "ends are written one by one");
                 for one in apart(ends) {
                     let link = self.listener.link().await?;
-                    let wrote = write(&link, &one, true).await;
+                    let wrote = write(&link, &one, (true, false)).await;
                     Box::pin(self.wrote(one, wrote, &link)).await?;
                 }
                 Ok(())
@@ -134,8 +145,8 @@ impl Pump {
 /// The slices that accepted their part, and the numbers, from 0, of the ends that were refused.
 type Wrote = Result<(HashSet<i64>, HashSet<usize>)>;
 
-/// Writes ends; `again` after a lost answer, where what was accepted then counts as accepted.
-async fn write(link: &Link, ends: &Ends, again: bool) -> Wrote {
+/// Writes ends; `again` after a lost answer, where what was accepted then counts as accepted; `lazy`: see [`wire::work`].
+async fn write(link: &Link, ends: &Ends, (again, lazy): (bool, bool)) -> Wrote {
     let mut accepted = HashSet::new();
     for segment in 0..4 {
         let parts: Vec<_> = ends.parts.iter().filter(|p| p.segment() == segment).cloned().collect();
@@ -146,7 +157,7 @@ async fn write(link: &Link, ends: &Ends, again: bool) -> Wrote {
     let mut refused = HashSet::new();
     if !ends.singles.is_empty() {
         let singles: Vec<_> = ends.singles.iter().map(|s| &s.end).collect();
-        let ended = wire::end(link, &singles).await?;
+        let ended = wire::end(link, &singles, lazy).await?;
         let ended: HashSet<usize> = ended.iter().filter_map(|n| usize::try_from(*n - 1).ok()).collect();
         refused.extend((0..singles.len()).filter(|n| !ended.contains(n)));
     }

@@ -25,7 +25,10 @@ impl Pumps {
     /// One write in flight: whatever queued up meanwhile goes into the next.
     pub(super) async fn write(self, mut queue: mpsc::Receiver<Outgoing>) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut busy = None; // from the first call on: who answers is told soon if we die
         while queue.recv_many(&mut batch, BATCH).await > 0 {
+            let _ = busy.get_or_insert_with(|| self.listener.busy());
+            self.listener.awake().await;
             let Ok(link) = self.listener.link().await else { return self.abort() };
             for ring in Ring::BOTH {
                 let mut group: Vec<Outgoing> = Vec::new();

@@ -107,6 +107,7 @@ impl Responder {
         let slots = Arc::new(Semaphore::new(service.concurrency));
         let mut at = Place::default();
         let mut left = service.most;
+        let _busy = self.listener.busy();
         while left > 0 && !*stop.borrow() && !out.is_closed() {
             let link = tokio::select! {
                 link = self.listener.link() => match link {
@@ -189,6 +190,7 @@ impl Responder {
     /// A channel has two lanes: one that all its responders share, and this responder's own, where `gather` asks it. An address
     /// is one more.
     async fn register(&self, link: &Link, service: &Service, at: &mut Place) -> Result<()> {
+        self.listener.awake().await;
         let lane = |number: i32, ring| Lane::new(number, ring, self.listener.door(number & 63));
         at.lanes = match &service.channel {
             Some(channel) => {

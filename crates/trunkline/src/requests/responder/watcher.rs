@@ -1,4 +1,4 @@
-//! Looks after what is being handled: whose request ended meanwhile, and whose session died.
+//! Looks after what is being handled: whose request ended meanwhile.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,6 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tracing::debug;
 
 use super::incoming::Held;
 use crate::{
@@ -21,24 +20,15 @@ use crate::{
 /// How often handlers' requests are looked up for having ended.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Tells handlers whose request ended; and buries dead sessions, so that their work goes on without a daemon.
+/// Tells handlers whose request ended.
 pub(super) async fn watch_pump(
     listener: Arc<Listener>,
     held: Arc<Mutex<HashMap<i64, Held>>>,
     counters: Arc<Counters>,
 ) {
-    let mut round = 0_u32;
     while !*listener.closing().borrow() {
         sleep(WATCH).await;
         let Some(link) = listener.current() else { continue };
-        round = round.wrapping_add(1);
-        if round.is_multiple_of(4) {
-            match wire::reap(&link).await {
-                Ok(0) => {}
-                Ok(_) => listener.ring_all(), // our own session's rings do not notify us
-                Err(e) => debug!(error = %e, "cannot look for dead sessions"),
-            }
-        }
         for ring in Ring::BOTH {
             let old: Vec<(i64, i32, i32)> = lock(&held)
                 .iter()

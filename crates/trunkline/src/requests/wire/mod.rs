@@ -99,9 +99,6 @@ const FINISH: [&str; 2] = each_ring!("select trunkline._request_finish_", "($1, 
 const OUTCOME: [&str; 2] =
     each_ring!("select id, status, content, code, payload, headers from trunkline._request_outcome_", "($1)");
 const WATCH: [&str; 2] = each_ring!("select trunkline._request_watch_", "($1, $2, $3)");
-const REAP: &str = "select more from trunkline._session_reap()";
-/// A round of burials ends after so many slices, and the next one goes on.
-const SLICES: i32 = 50;
 
 /// The statements of `sql/direct`, one for each segment: what the functions do in the usual case, for engines that have
 /// rights on the tables. A function costs several times its statements, when it is one of a short transaction.
@@ -213,15 +210,4 @@ pub(crate) async fn hold(link: &Link, lane: i32) -> Result<bool> {
 pub(crate) async fn unserve(link: &Link, own: i32, held: bool) -> Result<()> {
     let args: &Args<'_> = &[(&link.session, Type::INT4), (&own, Type::INT4), (&held, Type::BOOL)];
     link.query(UNSERVE, args).await.map(drop)
-}
-
-/// Buries sessions whose process is gone, slice by slice, so that others' statements come between: how much there was to
-/// do, zero for nothing.
-pub(crate) async fn reap(link: &Link) -> Result<i32> {
-    for done in 0..SLICES {
-        if !link.value::<bool>(REAP, &[]).await? {
-            return Ok(done);
-        }
-    }
-    Ok(SLICES)
 }

@@ -24,11 +24,43 @@ impl Snapshot {
     pub(crate) fn xmin(&self) -> Xid {
         Xid(self.xmin)
     }
+
+    /// As PostgreSQL writes one; of one that is longer than this many bytes, an older one, which sees less.
+    pub(crate) fn text(&self, most: usize) -> String {
+        let running: Vec<String> = self.running.iter().map(u64::to_string).collect();
+        let text = format!("{}:{}:{}", self.xmin, self.xmax, running.join(","));
+        if text.len() <= most { text } else { format!("{0}:{0}:", self.xmin) }
+    }
+
+    /// Reads what [`Snapshot::text`] wrote.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (xmin, xmax) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let running = parts.next()?.split(',').filter(|x| !x.is_empty());
+        let running = running.map(|x| x.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { xmin, xmax, running })
+    }
+
+    /// Whether what this transaction wrote is seen.
+    pub(crate) fn sees(&self, xid: Xid) -> bool {
+        xid.0 < self.xmin || xid.0 < self.xmax && !self.running.contains(&xid.0)
+    }
+
+    /// Whether it sees all that another one sees, as of two of one server one always does.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.xmin >= other.xmax
+            || self.xmax >= other.xmax && !self.running.iter().any(|xid| other.sees(Xid(*xid)))
+    }
 }
 
 /// A transaction id, `xid8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Xid(u64);
+
+impl Xid {
+    /// Before all of them.
+    pub(crate) const NONE: Self = Self(0);
+}
 
 impl ToSql for Xid {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, AnyError> {
@@ -90,6 +122,27 @@ mod tests {
         taken.to_sql(&Type::PG_SNAPSHOT, &mut out).unwrap();
         assert_eq!(Snapshot::from_sql(&Type::PG_SNAPSHOT, &out).unwrap(), taken);
         assert!(!taken.is_near());
+        assert_eq!(taken.text(100), "5:90:5,77");
+        assert_eq!(Snapshot::of_text("5:90:5,77"), Some(taken.clone()));
+        assert_eq!(
+            Snapshot::of_text(&taken.text(5)),
+            Some(Snapshot { xmin: 5, xmax: 5, running: Vec::new() })
+        );
+        assert!(["", "5", "5:6", "5:6:x", "a:6:"].iter().all(|t| Snapshot::of_text(t).is_none()));
+        assert_eq!(
+            [4, 5, 6, 77, 89, 90].map(|x| taken.sees(Xid(x))),
+            [true, false, true, false, true, false]
+        );
+        let of = |xmin, xmax, running: &[u64]| Snapshot { xmin, xmax, running: running.to_vec() };
+        for (other, less, more) in [
+            (of(5, 90, &[5]), false, true),
+            (of(4, 80, &[4, 5, 77]), true, false),
+            (of(5, 91, &[5, 77]), false, true),
+            (of(90, 95, &[]), false, true),
+            (taken.clone(), true, true),
+        ] {
+            assert_eq!((taken.covers(&other), other.covers(&taken)), (less, more), "{other:?}");
+        }
         for cut in [0, 3, 11, 20, out.len() - 8] {
             assert!(Snapshot::from_sql(&Type::PG_SNAPSHOT, &out[..cut]).is_err(), "{cut}");
         }

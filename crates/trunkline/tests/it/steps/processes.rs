@@ -214,7 +214,9 @@ async fn caller_frozen(step: Step, kind: Kind) {
     }
     calling.release().await;
     let Calling { scene, responder, mut process, .. } = calling;
-    scene.buried(CALLER).await;
+    if step != Step::Before {
+        scene.buried(CALLER).await; // before its first call it has nothing in hand, and is at rest
+    }
     let responder = responder.unwrap();
     responder.go.send_replace(true);
     signal(process.pid(), "-CONT");

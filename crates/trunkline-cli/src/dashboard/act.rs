@@ -1,0 +1,163 @@
+//! What buttons do: one address for all of it, so that there is one place that asks, acts and says what was done.
+//!
+//! What destroys something, or is about many, is asked about first, with the number of them. Every act is noted (`action_do`).
+
+use axum::{
+    extract::{Form, State},
+    http::Uri,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use maud::html;
+use serde_json::{Map, Value, json};
+
+use super::{Shared, frame::Frame, job, parts::count, query};
+use crate::http::{
+    guard::Viewer,
+    problem::{Answer, Problem},
+};
+
+/// What can be done: name, whether it is asked about first, what it is, what is said of it after.
+const ACTIONS: [(&str, bool, &str, &str); 17] = [
+    ("job_retry", false, "run the job now", "It can run now."),
+    ("job_cancel", true, "cancel the job", "It is cancelled; if it runs, its handler was told."),
+    ("job_delete", true, "delete the job", "It is deleted."),
+    ("job_copy", false, "push a copy", "A copy was pushed."),
+    ("job_reveal", false, "reveal the payload", ""),
+    ("job_retry_all", true, "retry", "They can run now"),
+    ("job_cancel_all", true, "cancel", "They are cancelled"),
+    ("job_delete_all", true, "delete", "They are deleted"),
+    ("job_pause", false, "pause the queue", "The queue is paused."),
+    ("job_resume", false, "resume the queue", "The queue goes on."),
+    ("job_schedule_run", false, "run the schedule now", "Its job was pushed."),
+    ("job_schedule_pause", false, "pause the schedule", "The schedule is paused."),
+    ("job_schedule_resume", false, "resume the schedule", "The schedule goes on."),
+    ("request_cancel", true, "cancel the request", "It is cancelled."),
+    ("stream_seek", true, "move the consumer", "The consumer was moved."),
+    ("stream_replay", true, "replay all dead letters", "They come again"),
+    ("stream_purge", true, "delete all dead letters", "They are deleted"),
+];
+/// The fields of a target.
+const FIELDS: [&str; 10] =
+    ["id", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
+
+type Fields = Vec<(String, String)>;
+
+pub(super) async fn act(
+    State(app): Shared,
+    viewer: Viewer,
+    uri: Uri,
+    form: Result<Form<Fields>, axum::extract::rejection::FormRejection>,
+) -> Answer<Response> {
+    let Form(fields) = form.map_err(|_| Problem::bad("this is no form"))?;
+    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
+    let known = ACTIONS.iter().find(|(name, ..)| *name == field("action"));
+    let (action, asks, what, _) = *known.ok_or_else(|| Problem::bad("there is no such action"))?;
+    if action != "job_reveal" {
+        viewer.must_act()?;
+    }
+    let mut target = Map::new();
+    for (name, value) in &fields {
+        if (FIELDS.contains(&name.as_str()) || name == "request") && !(value.is_empty() && name != "kind") {
+            target.insert(name.clone(), json!(value));
+        }
+    }
+    let back = local(field("back"));
+    let many = action.ends_with("_all");
+    if asks && field("confirm") != "yes" {
+        let mut number = None;
+        if many {
+            target.insert("dry_run".to_owned(), json!(true));
+            number = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?.as_i64();
+            target.remove("dry_run");
+        }
+        return Ok(question(&viewer, &uri, action, what, number, &target, back));
+    }
+    let result = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?;
+    if action == "job_reveal" {
+        let id = target.get("id").and_then(|v| v.as_str()?.parse().ok()).unwrap_or(0);
+        let region = job::region(&app.data.job(id).await?, &viewer, true);
+        return Ok(Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}")).page(&region));
+    }
+    let nothing = result == json!(false) || result.is_null();
+    let n = result.as_i64().filter(|_| many || action == "stream_replay" || action == "stream_purge");
+    let sign = if back.contains('?') { '&' } else { '?' };
+    let said = if nothing { "nothing" } else { action };
+    let n = n.map_or(String::new(), |n| format!("&n={n}"));
+    Ok(Redirect::to(&format!("{back}{sign}done={said}{n}")).into_response())
+}
+
+/// A page that asks whether that is meant.
+fn question(
+    viewer: &Viewer,
+    uri: &Uri,
+    action: &str,
+    what: &str,
+    number: Option<i64>,
+    target: &Map<String, Value>,
+    back: &str,
+) -> Response {
+    let region = html! {
+        section.question {
+            h1 { "Do you mean to " (what) @if let Some(n) = number { " " (count(n)) " jobs" } "?" }
+            dl.facts.wide { @for (name, value) in target { @if value != "" { div { dt { (name) } dd.name { (value.as_str().unwrap_or_default()) } } } } }
+            form.acts.left method="post" action="/act" {
+                input type="hidden" name="csrf" value=(viewer.csrf);
+                input type="hidden" name="action" value=(action);
+                input type="hidden" name="back" value=(back);
+                input type="hidden" name="confirm" value="yes";
+                @for (name, value) in target { input type="hidden" name=(name) value=(value.as_str().unwrap_or_default()); }
+                @if number != Some(0) { button.danger.strong type="submit" { "Yes, " (what) } }
+                a.button href=(back) autofocus { "No" }
+            }
+        }
+    };
+    Frame::new(viewer, uri, "").title("Sure?").page(&region)
+}
+
+/// A way back that leads to a page of ours, whatever was sent.
+fn local(back: &str) -> &str {
+    let fine = back.starts_with('/')
+        && !back.starts_with("//")
+        && !back.contains('\\')
+        && back.bytes().all(|b| b.is_ascii_graphic());
+    if fine { back } else { "/" }
+}
+
+/// What was done, as the address of the page after it says: a word of the table and a number, nothing else.
+pub(super) fn done(uri: &Uri) -> Option<String> {
+    let fields: Fields = query(uri).ok()?;
+    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let action = field("done")?;
+    if action == "nothing" {
+        return Some("Nothing was changed: it had ended, or was so already.".to_owned());
+    }
+    let (.., said) = ACTIONS.iter().find(|(name, ..)| *name == action)?;
+    let n: Option<i64> = field("n").and_then(|n| n.parse().ok());
+    Some(n.map_or((*said).to_owned(), |n| format!("{said}: {}.", count(n))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_stays_here() {
+        for fine in ["/jobs", "/jobs/list?queue=a&state=dead"] {
+            assert_eq!(local(fine), fine);
+        }
+        for foreign in ["", "//evil", "https://evil", "/\\evil", "/a\nb", "/a b", "javascript:x"] {
+            assert_eq!(local(foreign), "/", "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_said_in_our_own_words_alone() {
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        assert_eq!(
+            done(&uri("/?done=job_retry_all&n=1200")).as_deref(),
+            Some("They can run now: 1\u{202f}200.")
+        );
+        assert_eq!(done(&uri("/?done=%3Cscript%3E")), None);
+        assert_eq!(done(&uri("/jobs")), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! A consumer of a stream: where it is, its dead letters, who moved it, and how to move it.
+
+use axum::{
+    extract::{Path, State},
+    http::Uri,
+    response::Response,
+};
+use maud::html;
+
+use super::{
+    Shared,
+    frame::Frame,
+    parts::{button, count, empty, encoded, payload, span, text, when},
+};
+use crate::http::{
+    guard::Viewer,
+    problem::{Answer, Problem},
+};
+
+pub(super) async fn page(
+    State(app): Shared,
+    viewer: Viewer,
+    uri: Uri,
+    Path((stream, consumer)): Path<(String, String)>,
+) -> Answer<Response> {
+    let snapshot = app.live.now().await?;
+    let row = snapshot
+        .rows("consumers")
+        .iter()
+        .find(|c| text(c, "stream") == stream && text(c, "consumer") == consumer);
+    let row = row.ok_or_else(|| Problem::missing("there is no such consumer"))?;
+    // Letters of another role's consumer are not ours to see.
+    let letters = app.data.letters(&stream, &consumer, 50).await.unwrap_or_default();
+    let moves = app.data.moves(Some(&stream), 50).await?;
+    let back = format!("/streams/{}/{}", encoded(&stream), encoded(&consumer));
+    let target = [("stream", stream.as_str()), ("consumer", consumer.as_str())];
+    let region = html! {
+        nav.crumbs aria-label="Where this is" { a href="/streams" { "Streams" } " / " (stream) }
+        h1 { (consumer) }
+        dl.facts.wide {
+            div { dt { "lag" } dd { (span(row["lag"].as_f64().unwrap_or(0.0))) } }
+            div { dt { "events" } dd { (count(row["estimate"].as_i64().unwrap_or(0))) } }
+            div { dt { "finished up to tick" } dd { (row["tick"].as_i64().unwrap_or(0)) } }
+            div { dt { "role" } dd { (text(row, "role")) } }
+            div { dt { "last seen" } dd { (when(row, "last_seen")) } }
+            div { dt { "coming again" } dd { (count(row["coming_again"].as_i64().unwrap_or(0))) } }
+        }
+        @if viewer.may_act() { form.filters method="post" action="/act" {
+            input type="hidden" name="csrf" value=(viewer.csrf);
+            input type="hidden" name="action" value="stream_seek";
+            input type="hidden" name="back" value=(back);
+            @for (name, value) in target { input type="hidden" name=(name) value=(value); }
+            label { "Move it to" input name="at" placeholder="start, end, a tick or a time" required autocomplete="off"; }
+            button.danger type="submit" { "Move" }
+        } }
+        section {
+            div.head { h2 { "Dead letters" }
+                @if viewer.may_act() && !letters.is_empty() { div.acts {
+                    (button(&viewer, "stream_replay", "Replay all", &target, &back))
+                    (button(&viewer, "stream_purge", "Delete all", &target, &back))
+                } }
+            }
+            @if letters.is_empty() { (empty("There are none.", &html! { "Events come here that were tried too often, or given up, with the cause." })) }
+            ul.groups { @for l in &letters { li {
+                p.cause { strong { (l["id"].as_i64().unwrap_or(0)) } " " code { (text(l, "cause")) } }
+                p.muted { (when(l, "died_at")) " · " (l["attempts"].as_i64().unwrap_or(0)) " attempts · " (text(l, "type")) " " (text(l, "key")) }
+                @if viewer.may_act() { @if let Some(text) = l["payload"].as_str() { (payload(text)) } }
+                @else { p.muted { "The payload is hidden from this login." } }
+            } } }
+        }
+        @if !moves.is_empty() { section { h2 { "Who moved consumers of this stream" }
+            ul.plain { @for m in &moves { li {
+                (when(m, "moved_at")) " " (text(m, "consumer")) " by " (text(m, "role")) " from " (m["from_tick"].as_i64().unwrap_or(0)) " to " (m["to_tick"].as_i64().map_or("removed".to_owned(), |t| t.to_string()))
+            } } }
+        } }
+    };
+    Ok(Frame::new(&viewer, &uri, "streams").title(format!("{consumer} of {stream}")).page(&region))
+}

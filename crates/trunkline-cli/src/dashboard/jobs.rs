@@ -1,0 +1,239 @@
+//! Jobs: the queues, live; the list of jobs with its filters; dead ones by their error; schedules.
+
+use axum::{extract::State, http::Uri, response::Response};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    Shared,
+    frame::Frame,
+    parts::{button, cell, count, empty, encoded, rate, span, state, text, when},
+    query,
+};
+use crate::http::{data::JobFilter, guard::Viewer, live::Snapshot, problem::Answer};
+
+pub(super) const STATES: [&str; 7] =
+    ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"];
+const PAGE: i32 = 50;
+
+fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Jobs" {
+            @for (at, word) in [("/jobs", "Queues"), ("/jobs/list", "All jobs"), ("/jobs/dead", "Dead"), ("/schedules", "Schedules")] {
+                a href=(at) aria-current=[(at == here).then_some("page")] { (word) }
+            }
+        }
+    }
+}
+
+/// The queues.
+pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
+    html! {
+        h1 { "Jobs" }
+        (tabs("/jobs"))
+        @if s.rows("queues").is_empty() {
+            (empty("There is no queue yet.", &html! { "A queue is made by its first job: " code { "trunkline jobs push mail '{}'" } ", or " a href="/try" { "try it" } "." }))
+        } @else {
+            div.scroll { table.wide {
+                thead { tr {
+                    th scope="col" { "Queue" } th.n scope="col" { "In/s" } th.n scope="col" { "Out/s" }
+                    @for s in STATES { th.n scope="col" { (s) } }
+                    th.n scope="col" { "Oldest" } @if viewer.may_act() { th {} }
+                } }
+                tbody { @for q in s.rows("queues") { (queue(s, q, viewer)) } }
+            } }
+        }
+    }
+}
+
+fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
+    let name = text(q, "queue");
+    let list = format!("/jobs/list?queue={}", encoded(name));
+    let (pushed, ended) = s.rates.get(name).copied().unwrap_or_default();
+    let paused = !q["paused_at"].is_null();
+    html! {
+        tr {
+            th scope="row" { a href=(list) { (name) } @if paused { " " (state("paused")) } @if q["durable"] == false { " " span.tag { "ephemeral" } } }
+            td.n { (rate(pushed)) } td.n { (rate(ended)) }
+            @for s in STATES {
+                td class=(if s == "dead" { "n dead" } else { "n" }) {
+                    @if q[s].as_i64() > Some(0) { a href={ (list) "&state=" (s) } { (cell(q, s)) } } @else { (cell(q, s)) }
+                }
+            }
+            td.n { @match q["oldest"].as_f64() { Some(s) => (span(s)), None => span.none { "–" } } }
+            @if viewer.may_act() {
+                td.acts { (button(viewer, if paused { "job_resume" } else { "job_pause" }, if paused { "Resume" } else { "Pause" }, &[("queue", name)], "/jobs")) }
+            }
+        }
+    }
+}
+
+/// The schedules.
+pub(super) fn schedules(s: &Snapshot, viewer: &Viewer) -> Markup {
+    html! {
+        h1 { "Jobs" }
+        (tabs("/schedules"))
+        @if s.rows("schedules").is_empty() {
+            (empty("There is no schedule yet.", &html! { code { "trunkline jobs cron add nightly '0 3 * * *' reports '{}'" } }))
+        } @else {
+            div.scroll { table.wide {
+                thead { tr { th { "Schedule" } th { "Queue" } th { "Times" } th { "Next" } th { "Last" } th.n { "Fired" } @if viewer.may_act() { th {} } } }
+                tbody { @for r in s.rows("schedules") {
+                    @let name = text(r, "name");
+                    @let paused = !r["paused_at"].is_null();
+                    tr {
+                        th scope="row" { (name) @if paused { " " (state("paused")) }
+                            @if let Some(e) = r["error"].as_str() { p.bad.small { (e) } } }
+                        td { a href={ "/jobs/list?queue=" (encoded(text(r, "queue"))) } { (text(r, "queue")) } }
+                        td { code { (text(r, "cron")) } " " span.muted { (text(r, "zone")) } }
+                        td { (when(r, "next_at")) }
+                        td { @if let Some(id) = r["last_job"].as_i64() { a href={ "/jobs/" (id) } { (when(r, "last_at")) } } @else { (when(r, "last_at")) } }
+                        td.n { (cell(r, "fires")) }
+                        @if viewer.may_act() { td.acts {
+                            (button(viewer, "job_schedule_run", "Run now", &[("schedule", name)], "/schedules"))
+                            (button(viewer, if paused { "job_schedule_resume" } else { "job_schedule_pause" }, if paused { "Resume" } else { "Pause" }, &[("schedule", name)], "/schedules"))
+                        } }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
+}
+
+/// The list of jobs that fit.
+pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+    let asked: JobFilter = query(&uri)?;
+    let filter = JobFilter {
+        queue: given(asked.queue),
+        state: given(asked.state),
+        kind: given(asked.kind),
+        key: given(asked.key),
+        payload: given(asked.payload),
+        before: asked.before,
+    };
+    viewer.must_see(&filter)?;
+    let rows = app.data.jobs(&filter, PAGE).await?;
+    let region = html! {
+        h1 { "Jobs" }
+        (tabs("/jobs/list"))
+        (filters(&filter, &viewer))
+        @if rows.is_empty() {
+            (empty("No job fits.", &html! { a href="/jobs/list" { "Show all" } }))
+        } @else {
+            (bulk(&filter, &viewer, &uri))
+            (table(&rows))
+            @if i32::try_from(rows.len()) == Ok(PAGE) {
+                @if let Some(last) = rows.last().and_then(|r| r["id"].as_i64()) {
+                    p.more { a href={ "/jobs/list?" (as_query(&filter)) "before=" (last) } { "Older ones" } }
+                }
+            }
+        }
+    };
+    Ok(Frame::new(&viewer, &uri, "jobs").title("Jobs").page(&region))
+}
+
+/// The filter as a part of an address; ends with an ampersand.
+fn as_query(f: &JobFilter) -> String {
+    let fields = [
+        ("queue", &f.queue),
+        ("state", &f.state),
+        ("kind", &f.kind),
+        ("key", &f.key),
+        ("payload", &f.payload),
+    ];
+    fields.iter().filter_map(|(name, v)| Some(format!("{name}={}&", encoded(v.as_deref()?)))).collect()
+}
+
+fn filters(f: &JobFilter, viewer: &Viewer) -> Markup {
+    let value = |v: &Option<String>| v.clone().unwrap_or_default();
+    html! {
+        form.filters method="get" action="/jobs/list" role="search" {
+            label { "Queue" input name="queue" value=(value(&f.queue)) autocomplete="off" spellcheck="false"; }
+            label { "State" select name="state" {
+                option value="" { "any" }
+                @for s in STATES { option value=(s) selected[f.state.as_deref() == Some(s)] { (s) } }
+            } }
+            label { "Kind" input name="kind" value=(value(&f.kind)) autocomplete="off" spellcheck="false"; }
+            label { "Key" input name="key" value=(value(&f.key)) autocomplete="off" spellcheck="false"; }
+            @if viewer.may_act() { label.long { "Payload contains" input name="payload" value=(value(&f.payload)) placeholder="{\"to\": \"a@b\"}" autocomplete="off" spellcheck="false"; } }
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+/// What can be done to all that fit, where the queue is known.
+fn bulk(f: &JobFilter, viewer: &Viewer, uri: &Uri) -> Markup {
+    let Some(queue) = &f.queue else { return html! {} };
+    let of = f.state.as_deref();
+    let fields: Vec<(&str, &str)> = [("kind", &f.kind), ("key", &f.key), ("payload", &f.payload)]
+        .iter()
+        .filter_map(|(name, v)| Some((*name, v.as_deref()?)))
+        .collect();
+    let target = |state| [&[("queue", queue.as_str()), ("state", state)][..], &fields].concat();
+    let back = uri.path_and_query().map_or("/jobs/list", |p| p.as_str());
+    html! {
+        @if let (true, Some(state)) = (viewer.may_act(), of) {
+            div.bulk {
+                span.muted { "All that fit:" }
+                @if ["dead", "cancelled", "retrying", "scheduled"].contains(&state) { (button(viewer, "job_retry_all", "Retry", &target(state), back)) }
+                @if ["waiting", "scheduled", "retrying", "running"].contains(&state) { (button(viewer, "job_cancel_all", "Cancel", &target(state), back)) }
+                @if ["dead", "cancelled", "done"].contains(&state) { (button(viewer, "job_delete_all", "Delete", &target(state), back)) }
+            }
+        }
+    }
+}
+
+fn table(rows: &[Value]) -> Markup {
+    html! {
+        div.scroll { table.wide {
+            thead { tr { th { "Job" } th { "State" } th { "Queue" } th { "Kind" } th { "Key" } th.n { "Attempt" } th { "Pushed" } th { "Due" } th { "Error" } } }
+            tbody { @for r in rows {
+                tr {
+                    th scope="row" { a href={ "/jobs/" (r["id"].as_i64().unwrap_or(0)) } { (r["id"].as_i64().unwrap_or(0)) } }
+                    td { (state(text(r, "job_state"))) }
+                    td { (text(r, "queue_name")) }
+                    td { (text(r, "job_kind")) }
+                    td { (text(r, "job_key")) }
+                    td.n { (r["attempt"].as_i64().unwrap_or(0)) span.muted { "/" (r["max_attempts"].as_i64().unwrap_or(0)) } }
+                    td { (when(r, "pushed_at")) }
+                    td { (when(r, "due_at")) }
+                    td.error { (text(r, "error").lines().next().unwrap_or_default()) }
+                }
+            } }
+        } }
+    }
+}
+
+/// Dead jobs by what they died of.
+pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+    let asked: JobFilter = query(&uri)?;
+    let queue = given(asked.queue);
+    let groups = app.data.dead(queue.as_deref()).await?;
+    let region = html! {
+        h1 { "Jobs" }
+        (tabs("/jobs/dead"))
+        @if groups.is_empty() {
+            (empty("No job is dead.", &html! { "Jobs come here that have failed at every attempt, with the error of the last." }))
+        }
+        ul.groups { @for g in &groups {
+            @let (queue, kind) = (text(g, "queue_name"), text(g, "job_kind"));
+            @let target = [("queue", queue), ("state", "dead"), ("kind", kind)];
+            li {
+                p.cause { strong.bad { (count(g["many"].as_i64().unwrap_or(0))) } " " code { (text(g, "cause")) } }
+                p.muted { (queue) @if !kind.is_empty() { " · " (kind) } " · from " (when(g, "first_at")) " to " (when(g, "last_at"))
+                    " · " a href={ "/jobs/" (g["last_id"].as_i64().unwrap_or(0)) } { "the newest" }
+                    " · " a href={ "/jobs/list?state=dead&queue=" (encoded(queue)) "&kind=" (encoded(kind)) } { "all of this kind" } }
+                details { summary { "The newest error in full" } pre.payload { (text(g, "error")) } }
+                @if viewer.may_act() { div.acts.left {
+                    (button(&viewer, "job_retry_all", "Retry this kind", &target, "/jobs/dead"))
+                    (button(&viewer, "job_delete_all", "Delete this kind", &target, "/jobs/dead"))
+                } }
+            }
+        } }
+    };
+    Ok(Frame::new(&viewer, &uri, "jobs").title("Dead jobs").page(&region))
+}

@@ -1,0 +1,182 @@
+//! The dashboard: pages made here, one style sheet, one script; it works with the script off, but for what is live.
+//!
+//! A word is a file. A page that is live is a function from the shared snapshot to markup; the same markup goes over `/live`, made
+//! once for all viewers of a page and a role. All text passes through maud, which escapes it; none is put into a page otherwise.
+//! The pages of topics and of leases belong beside these, with an entry in [`frame::PAGES`].
+
+mod act;
+mod actions;
+mod assets;
+mod chart;
+mod consumer;
+mod frame;
+mod health;
+mod job;
+mod jobs;
+mod login;
+mod overview;
+pub(crate) mod parts;
+mod processes;
+mod requests;
+
+mod streams;
+mod try_it;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use futures_util::stream::unfold;
+use maud::Markup;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::http::{
+    App,
+    guard::Viewer,
+    live::{Seen, Snapshot},
+    problem::{Answer, Problem},
+};
+
+pub(crate) use frame::problem_page;
+
+type Shared = State<Arc<App>>;
+
+/// How long a stream of events lasts; the browser then opens another, and is asked anew who it is.
+const WATCH: Duration = Duration::from_secs(300);
+/// How many may watch at a time; who comes beyond them is told 503.
+const WATCHERS: usize = 256;
+
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(|app, viewer, uri| live_page(app, viewer, uri, "overview")))
+        .route("/jobs", get(|app, viewer, uri| live_page(app, viewer, uri, "jobs")))
+        .route("/schedules", get(|app, viewer, uri| live_page(app, viewer, uri, "schedules")))
+        .route("/streams", get(|app, viewer, uri| live_page(app, viewer, uri, "streams")))
+        .route("/requests", get(|app, viewer, uri| live_page(app, viewer, uri, "requests")))
+        .route("/processes", get(|app, viewer, uri| live_page(app, viewer, uri, "processes")))
+        .route("/jobs/list", get(jobs::list))
+        .route("/jobs/dead", get(jobs::dead))
+        .route("/jobs/{id}", get(job::page))
+        .route("/streams/{stream}/{consumer}", get(consumer::page))
+        .route("/requests/list", get(requests::list))
+        .route("/requests/{id}", get(requests::page))
+        .route("/health", get(health::page))
+        .route("/actions", get(actions::page))
+        .route("/try", get(try_it::page).post(try_it::send))
+        .route("/act", post(act::act))
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/live", get(watch_page))
+        .merge(assets::routes())
+}
+
+/// What the address asks for, or what is wrong with it.
+fn query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
+    Query::try_from_uri(uri)
+        .map(|Query(asked)| asked)
+        .map_err(|_| Problem::bad("the address has a wrong value after its ?"))
+}
+
+/// What live pages are asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    page: String,
+    /// Of the charts, in seconds.
+    range: Option<u16>,
+}
+
+/// The markup of a live page's region.
+fn region(asked: &Asked, snapshot: &Snapshot, viewer: &Viewer) -> Option<Markup> {
+    Some(match asked.page.as_str() {
+        "overview" => overview::region(snapshot, usize::from(asked.range.unwrap_or(300))),
+        "jobs" => jobs::region(snapshot, viewer),
+        "schedules" => jobs::schedules(snapshot, viewer),
+        "streams" => streams::region(snapshot),
+        "requests" => requests::region(snapshot),
+        "processes" => processes::region(snapshot),
+        _ => return None,
+    })
+}
+
+async fn live_page(State(app): Shared, viewer: Viewer, uri: Uri, name: &str) -> Answer<Response> {
+    let asked = Asked { page: name.to_owned(), ..query(&uri)? };
+    let snapshot = app.live.now().await?;
+    let region = region(&asked, &snapshot, &viewer).unwrap_or_default();
+    let live = match asked.range {
+        Some(range) => format!("/live?page={name}&range={range}"),
+        None => format!("/live?page={name}"),
+    };
+    Ok(frame::Frame::new(&viewer, &uri, name).live(&live).page(&region))
+}
+
+/// Regions that were made of the newest snapshot: page, range, and whether with what acts.
+type Made = Mutex<(Option<Arc<Snapshot>>, HashMap<(Asked, bool), Arc<str>>)>;
+
+/// The event for a snapshot, made once for all who watch the same.
+fn event(asked: &Asked, seen: &Seen, viewer: &Viewer) -> Option<Bytes> {
+    static MADE: std::sync::LazyLock<Made> = std::sync::LazyLock::new(Mutex::default);
+    let (kind, data) = match seen {
+        Seen::Nothing => return None,
+        Seen::Away(reason) => ("away", serde_json::json!(reason).to_string().into()),
+        Seen::Now(snapshot) => {
+            let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+            if !made.0.as_ref().is_some_and(|of| Arc::ptr_eq(of, snapshot)) {
+                *made = (Some(snapshot.clone()), HashMap::new());
+            }
+            let key = (asked.clone(), viewer.may_act());
+            let known = made.1.get(&key).cloned();
+            let data = match known {
+                Some(data) => data,
+                None => {
+                    // Forms keep the secret of the page that they are in: the script leaves hidden fields as they are.
+                    let nobody = Viewer { csrf: String::new(), ..viewer.clone() };
+                    let html = region(asked, snapshot, &nobody)?.into_string();
+                    let data: Arc<str> = serde_json::json!(html).to_string().into();
+                    made.1.insert(key, data.clone());
+                    data
+                }
+            };
+            ("page", data)
+        }
+    };
+    Some(Bytes::from(format!("event: {kind}\ndata: {data}\n\n")))
+}
+
+/// Server-sent events: a live page's region, as often as there is a new one.
+async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+    static PLACES: std::sync::LazyLock<Arc<Semaphore>> =
+        std::sync::LazyLock::new(|| Arc::new(Semaphore::new(WATCHERS)));
+    let asked: Asked = query(&uri)?;
+    let place = PLACES.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"))?;
+    let state = (app.live.watched(), place);
+    let end = Instant::now() + WATCH;
+    let events = unfold(state, move |(mut seen, place): (watch::Receiver<Seen>, OwnedSemaphorePermit)| {
+        let (asked, viewer) = (asked.clone(), viewer.clone());
+        async move {
+            loop {
+                timeout_at(end, seen.changed()).await.ok()?.ok()?;
+                let newest = seen.borrow_and_update().clone();
+                if let Some(bytes) = event(&asked, &newest, &viewer) {
+                    return Some((Ok::<_, std::convert::Infallible>(bytes), (seen, place)));
+                }
+            }
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response())
+}

@@ -1,0 +1,165 @@
+//! Overview: what flows in each word, what waits, and what needs somebody.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    chart,
+    parts::{count, encoded, rate, size, span, text},
+};
+use crate::http::live::{Point, Snapshot};
+
+/// For how long a job may wait, or a consumer be behind, before it is shown as what needs somebody; in seconds.
+const LONG: f64 = 300.0;
+const RANGES: [(usize, &str); 3] = [(60, "1 min"), (300, "5 min"), (900, "15 min")];
+
+pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
+    let last = s.points.last().copied().unwrap_or_default();
+    html! {
+        div.head {
+            h1 { "Overview" }
+            nav.range aria-label="Range of the charts" {
+                @for (seconds, word) in RANGES {
+                    a href={ "/?range=" (seconds) } aria-current=[(seconds == range).then_some("true")] { (word) }
+                }
+            }
+        }
+        div.words {
+            (word("Requests", "/requests", ["sent", "answered"], [last.sent, last.answered],
+                &chart::lines(&s.points, range, ["sent", "answered"], |p: &Point| (p.sent, p.answered)),
+                &[("waiting", s.sum("channels", "waiting"), ""), ("in flight", s.sum("channels", "taken"), ""),
+                  ("timed out", s.sum("channels", "timed_out"), "warn"), ("lost", s.sum("channels", "lost"), "bad"),
+                  ("responders", s.sum("channels", "responders"), "")], s.most("channels", "oldest")))
+            (word("Jobs", "/jobs", ["pushed", "ended"], [last.pushed, last.ended],
+                &chart::lines(&s.points, range, ["pushed", "ended"], |p: &Point| (p.pushed, p.ended)),
+                &[("waiting", s.sum("queues", "waiting"), ""), ("running", s.sum("queues", "running"), ""),
+                  ("scheduled", s.sum("queues", "scheduled"), ""), ("retrying", s.sum("queues", "retrying"), "warn"),
+                  ("dead", s.sum("queues", "dead"), "bad")], s.most("queues", "oldest")))
+            (word("Streams", "/streams", ["appended", ""], [last.appended, 0.0],
+                &chart::lines(&s.points, range, ["appended", ""], |p: &Point| (p.appended, 0.0)),
+                &[("events kept", s.sum("streams", "events"), ""), ("consumers", i64::try_from(s.rows("consumers").len()).unwrap_or(0), ""),
+                  ("in hand", s.sum("consumers", "in_hand"), ""), ("coming again", s.sum("consumers", "coming_again"), "warn"),
+                  ("dead letters", s.sum("consumers", "dead"), "bad")], s.most("consumers", "lag")))
+        }
+        section.attention {
+            h2 { "Needs somebody" }
+            @let all = needs(s);
+            @if all.is_empty() { p.calm { span.state.good { span.dot {} "nothing does" } } }
+            @else { ul { @for (level, at, said) in &all { li { span class={ "state " (level) } { span.dot {} } a href=(at) { (said) } } } } }
+        }
+        (database(s))
+    }
+}
+
+type Fact<'a> = (&'a str, i64, &'a str);
+
+fn word(
+    title: &str,
+    at: &str,
+    words: [&str; 2],
+    rates: [f64; 2],
+    chart: &Markup,
+    facts: &[Fact<'_>],
+    oldest: Option<f64>,
+) -> Markup {
+    html! {
+        section.word {
+            h2 { a href=(at) { (title) } }
+            div.rates {
+                p { span.big { (rate(rates[0])) } span.unit { "/s " (words[0]) } }
+                @if !words[1].is_empty() { p { span.big { (rate(rates[1])) } span.unit { "/s " (words[1]) } } }
+            }
+            (chart)
+            dl.facts {
+                @for (name, n, level) in facts {
+                    div { dt { (name) } dd class=[(*n > 0).then_some(*level)] { (count(*n)) } }
+                }
+                div { dt { "oldest" } dd { @match oldest { Some(s) if s > 0.0 => (span(s)), _ => "–" } } }
+            }
+        }
+    }
+}
+
+/// What needs somebody: how bad, where to look, in words.
+fn needs(s: &Snapshot) -> Vec<(&'static str, String, String)> {
+    let mut out = Vec::new();
+    for q in s.rows("queues") {
+        let name = text(q, "queue");
+        let at = format!("/jobs/list?queue={}", encoded(name));
+        let dead = q["dead"].as_i64().unwrap_or(0);
+        if dead > 0 {
+            out.push((
+                "bad",
+                format!("/jobs/dead?queue={}", encoded(name)),
+                format!("{} dead jobs in the queue {name}", count(dead)),
+            ));
+        }
+        if !q["paused_at"].is_null() {
+            out.push(("warn", at, format!("the queue {name} is paused")));
+        } else if let Some(waited) = q["oldest"].as_f64().filter(|s| *s > LONG) {
+            out.push(("warn", at, format!("a job of the queue {name} has waited {}", span(waited))));
+        }
+    }
+    for c in s.rows("consumers") {
+        let (stream, consumer) = (text(c, "stream"), text(c, "consumer"));
+        let at = format!("/streams/{}/{}", encoded(stream), encoded(consumer));
+        if let Some(lag) = c["lag"].as_f64().filter(|s| *s > LONG) {
+            out.push((
+                "warn",
+                at.clone(),
+                format!("the consumer {consumer} of {stream} is {} behind", span(lag)),
+            ));
+        }
+        if let Some(dead) = c["dead"].as_i64().filter(|n| *n > 0) {
+            out.push((
+                "bad",
+                at,
+                format!("{} dead letters of the consumer {consumer} of {stream}", count(dead)),
+            ));
+        }
+    }
+    for c in s.rows("channels").iter().filter(|c| c["responders"] == 0 && c["waiting"].as_i64() > Some(0)) {
+        out.push((
+            "warn",
+            "/requests".to_owned(),
+            format!("nobody serves the channel {}, and requests wait", text(c, "channel")),
+        ));
+    }
+    for schedule in s.rows("schedules").iter().filter(|s| !s["error"].is_null()) {
+        out.push((
+            "bad",
+            "/schedules".to_owned(),
+            format!("the schedule {} cannot be fired", text(schedule, "name")),
+        ));
+    }
+    let over = s.rows("sessions").iter().filter(|s| s["alive"] == false).count();
+    if over > 0 {
+        out.push(("warn", "/processes".to_owned(), format!("{over} processes are over, and not buried")));
+    }
+    out.sort_by_key(|(level, ..)| *level);
+    let more = out.len().saturating_sub(12);
+    out.truncate(12);
+    if more > 0 {
+        out.push(("calm", "/jobs".to_owned(), format!("and {more} more")));
+    }
+    out
+}
+
+/// The database, in a line.
+fn database(s: &Snapshot) -> Markup {
+    let rings = s.sum("rings", "bytes");
+    let of = |row: &Value| row.as_array().map_or(0, |all| all.iter().filter_map(Value::as_i64).sum::<i64>());
+    let segments: i64 = s.rows("streams").iter().map(|r| of(&r["segment_bytes"])).sum();
+    let notify = s.value["notify"].as_f64().unwrap_or(0.0) * 100.0;
+    html! {
+        p.database {
+            span { "database " strong { (text(&s.value, "database")) } }
+            span { "PostgreSQL " (text(&s.value, "server").split(' ').next().unwrap_or_default()) }
+            span { (s.rows("sessions").len()) " processes" }
+            span { "rings " (size(rings)) }
+            span { "streams " (size(segments)) }
+            span class=[(notify >= 10.0).then_some("bad")] { "NOTIFY queue " (format!("{notify:.0}")) " %" }
+            a href="/health" { "health" }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Requests: channels, live, with what became of the newest requests; the list; one request.
+
+use axum::{
+    extract::{Path, State},
+    http::Uri,
+    response::Response,
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Shared,
+    frame::Frame,
+    parts::{button, cell, empty, encoded, millis, payload, rate, size, span, state, text, when},
+    query,
+};
+use crate::http::{
+    guard::Viewer,
+    live::Snapshot,
+    problem::{Answer, Problem},
+};
+
+const OUTCOMES: [(&str, &str); 7] = [
+    ("waiting", "waiting"),
+    ("taken", "in flight"),
+    ("ok", "ok"),
+    ("failed", "failed"),
+    ("timed_out", "timed out"),
+    ("cancelled", "cancelled"),
+    ("lost", "lost"),
+];
+
+fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Requests" {
+            @for (at, word) in [("/requests", "Channels"), ("/requests/list", "Newest requests")] {
+                a href=(at) aria-current=[(at == here).then_some("page")] { (word) }
+            }
+        }
+    }
+}
+
+pub(super) fn region(s: &Snapshot) -> Markup {
+    html! {
+        h1 { "Requests" }
+        (tabs("/requests"))
+        @if s.rows("channels").is_empty() {
+            (empty("There is no channel yet.", &html! { code { "trunkline requests serve hash --echo" } " serves one." }))
+        } @else {
+            div.scroll { table.wide {
+                thead { tr {
+                    th { "Channel" } th.n { "Responders" } th.n { "Sent/s" } th.n { "Ended/s" }
+                    @for (_, word) in OUTCOMES { th.n { (word) } }
+                    th.n { "p50" } th.n { "p95" } th.n { "p99" } th.n { "Oldest" }
+                } }
+                tbody { @for c in s.rows("channels") {
+                    @let name = text(c, "channel");
+                    tr {
+                        th scope="row" { a href={ "/requests/list?channel=" (encoded(name)) } { (name) } @if c["durable"] == true { " " span.tag { "durable" } } }
+                        td.n { (cell(c, "responders")) }
+                        td.n { (rate(c["sent_per_second"].as_f64().unwrap_or(0.0))) }
+                        td.n { (rate(c["ended_per_second"].as_f64().unwrap_or(0.0))) }
+                        @for (column, _) in OUTCOMES { td class=(if column == "lost" { "n dead" } else { "n" }) { (cell(c, column)) } }
+                        td.n { (millis(&c["p50"])) } td.n { (millis(&c["p95"])) } td.n { (millis(&c["p99"])) }
+                        td.n { @match c["oldest"].as_f64() { Some(s) => (span(s)), None => span.none { "–" } } }
+                    }
+                } }
+            } }
+            p.muted.small { "Outcomes and times are those of the newest 5 000 requests, of all channels together." }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    channel: Option<String>,
+}
+
+pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+    let asked: Listed = query(&uri)?;
+    let channel = asked.channel.filter(|c| !c.is_empty());
+    let rows = app.data.requests(channel.as_deref(), 100).await?;
+    let region = html! {
+        h1 { "Requests" }
+        (tabs("/requests/list"))
+        form.filters method="get" action="/requests/list" role="search" {
+            label { "Channel" input name="channel" value=(channel.as_deref().unwrap_or_default()) autocomplete="off" spellcheck="false"; }
+            button type="submit" { "Filter" }
+        }
+        @if rows.is_empty() { (empty("No request is kept.", &html! { "Requests are forgotten soon after their deadline." })) }
+        @else { (table(&rows)) }
+    };
+    Ok(Frame::new(&viewer, &uri, "requests").page(&region))
+}
+
+fn table(rows: &[Value]) -> Markup {
+    html! {
+        div.scroll { table.wide {
+            thead { tr { th { "Request" } th { "State" } th { "To" } th { "Type" } th { "Sent" } th { "Expires" } th.n { "Size" } th.n { "Attempt" } } }
+            tbody { @for r in rows { tr {
+                th scope="row" { a href={ "/requests/" (r["id"].as_i64().unwrap_or(0)) } { (r["id"].as_i64().unwrap_or(0)) } }
+                td { (state(text(r, "state"))) }
+                td.name { (text(r, "destination")) } td { (text(r, "type")) }
+                td { (when(r, "sent_at")) } td { (when(r, "expires_at")) }
+                td.n { (size(r["bytes"].as_i64().unwrap_or(0))) } td.n { (cell(r, "attempt")) }
+            } } }
+        } }
+    }
+}
+
+pub(super) async fn page(
+    State(app): Shared,
+    viewer: Viewer,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let id: i64 = id.parse().map_err(|_| Problem::missing("there is no such request"))?;
+    let r = app.data.request(id).await?;
+    let (word, back, number) = (text(&r, "state"), format!("/requests/{id}"), id.to_string());
+    let region = html! {
+        nav.crumbs aria-label="Where this is" { a href="/requests/list" { "Requests" } " / " (text(&r, "destination")) }
+        div.head { h1 { "Request " (id) } (state(word)) }
+        @if ["waiting", "taken"].contains(&word) { div.acts.left {
+            (button(&viewer, "request_cancel", "Cancel", &[("request", number.as_str())], &back))
+        } }
+        dl.facts.wide {
+            div { dt { "type" } dd { (text(&r, "type")) } }
+            div { dt { "sent by role" } dd { (text(&r, "role")) } }
+            div { dt { "attempt" } dd { (r["attempt"].as_i64().unwrap_or(0)) } }
+            div { dt { "responder" } dd.name { (text(&r, "responder")) } }
+            div { dt { "code" } dd { (text(&r, "code")) } }
+            div { dt { "size" } dd { (size(r["bytes"].as_i64().unwrap_or(0))) } }
+            div { dt { "reply" } dd { (size(r["reply_bytes"].as_i64().unwrap_or(0))) } }
+        }
+        ol.timeline {
+            li { (when(&r, "sent_at")) span { "sent" } }
+            @if !r["ended_at"].is_null() { li { (when(&r, "ended_at")) span { (word) } } }
+            @else { li.next { (when(&r, "expires_at")) span { "deadline" } } }
+        }
+        @if viewer.may_act() && r["headers"].is_object() { section { h2 { "Headers" } (payload(&r["headers"].to_string())) } }
+    };
+    Ok(Frame::new(&viewer, &uri, "requests").title(format!("Request {id}")).page(&region))
+}

@@ -1,0 +1,279 @@
+//! The JSON API, `/api/v1`: all that the dashboard shows and does, for programs; `openapi.rs` describes it.
+//!
+//! Guarantees: ids are strings, so that no reader rounds them; lists come newest first with `next`, the cursor of what follows; errors
+//! are `application/problem+json`. What acts goes through `action_do`, and is noted as from the dashboard.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    data::JobFilter,
+    guard::Viewer,
+    openapi,
+    problem::{Answer, Problem},
+};
+
+type Shared = State<Arc<App>>;
+
+/// The most rows of a list.
+const MOST: i32 = 1000;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/openapi.json", get(|| async { json_of(openapi::document()) }))
+        .route("/api/v1/overview", get(overview))
+        .route("/api/v1/queues", get(|app, uri| part(app, uri, "queues")))
+        .route("/api/v1/schedules", get(|app, uri| part(app, uri, "schedules")))
+        .route("/api/v1/streams", get(|app, uri| part(app, uri, "streams")))
+        .route("/api/v1/consumers", get(|app, uri| part(app, uri, "consumers")))
+        .route("/api/v1/channels", get(|app, uri| part(app, uri, "channels")))
+        .route("/api/v1/processes", get(|app, uri| part(app, uri, "sessions")))
+        .route("/api/v1/jobs", get(jobs).post(push))
+        .route("/api/v1/jobs/{id}", get(job))
+        .route("/api/v1/dead", get(dead))
+        .route("/api/v1/requests", get(requests).post(send))
+        .route("/api/v1/requests/{id}", get(request))
+        .route("/api/v1/streams/{stream}/events", post(append))
+        .route("/api/v1/streams/{stream}/consumers/{consumer}/dead", get(letters))
+        .route("/api/v1/findings", get(findings))
+        .route("/api/v1/actions", get(actions).post(act))
+}
+
+fn json_of(value: Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+/// Ids as strings: a number above 2^53 is another one to many readers.
+fn with_text_ids(mut value: Value) -> Value {
+    const IDS: [&str; 6] = ["id", "job_id", "last_id", "last_job", "last_tick", "tick"];
+    match &mut value {
+        Value::Array(all) => all.iter_mut().for_each(|v| *v = with_text_ids(v.take())),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                let id = IDS.contains(&name.as_str()) && field.is_i64();
+                *field = if id { json!(field.to_string()) } else { with_text_ids(field.take()) };
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
+/// What the address asks for, or what is wrong with it.
+fn query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
+    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(e.body_text()))
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    queue: Option<String>,
+    state: Option<String>,
+    kind: Option<String>,
+    key: Option<String>,
+    payload: Option<String>,
+    channel: Option<String>,
+    limit: Option<i32>,
+    cursor: Option<String>,
+}
+
+impl Page {
+    fn limit(&self) -> Answer<i32> {
+        let limit = self.limit.unwrap_or(100);
+        if (1..=MOST).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(Problem::bad(format!("limit: from 1 to {MOST}, got {limit}")))
+        }
+    }
+
+    fn cursor(&self) -> Answer<Option<i64>> {
+        self.cursor
+            .as_deref()
+            .map(id)
+            .transpose()
+            .map_err(|_| Problem::bad("cursor: not one that was given out here"))
+    }
+}
+
+fn id(text: &str) -> Answer<i64> {
+    text.parse().ok().filter(|n| *n >= 0).ok_or_else(|| Problem::bad("id: a whole number from 0 on"))
+}
+
+/// Rows, and where to go on.
+fn listed(rows: Vec<Value>, limit: i32) -> Response {
+    let full = i32::try_from(rows.len()).is_ok_and(|n| n == limit);
+    let last = rows.last().and_then(|r| r["id"].as_i64()).filter(|_| full);
+    json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": last.map(|n| n.to_string()) }))
+}
+
+async fn overview(State(app): Shared) -> Answer<Response> {
+    let snapshot = app.live.now().await?;
+    let rates: Value = snapshot
+        .points
+        .last()
+        .map(|p| {
+            json!({ "pushed": p.pushed, "ended": p.ended, "dead": p.dead, "appended": p.appended, "sent": p.sent, "answered": p.answered })
+        })
+        .unwrap_or_default();
+    let mut all = with_text_ids(snapshot.value.clone());
+    all["per_second"] = rates;
+    Ok(json_of(all))
+}
+
+async fn part(State(app): Shared, uri: Uri, part: &'static str) -> Answer<Response> {
+    let _: Nothing = query(&uri)?;
+    let snapshot = app.live.now().await?;
+    Ok(json_of(json!({ "items": with_text_ids(snapshot.value[part].clone()), "next": null })))
+}
+
+/// No parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn jobs(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+    let page: Page = query(&uri)?;
+    let (limit, before) = (page.limit()?, page.cursor()?);
+    let Page { queue, state, kind, key, payload, .. } = page;
+    let filter = JobFilter { queue, state, kind, key, payload, before };
+    viewer.must_see(&filter)?;
+    Ok(listed(app.data.jobs(&filter, limit).await?, limit))
+}
+
+async fn job(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
+    let mut job = app.data.job(id(&text)?).await?;
+    if !viewer.may_act() {
+        for hidden in ["payload", "base64", "result", "headers"] {
+            job[hidden] = Value::Null;
+        }
+    }
+    Ok(json_of(with_text_ids(job)))
+}
+
+async fn dead(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let page: Page = query(&uri)?;
+    Ok(json_of(
+        json!({ "items": with_text_ids(Value::Array(app.data.dead(page.queue.as_deref()).await?)), "next": null }),
+    ))
+}
+
+async fn requests(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let page: Page = query(&uri)?;
+    let limit = page.limit()?;
+    let rows = app.data.requests(page.channel.as_deref(), limit).await?;
+    Ok(json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": null })))
+}
+
+async fn request(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
+    let mut request = app.data.request(id(&text)?).await?;
+    if !viewer.may_act() {
+        request["headers"] = Value::Null;
+    }
+    Ok(json_of(with_text_ids(request)))
+}
+
+async fn letters(
+    State(app): Shared,
+    viewer: Viewer,
+    Path((stream, consumer)): Path<(String, String)>,
+) -> Answer<Response> {
+    viewer.must_act()?;
+    Ok(listed(app.data.letters(&stream, &consumer, 100).await?, 100))
+}
+
+async fn findings(State(app): Shared) -> Answer<Response> {
+    Ok(json_of(json!({ "items": app.data.findings().await?, "next": null })))
+}
+
+async fn actions(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let page: Page = query(&uri)?;
+    let limit = page.limit()?;
+    Ok(listed(app.data.actions(limit, page.cursor()?).await?, limit))
+}
+
+fn body<T: DeserializeOwned>(bytes: &Bytes) -> Answer<T> {
+    serde_json::from_slice(bytes).map_err(|e| Problem::bad(format!("the body is not what is expected: {e}")))
+}
+
+/// An action, as `action_do` takes it; ids may be strings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    action: String,
+    target: serde_json::Map<String, Value>,
+}
+
+async fn act(State(app): Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
+    let Act { action, target } = body(&bytes)?;
+    if action != "job_reveal" {
+        viewer.must_act()?;
+    }
+    let result = app.data.act(&viewer.who, &action, &Value::Object(target)).await?;
+    Ok(json_of(json!({ "result": result })))
+}
+
+/// What is pushed, appended or sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    queue: Option<String>,
+    channel: Option<String>,
+    payload: String,
+    kind: Option<String>,
+    key: Option<String>,
+}
+
+async fn push(app: Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
+    let mut message: Message = body(&bytes)?;
+    let queue = message.queue.take().ok_or_else(|| Problem::bad("queue: not given"))?;
+    produce(app, viewer, "job", &queue, message).await
+}
+
+async fn send(app: Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
+    let mut message: Message = body(&bytes)?;
+    let channel = message.channel.take().ok_or_else(|| Problem::bad("channel: not given"))?;
+    produce(app, viewer, "request", &channel, message).await
+}
+
+async fn append(app: Shared, viewer: Viewer, Path(stream): Path<String>, bytes: Bytes) -> Answer<Response> {
+    let message = body(&bytes)?;
+    produce(app, viewer, "event", &stream, message).await
+}
+
+async fn produce(State(app): Shared, viewer: Viewer, word: &str, to: &str, m: Message) -> Answer<Response> {
+    viewer.must_act()?;
+    if m.queue.is_some() || m.channel.is_some() {
+        return Err(Problem::bad("a message goes to one place"));
+    }
+    let id = app.data.produce(word, to, &m.payload, m.kind.as_deref(), m.key.as_deref()).await?;
+    Ok((StatusCode::CREATED, json_of(json!({ "id": id.to_string() }))).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_text_wherever_they_are() {
+        let value =
+            json!({ "id": 9_007_199_254_740_993_i64, "n": 1, "rows": [{ "last_id": 5, "name": "x" }] });
+        let told = with_text_ids(value);
+        assert_eq!(
+            told,
+            json!({ "id": "9007199254740993", "n": 1, "rows": [{ "last_id": "5", "name": "x" }] })
+        );
+    }
+}

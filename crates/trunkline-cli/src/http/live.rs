@@ -1,0 +1,236 @@
+//! One snapshot of all that flows and waits, shared by all viewers; none is taken while nobody looks.
+//!
+//! ```text
+//!   IDLE ──a page, a viewer──▶ TAKEN ──a second, or four times what it took──▶ old ──somebody looks──▶ TAKEN
+//! ```
+//! Guarantees: at most one statement at a time, whatever the number of viewers, and at most a fifth of the time one is running,
+//! so that a database with many jobs is not kept busy by being watched. What comes per second is told from two snapshots; where a
+//! segment was emptied between them nothing is told.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use tokio::{
+    sync::{Mutex as Turn, Notify, watch},
+    time::timeout,
+};
+
+use super::{
+    App,
+    data::Data,
+    problem::{Answer, Problem},
+};
+
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a snapshot may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many points the charts have: a quarter of an hour of being watched.
+const POINTS: usize = 900;
+
+/// What flowed in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Point {
+    /// Seconds since 1970, by the database's clock.
+    pub(crate) at: f64,
+    pub(crate) pushed: f64,
+    pub(crate) ended: f64,
+    pub(crate) dead: f64,
+    pub(crate) appended: f64,
+    pub(crate) sent: f64,
+    pub(crate) answered: f64,
+}
+
+/// Everything, at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) value: Value,
+    /// What flowed until now, the newest last.
+    pub(crate) points: Vec<Point>,
+    /// Of each queue: pushed and ended a second.
+    pub(crate) rates: HashMap<String, (f64, f64)>,
+    taken: Instant,
+    took: Duration,
+}
+
+/// What viewers are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Seen {
+    Nothing,
+    Now(Arc<Snapshot>),
+    Away(String),
+}
+
+/// The one who takes snapshots.
+#[derive(Debug)]
+pub(crate) struct Live {
+    data: Data,
+    turn: Turn<()>,
+    latest: Mutex<Option<Arc<Snapshot>>>,
+    seen: watch::Sender<Seen>,
+    came: Notify,
+}
+
+impl Snapshot {
+    /// The rows of a part: queues, streams, consumers, channels, sessions, schedules or rings.
+    pub(crate) fn rows(&self, part: &str) -> &[Value] {
+        self.value[part].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The sum of a column.
+    pub(crate) fn sum(&self, part: &str, column: &str) -> i64 {
+        self.rows(part).iter().filter_map(|r| r[column].as_i64()).sum()
+    }
+
+    /// The largest value of a column of seconds.
+    pub(crate) fn most(&self, part: &str, column: &str) -> Option<f64> {
+        self.rows(part).iter().filter_map(|r| r[column].as_f64()).reduce(f64::max)
+    }
+
+    fn fresh(&self) -> bool {
+        self.taken.elapsed() < BEAT.max(self.took * 4)
+    }
+
+    fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
+        let mut next = Self { value, points: Vec::new(), rates: HashMap::new(), taken: Instant::now(), took };
+        let Some(before) = before else { return next };
+        let mut points: VecDeque<Point> = before.points.iter().copied().collect();
+        points.extend(next.compare(before));
+        while points.len() > POINTS {
+            points.pop_front();
+        }
+        next.points = points.into();
+        next
+    }
+
+    /// What flowed since another snapshot; nothing when the clock stood still.
+    fn compare(&mut self, before: &Self) -> Option<Point> {
+        let at = self.value["at"].as_f64()?;
+        let time = at - before.value["at"].as_f64()?;
+        if time < 0.001 {
+            return None;
+        }
+        let known: HashMap<&str, &Value> =
+            before.rows("queues").iter().filter_map(|q| Some((q["queue"].as_str()?, q))).collect();
+        let (mut pushed, mut ended) = (0.0, 0.0);
+        let mut rates = HashMap::new();
+        for queue in self.rows("queues") {
+            let Some(name) = queue["queue"].as_str() else { continue };
+            let was = known.get(name).map_or((0, 0), |q| totals(q));
+            let now = totals(queue);
+            // Fewer than before: a segment was emptied, or some were deleted.
+            let rate = (per_second(now.0 - was.0, time), per_second(now.1 - was.1, time));
+            pushed += rate.0;
+            ended += rate.1;
+            rates.insert(name.to_owned(), rate);
+        }
+        self.rates = rates;
+        let grown =
+            |part: &str, column: &str| per_second(self.sum(part, column) - before.sum(part, column), time);
+        let sum = |column: &str| self.rows("channels").iter().filter_map(|c| c[column].as_f64()).sum();
+        Some(Point {
+            at,
+            pushed,
+            ended,
+            dead: grown("queues", "dead"),
+            appended: grown("streams", "events"),
+            sent: sum("sent_per_second"),
+            answered: sum("ended_per_second"),
+        })
+    }
+}
+
+/// All jobs of a queue that are known, and those of them that have ended.
+fn totals(queue: &Value) -> (i64, i64) {
+    let sum = |states: &[&str]| states.iter().filter_map(|s| queue[*s].as_i64()).sum::<i64>();
+    let ended = sum(&["done", "dead", "cancelled"]);
+    (sum(&["waiting", "scheduled", "running", "retrying"]) + ended, ended)
+}
+
+fn per_second(grown: i64, time: f64) -> f64 {
+    let grown = i32::try_from(grown.max(0)).unwrap_or(i32::MAX);
+    f64::from(grown) / time
+}
+
+impl Live {
+    pub(crate) fn new(data: Data) -> Self {
+        let seen = watch::Sender::new(Seen::Nothing);
+        Self { data, turn: Turn::default(), latest: Mutex::default(), seen, came: Notify::new() }
+    }
+
+    /// The newest snapshot, taken now if it is old.
+    pub(crate) async fn now(&self) -> Answer<Arc<Snapshot>> {
+        if let Some(fresh) = self.latest().filter(|s| s.fresh()) {
+            return Ok(fresh);
+        }
+        let _turn = self.turn.lock().await;
+        let before = self.latest();
+        if let Some(fresh) = before.clone().filter(|s| s.fresh()) {
+            return Ok(fresh);
+        }
+        let began = Instant::now();
+        let value = timeout(PATIENCE, self.data.snapshot()).await.map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer in time")
+        })??;
+        let snapshot = Arc::new(Snapshot::after(value, began.elapsed(), before.as_deref()));
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of every snapshot from now on.
+    pub(crate) fn watched(&self) -> watch::Receiver<Seen> {
+        let receiver = self.seen.subscribe();
+        self.came.notify_one();
+        receiver
+    }
+}
+
+/// Takes a snapshot each second while somebody watches.
+pub(super) async fn watch(app: Arc<App>) {
+    let live = &app.live;
+    loop {
+        if live.seen.receiver_count() == 0 {
+            live.came.notified().await;
+            continue;
+        }
+        let (seen, pause) = match live.now().await {
+            Ok(snapshot) => {
+                let pause = BEAT.max(snapshot.took * 4);
+                (Seen::Now(snapshot), pause)
+            }
+            Err(Problem { detail, .. }) => (Seen::Away(detail), BEAT),
+        };
+        live.seen.send_replace(seen);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_flows_is_told_from_two_snapshots_and_nothing_where_a_segment_was_emptied() {
+        let of = |at: f64, waiting: i64, done: i64, before: Option<&Snapshot>| {
+            let queue = json!({ "queue": "q", "waiting": waiting, "done": done, "dead": 0 });
+            Snapshot::after(json!({ "at": at, "queues": [queue] }), Duration::ZERO, before)
+        };
+        let first = of(1.0, 10, 0, None);
+        assert!(first.points.is_empty());
+        let second = of(3.0, 20, 10, Some(&first));
+        assert_eq!(second.rates["q"], (10.0, 5.0));
+        let third = of(4.0, 20, 0, Some(&second));
+        assert_eq!(third.rates["q"], (0.0, 0.0));
+        assert_eq!(third.points.len(), 2);
+        assert_eq!(third.points[0], Point { at: 3.0, pushed: 10.0, ended: 5.0, ..Point::default() });
+    }
+}

@@ -1,0 +1,208 @@
+//! `/metrics`, as Prometheus reads it: the numbers of the shared snapshot, so that scraping costs no more than looking.
+//!
+//! Names: `trunkline_`, base units, `_seconds`, `_bytes`. Labels are names of queues, streams, consumers and channels alone; each
+//! family has at most 500 series, what is beyond is summed (or, of ages, the largest told) as `other`.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use serde_json::Value;
+
+use super::{App, live::Snapshot, problem::Answer};
+
+/// The most series of a family, and what is beyond them.
+const SERIES: usize = 500;
+const STATES: [&str; 7] = ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"];
+const OUTCOMES: [&str; 7] = ["waiting", "taken", "ok", "failed", "timed_out", "cancelled", "lost"];
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Answer<impl IntoResponse> {
+    let snapshot = app.live.now().await;
+    let text = match &snapshot {
+        Ok(snapshot) => written(snapshot),
+        Err(_) => String::new(),
+    };
+    let up = u8::from(snapshot.is_ok());
+    let head = format!(
+        "# HELP trunkline_up Whether the database answered.\n# TYPE trunkline_up gauge\ntrunkline_up {up}\n\
+         # HELP trunkline_build_info The program that tells this.\n# TYPE trunkline_build_info gauge\n\
+         trunkline_build_info{{version=\"{}\"}} 1\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], head + &text))
+}
+
+/// A family: its series are added up by label.
+struct Family<'a> {
+    name: &'a str,
+    help: &'a str,
+    largest: bool,
+    series: BTreeMap<String, f64>,
+}
+
+impl<'a> Family<'a> {
+    fn new(name: &'a str, help: &'a str) -> Self {
+        Self { name, help, largest: false, series: BTreeMap::new() }
+    }
+
+    /// Of ages the largest counts, where several come together.
+    fn largest(name: &'a str, help: &'a str) -> Self {
+        Self { largest: true, ..Self::new(name, help) }
+    }
+
+    /// Adds a value; `other` are the labels of what is too much.
+    fn add(&mut self, labels: &[(&str, &str)], other: &[(&str, &str)], value: &Value) {
+        let Some(value) = value.as_f64() else { return };
+        let mut key = label(labels);
+        if !self.series.contains_key(&key) && self.series.len() >= SERIES {
+            key = label(other);
+        }
+        let known = self.series.entry(key).or_insert(0.0);
+        *known = if self.largest { known.max(value) } else { *known + value };
+    }
+
+    fn write(&self, out: &mut String) {
+        let _ = writeln!(out, "# HELP trunkline_{} {}", self.name, self.help);
+        let _ = writeln!(out, "# TYPE trunkline_{} gauge", self.name);
+        for (labels, value) in &self.series {
+            let _ = writeln!(out, "trunkline_{}{labels} {value}", self.name);
+        }
+    }
+}
+
+fn label(labels: &[(&str, &str)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let escaped = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+fn text<'a>(row: &'a Value, column: &str) -> &'a str {
+    row[column].as_str().unwrap_or_default()
+}
+
+fn written(s: &Snapshot) -> String {
+    let mut out = String::new();
+    jobs(s, &mut out);
+    streams(s, &mut out);
+    let mut requests = Family::new(
+        "requests_recent",
+        "The newest requests, of all channels together 5000, by what became of them.",
+    );
+    let mut responders = Family::new("responders", "Responders that are here.");
+    let mut latency = Family::largest(
+        "request_duration_seconds_recent",
+        "From sending to the end, of the newest requests.",
+    );
+    for c in s.rows("channels") {
+        let channel = text(c, "channel");
+        for outcome in OUTCOMES {
+            let with = |name| [("channel", name), ("outcome", outcome)];
+            requests.add(&with(channel), &with("other"), &c[outcome]);
+        }
+        responders.add(&[("channel", channel)], &[("channel", "other")], &c["responders"]);
+        for (column, quantile) in [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")] {
+            let seconds = Value::from(c[column].as_f64().map(|ms| ms / 1000.0));
+            let with = |name| [("channel", name), ("quantile", quantile)];
+            latency.add(&with(channel), &with("other"), &seconds);
+        }
+    }
+    for family in [requests, responders, latency] {
+        family.write(&mut out);
+    }
+    let mut rings = Family::new("ring_bytes", "The size of a ring's segment.");
+    for r in s.rows("rings") {
+        let segment = r["segment"].to_string();
+        rings.add(&[("ring", text(r, "ring")), ("segment", &segment)], &[], &r["bytes"]);
+    }
+    let mut sessions =
+        Family::new("sessions", "Processes that are here, and those that are over and not buried.");
+    for (state, alive) in [("alive", true), ("dead", false)] {
+        let many = s.rows("sessions").iter().filter(|s| s["alive"] == alive).count();
+        sessions.add(&[("state", state)], &[], &Value::from(many));
+    }
+    let mut notify = Family::new(
+        "notify_queue_usage_ratio",
+        "How full the queue of NOTIFY is; at 1 transactions that notify fail.",
+    );
+    notify.add(&[], &[], &s.value["notify"]);
+    for family in [rings, sessions, notify] {
+        family.write(&mut out);
+    }
+    out
+}
+
+fn jobs(s: &Snapshot, out: &mut String) {
+    let mut jobs = Family::new("jobs", "Jobs by state. Done ones are kept for a while.");
+    let mut oldest = Family::largest(
+        "job_oldest_waiting_seconds",
+        "For how long the oldest job that could run has waited.",
+    );
+    let mut paused = Family::new("queue_paused", "1 while the queue is paused.");
+    for q in s.rows("queues") {
+        let queue = text(q, "queue");
+        for state in STATES {
+            let with = |name| [("queue", name), ("state", state)];
+            jobs.add(&with(queue), &with("other"), &q[state]);
+        }
+        oldest.add(
+            &[("queue", queue)],
+            &[("queue", "other")],
+            &Value::from(q["oldest"].as_f64().unwrap_or(0.0)),
+        );
+        let stands = Value::from(u8::from(!q["paused_at"].is_null()));
+        paused.add(&[("queue", queue)], &[("queue", "other")], &stands);
+    }
+    for family in [jobs, oldest, paused] {
+        family.write(out);
+    }
+}
+
+fn streams(s: &Snapshot, out: &mut String) {
+    let mut events = Family::new("stream_events", "Events that can still be read.");
+    for row in s.rows("streams") {
+        events.add(&[("stream", text(row, "stream"))], &[("stream", "other")], &row["events"]);
+    }
+    let mut lag = Family::largest(
+        "stream_consumer_lag_seconds",
+        "For how long the oldest event that a consumer has not finished waits.",
+    );
+    let mut backlog = Family::new(
+        "stream_consumer_lag_events",
+        "Events that a consumer has not finished, as the ticks tell.",
+    );
+    let mut dead = Family::new("stream_consumer_dead_letters", "Dead letters of a consumer.");
+    for c in s.rows("consumers") {
+        let own = [("stream", text(c, "stream")), ("consumer", text(c, "consumer"))];
+        let other = [("stream", "other"), ("consumer", "other")];
+        lag.add(&own, &other, &c["lag"]);
+        backlog.add(&own, &other, &c["estimate"]);
+        dead.add(&own, &other, &c["dead"]);
+    }
+    for family in [events, lag, backlog, dead] {
+        family.write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_summed_and_labels_are_escaped() {
+        let mut family = Family::new("x", "X.");
+        for n in 0..600 {
+            let name = format!("q{n:03}");
+            family.add(&[("queue", &name)], &[("queue", "other")], &Value::from(1));
+        }
+        assert_eq!(family.series.len(), SERIES + 1);
+        assert_eq!(family.series["{queue=\"other\"}"], 100.0);
+        assert_eq!(label(&[("q", "a\"b\\c\nd")]), "{q=\"a\\\"b\\\\c\\nd\"}");
+    }
+}

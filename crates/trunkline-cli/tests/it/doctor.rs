@@ -1,0 +1,83 @@
+//! `trunkline doctor` and `check`: what they print, and what their exit codes mean to a script and to a monitor.
+
+use crate::{code, database, empty_database, run, sql, stdout};
+
+#[test]
+fn findings_are_printed_with_their_remedy_and_the_code_says_whether_there_are_any() {
+    let url = database();
+    // The server of the tests writes without fsync.
+    let told = run(&url, &["doctor"]);
+    assert_eq!(code(&told), 1, "{}", stdout(&told));
+    let text = stdout(&told);
+    let first: Vec<&str> = text.lines().take(3).collect();
+    assert_eq!(first[0], "critical  settings: fsync is off");
+    assert!(
+        first[1].contains("crash") && first[2].contains("> alter system set \"fsync\" = on;")
+            || first[2].contains("fsync = on"),
+        "{text}"
+    );
+    let lines = stdout(&run(&url, &["doctor", "--json"]));
+    let finding: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((finding["check"].as_str(), finding["level"].as_str()), (Some("settings"), Some("critical")));
+    let none = run(&empty_database(), &["doctor", "--json"]);
+    assert!(stdout(&none).contains("there is no trunkline schema here"), "{}", stdout(&none));
+    let away = run("host=127.0.0.1 port=1 user=u", &["doctor"]);
+    assert_eq!(code(&away), 3);
+    assert!(stdout(&away).starts_with("critical  connection: "), "{}", stdout(&away));
+}
+
+#[test]
+fn a_monitor_is_told_by_code_and_line() {
+    let url = database();
+    let told = |args: &[&str]| {
+        let told = run(&url, &[&["check", "--no-doctor"], args].concat());
+        (code(&told), stdout(&told))
+    };
+    let (state, line) = told(&[]);
+    assert_eq!((state, line.as_str()), (0, "TRUNKLINE OK - messages flow | dead_jobs=0;1;1000\n"));
+    sql(&url, "select trunkline.job_push('mail', 'x', run_at => now() - interval '1 hour')");
+    sql(&url, "update trunkline.job_held set due_at = now() - interval '10 minutes'");
+    let (state, line) = told(&[]);
+    assert!(state == 0 || line.contains("the queue mail has waited"), "{line}");
+    sql(&url, "insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, content, kind, payload)
+        select g, 16 + 5, 2, now(), 1, now(), 1, '', '' from generate_series(1, 3) g");
+    let (state, line) = told(&[]);
+    assert!(state == 1 && line.contains("3 jobs are dead") && line.contains("dead_jobs=3;1;1000"), "{line}");
+    assert_eq!(told(&["--dead-critical", "3"]).0, 2);
+    assert_eq!(code(&run(&url, &["check"])), 2, "fsync is off here");
+    let away = run("host=127.0.0.1 port=1 user=u", &["check"]);
+    assert_eq!(code(&away), 2);
+    assert!(stdout(&away).starts_with("TRUNKLINE CRITICAL - "), "{}", stdout(&away));
+}
+
+#[test]
+fn top_shows_what_waits_sorted_and_filtered() {
+    let url = database();
+    sql(&url, "select trunkline.job_push('mail', 'x') from generate_series(1, 3)");
+    sql(
+        &url,
+        "select trunkline.job_push('reports', 'x') from generate_series(1, 7); select trunkline.job_pause('mail')",
+    );
+    sql(&url, "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing')");
+    let told = |args: &[&str]| crate::ok(&url, &[&["-q", "top", "--once"], args].concat());
+    let squeezed = |text: &str| {
+        text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let lines = squeezed(&told(&[]));
+    assert!(
+        lines[0].contains("PostgreSQL") && lines[0].ends_with("0 processes NOTIFY queue 0 %"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[2], "QUEUE IN/S OUT/S WAITING SCHEDULED RUNNING RETRYING DEAD OLDEST");
+    assert!(
+        lines[3].starts_with("reports 0 0 7 0 0 0 0 ")
+            && lines[4].starts_with("mail (paused) 0 0 3 0 0 0 0 "),
+        "{lines:?}"
+    );
+    assert_eq!(lines[6], "CONSUMER LAG EVENTS IN HAND AGAIN DEAD");
+    assert_eq!(lines[7], "orders/billing 0 ms 0 0 0 0");
+    let few = squeezed(&told(&["--sort", "name", "--rows", "1"]));
+    assert!(few[3].starts_with("mail (paused)") && few[4] == "and 1 more", "{few:?}");
+    assert!(!told(&["--filter", "mail"]).contains("reports"));
+    assert!(told(&["--json"]).starts_with("{\"at\":"), "{}", told(&["--json"]));
+}

@@ -1,0 +1,177 @@
+//! The dashboard, by its pages as a browser without scripts uses them: what is shown, and what buttons do and note.
+
+use crate::{database, http::Served, sql};
+
+fn action(served: &Served, fields: &str) -> (u16, String) {
+    let answer = served.form("/act", &[], fields);
+    (answer.status, answer.header("location").unwrap_or_default().to_owned() + &answer.body)
+}
+
+/// A form, where it leads, a statement, and what that says then.
+const ACTS: [(&str, &str, &str, &str); 9] = [
+    (
+        "action=job_pause&queue=mail&back=/jobs",
+        "/jobs?done=job_pause",
+        "select (paused_at is not null)::text from trunkline.job_queue",
+        "true",
+    ),
+    (
+        "action=job_resume&queue=mail&back=/jobs",
+        "/jobs?done=job_resume",
+        "select (paused_at is null)::text from trunkline.job_queue",
+        "true",
+    ),
+    ("action=job_resume&queue=mail&back=/jobs", "/jobs?done=nothing", "select 1", "1"),
+    (
+        "action=job_retry&id={id}&back=/jobs/{id}",
+        "?done=job_retry",
+        "select count(*)::text from trunkline.job_held where state = 0 and due_at <= now()",
+        "1",
+    ),
+    (
+        "action=job_copy&id={id}&back=//evil",
+        "/?done=job_copy",
+        "select count(*)::text from trunkline.job",
+        "8",
+    ),
+    (
+        "action=job_schedule_pause&schedule=nightly&back=/schedules",
+        "/schedules?done=job_schedule_pause",
+        "select (paused_at is not null)::text from trunkline.job_schedule",
+        "true",
+    ),
+    (
+        "action=job_schedule_run&schedule=nightly&back=/schedules",
+        "/schedules?done=job_schedule_run",
+        "select count(*)::text from trunkline.job",
+        "9",
+    ),
+    (
+        "action=job_retry_all&queue=mail&state=dead&kind=k&confirm=yes&back=/jobs/dead",
+        "/jobs/dead?done=job_retry_all&n=4",
+        "select count(*)::text from trunkline.job_held where state = 2",
+        "0",
+    ),
+    (
+        "action=stream_seek&stream=s&consumer=c&at=end&confirm=yes&back=/streams",
+        "/streams?done=stream_seek",
+        "select count(*)::text from trunkline.stream_move",
+        "1",
+    ),
+];
+
+#[test]
+fn each_button_does_what_it_says_and_is_noted() {
+    let url = database();
+    sql(
+        &url,
+        "select trunkline.job_push('mail', 'x', run_at => now() + interval '1 day') from generate_series(1, 3)",
+    );
+    sql(
+        &url,
+        "select trunkline.job_schedule('nightly', 'mail', '0 3 * * *', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c')",
+    );
+    sql(&url, "insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, content, kind, payload, errors)
+        select g, 16 + 5, 2, now(), 1, now(), 1, 'k', 'p', '[{\"at\": \"2026-01-01T00:00:00\", \"attempt\": 1, \"error\": \"no route 17\"}]'
+          from generate_series(1, 4) g");
+    let served = Served::start(&url, &[], &[]);
+    let id = sql(&url, "select max(id)::text from trunkline.job_held").unwrap();
+    let one = |statement: &str| sql(&url, statement).unwrap();
+    for (fields, location, state, wanted) in ACTS {
+        let fields = fields.replace("{id}", &id);
+        let (status, said) = action(&served, &fields);
+        assert!(status == 303 && said.contains(location), "{fields}: {status} {said}");
+        assert_eq!(one(state), wanted, "{fields}");
+    }
+    assert_eq!(one("select count(*)::text from trunkline.action"), "9", "each is noted");
+    let (status, said) = action(&served, &format!("action=job_cancel&id={id}&back=/jobs/{id}"));
+    assert!(status == 200 && said.contains("Do you mean to cancel the job"), "{said}");
+    let (status, said) = action(&served, "action=job_cancel_all&queue=mail&state=scheduled&back=/jobs");
+    assert!(status == 200 && said.contains("2 jobs"), "with the number first: {said}");
+    assert_eq!(one("select count(*)::text from trunkline.action"), "9", "asking is not acting");
+    assert_eq!(action(&served, "action=drop_everything&back=/").0, 400);
+    assert_eq!(action(&served, "action=job_retry&id=12345&back=/").0, 404);
+    let page = served.get("/actions").body;
+    assert!(
+        page.contains("local at 127.0.0.1") && page.contains("job schedule run") && page.contains("nightly"),
+        "{page}"
+    );
+}
+
+/// Strings that would run, or look like something else, where somebody forgot that they are text.
+pub(crate) const HOSTILE: [&str; 8] = [
+    "<script>alert(1)</script>",
+    "\"onmouseover=\"alert(1)",
+    "'onfocus='alert(1)' autofocus='",
+    "javascript:alert(1)",
+    "</script><img src=x onerror=alert(1)>",
+    "</title><svg onload=alert(1)>",
+    "{{7*7}}${7*7}",
+    "a\u{202e}b",
+];
+
+/// Plants them wherever a message, its error or a process has text.
+pub(crate) fn plant(url: &str) {
+    for (n, text) in HOSTILE.iter().enumerate() {
+        let quoted = text.replace('\'', "''");
+        sql(
+            url,
+            &format!(
+                "select trunkline.job_push('mail', '{quoted}', '{quoted}', '{quoted}', unique_key => '{quoted}', headers => jsonb_build_object('h', '{quoted}'))"
+            ),
+        );
+        sql(url, &format!("insert into trunkline.job_held (id, lane, state, due_at, attempt, max_attempts, ended_at, content, kind, payload, key, errors)
+            select {}, 16 + 5, 2, now(), 1, 1, now(), 1, '{quoted}', convert_to('{quoted}', 'UTF8'), '{quoted}',
+                   jsonb_build_array(jsonb_build_object('attempt', 1, 'at', now(), 'error', '{quoted}'))", n + 900_001));
+        sql(url, &format!("select trunkline._session_open('{quoted}', false, '1 hour')"));
+        sql(
+            url,
+            &format!(
+                "select trunkline.request_send('hash', '{quoted}', '{quoted}', wait_for_responder => true)"
+            ),
+        );
+    }
+}
+
+#[test]
+fn hostile_text_is_text_on_every_page() {
+    let url = database();
+    sql(&url, "select trunkline.request_open('hash')");
+    plant(&url);
+    let served = Served::start(&url, &[], &[]);
+    let id = sql(&url, "select max(id)::text from trunkline.job_held where state <> 2").unwrap();
+    let request = sql(&url, "select max(id)::text from trunkline.request_e0").unwrap();
+    let mut seen = 0;
+    for path in [
+        "/",
+        "/jobs",
+        "/jobs/list",
+        "/jobs/list?queue=mail",
+        "/jobs/dead",
+        "/processes",
+        "/requests",
+        "/requests/list",
+        "/jobs/900001",
+        "/jobs/900002",
+        "/jobs/900005",
+        &format!("/jobs/{id}"),
+        &format!("/requests/{request}"),
+        "/jobs/list?kind=%3Cscript%3Ealert(1)%3C/script%3E",
+        "/jobs/list?queue=mail&state=dead&key=%22onmouseover=%22alert(1)",
+    ] {
+        let page = served.get(path);
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        for live in [
+            "<script>alert",
+            "<img src=x",
+            "<svg onload",
+            "\"onmouseover=\"",
+            "\" onfocus=",
+            "href=\"javascript:",
+        ] {
+            assert!(!page.body.contains(live), "{path} has {live}");
+        }
+        seen += page.body.matches("&lt;script&gt;").count();
+    }
+    assert!(seen > 8, "the strings are there, as text: {seen}");
+}

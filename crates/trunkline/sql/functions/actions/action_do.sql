@@ -1,0 +1,55 @@
+-- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
+-- the function that it is named after says, as JSON.
+-- target: its arguments by name, and `schedule` for a schedule's name. Of job_*_all, `dry_run` counts and notes nothing.
+-- job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job as it was pushed once more.
+-- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
+create or replace function trunkline.action_do(who text, action text, target jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
+#variable_conflict use_variable
+declare
+    v_before jsonb;
+    v_result jsonb;
+    v_dry    boolean := coalesce((target ->> 'dry_run')::boolean, false);
+    v_older  interval := (target ->> 'older_than')::interval;
+    v_payload jsonb := (target ->> 'payload')::jsonb;
+begin
+    if who is null or action is null or jsonb_typeof(target) is distinct from 'object' then
+        raise exception 'who, action and target must not be null, and target is an object' using errcode = '22004';
+    elsif length(who) > 200 then
+        raise exception 'who must be at most 200 characters, got %', length(who) using errcode = '22023';
+    end if;
+    v_before := trunkline._action_state(target);
+    v_result := case action
+        when 'job_retry' then to_jsonb(trunkline.job_retry((target ->> 'id')::bigint))
+        when 'job_cancel' then to_jsonb(trunkline.job_cancel((target ->> 'id')::bigint))
+        when 'job_delete' then to_jsonb(trunkline.job_delete((target ->> 'id')::bigint))
+        when 'job_copy' then to_jsonb(trunkline._action_copy((target ->> 'id')::bigint))
+        when 'job_reveal' then (select jsonb_build_object('payload', j.payload, 'bytes', encode(j.bytes, 'base64'), 'headers', j.headers,
+                                                          'result', j.result)
+                                  from trunkline.job_show((target ->> 'id')::bigint) j)
+        when 'job_retry_all' then to_jsonb(trunkline.job_retry_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
+                                                                   target ->> 'key', v_older, v_payload))
+        when 'job_cancel_all' then to_jsonb(trunkline.job_cancel_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
+                                                                     target ->> 'key', v_older, v_payload))
+        when 'job_delete_all' then to_jsonb(trunkline.job_delete_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
+                                                                     target ->> 'key', v_older, v_payload))
+        when 'job_pause' then to_jsonb(trunkline.job_pause(target ->> 'queue'))
+        when 'job_resume' then to_jsonb(trunkline.job_resume(target ->> 'queue'))
+        when 'job_schedule_run' then to_jsonb(trunkline.job_schedule_run(target ->> 'schedule'))
+        when 'job_schedule_pause' then to_jsonb(trunkline.job_schedule_pause(target ->> 'schedule'))
+        when 'job_schedule_resume' then to_jsonb(trunkline.job_schedule_resume(target ->> 'schedule'))
+        when 'request_cancel' then to_jsonb(trunkline.request_cancel((target ->> 'request')::bigint))
+        when 'stream_seek' then to_jsonb(trunkline.stream_seek(target ->> 'stream', target ->> 'consumer', target ->> 'at'))
+        when 'stream_replay' then to_jsonb(trunkline.stream_replay(target ->> 'stream', target ->> 'consumer'))
+        when 'stream_purge' then to_jsonb(trunkline.stream_purge(target ->> 'stream', target ->> 'consumer'))
+        end;
+    if v_result is null and action <> 'job_cancel' then                -- which says null of a job that had ended
+        raise exception 'there is no action "%"', left(action, 100) using errcode = '22023';
+    end if;
+    if not v_dry then
+        insert into trunkline.action (who, role, name, target, before, after, result)
+        values (who, trunkline._role(), action, target, v_before, trunkline._action_state(target),
+                case when action <> 'job_reveal' then v_result end);
+    end if;
+    return v_result;
+end $$;

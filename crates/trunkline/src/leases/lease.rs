@@ -1,0 +1,234 @@
+//! A lease in its holder's hands.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use uuid::Uuid;
+
+use super::{Engine, trust::Trust, wire};
+use crate::{
+    Result,
+    executor::{Executor, Param},
+    listener::{Presence, closed, lock},
+};
+
+/// Why a holder is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Somebody asks it to resign. The lease is valid until it does, which is when it drops it: take the time to finish.
+    Asked,
+    /// The connection ended, or the database did not answer in time: another may have it within moments.
+    Silent,
+    /// The database says that it is not this holder's any more.
+    Taken,
+    /// This handle was closed.
+    Closed,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked to resign",
+            Self::Silent => "the database did not answer in time",
+            Self::Taken => "taken over",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// What holder and engine share.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) holder: Uuid,
+    pub(super) name: String,
+    fence: i64,
+    state: watch::Sender<State>,
+    presence: watch::Receiver<Presence>,
+    /// To be noted with the next renewal.
+    progress: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    trust: Trust,
+    over: Option<Loss>,
+    asked: bool,
+}
+
+impl Hold {
+    pub(super) fn new(
+        holder: Uuid,
+        name: String,
+        fence: i64,
+        trust: Trust,
+        presence: watch::Receiver<Presence>,
+    ) -> Self {
+        let state = watch::Sender::new(State { trust, over: None, asked: false });
+        Self { holder, name, fence, state, presence, progress: Mutex::default() }
+    }
+
+    /// Until when it is valid; why it is not, if it is not.
+    pub(super) fn until(&self) -> Result<Instant, Loss> {
+        let State { trust, over, .. } = *self.state.borrow();
+        match over {
+            Some(loss) => Err(loss),
+            None => trust.until(&self.presence.borrow(), Instant::now()).ok_or(Loss::Silent),
+        }
+    }
+
+    pub(super) fn renew_at(&self) -> Instant {
+        self.state.borrow().trust.renew_at()
+    }
+
+    /// A renewal was answered. One that was lost meanwhile stays lost.
+    pub(super) fn renewed(&self, asked: Instant) {
+        if self.until().is_ok() {
+            self.state.send_modify(|s| s.trust.asked = asked);
+        }
+    }
+
+    pub(super) fn asked_to_resign(&self) {
+        self.state.send_if_modified(|s| !std::mem::replace(&mut s.asked, true));
+    }
+
+    pub(super) fn over(&self, loss: Loss) {
+        self.state.send_if_modified(|s| s.over.is_none() && s.over.replace(loss).is_none());
+    }
+
+    /// What is to be noted of its progress, taken.
+    pub(super) fn progress(&self) -> Option<String> {
+        lock(&self.progress).take()
+    }
+
+    /// It could not be noted; unless there is something newer.
+    pub(super) fn unnoted(&self, progress: Option<String>) {
+        let mut noted = lock(&self.progress);
+        *noted = noted.take().or(progress);
+    }
+}
+
+/// A lease that this process holds. Dropping it resigns.
+#[derive(Debug)]
+#[must_use = "dropping a lease resigns it"]
+pub struct Lease {
+    engine: Arc<Engine>,
+    hold: Arc<Hold>,
+    silent: Option<Duration>,
+    progress: Option<String>,
+}
+
+impl Lease {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        hold: Arc<Hold>,
+        silent: Option<Duration>,
+        progress: Option<String>,
+    ) -> Self {
+        Self { engine, hold, silent, progress }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.hold.name
+    }
+
+    /// Its fence: higher than that of any holder before, and lower than that of any holder after this one.
+    #[must_use]
+    pub fn fence(&self) -> i64 {
+        self.hold.fence
+    }
+
+    /// For how long the holder before had given no sign of life when this one took over, its release counting as one: since then at
+    /// most nobody acted. None when there was none.
+    #[must_use]
+    pub fn predecessor_silent(&self) -> Option<Duration> {
+        self.silent
+    }
+
+    /// What the holders before noted last: see [`Lease::note`].
+    #[must_use]
+    pub fn predecessor_progress(&self) -> Option<&str> {
+        self.progress.as_deref()
+    }
+
+    /// Notes how far this holder has come, for the one after it and for people; at most 1,000 characters are kept. It is
+    /// written with the next renewal, or when the lease is released, so what died in between is missing.
+    pub fn note(&self, progress: impl Into<String>) {
+        *lock(&self.hold.progress) = Some(progress.into().replace('\0', ""));
+    }
+
+    /// Whether nobody else can have it at this moment, by this process's clock. For effects in the database use
+    /// [`Lease::guard`], which is certain.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.hold.until().is_ok()
+    }
+
+    /// Until when it is valid if nothing is heard of the database from now on; none when it is not.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<std::time::Instant> {
+        self.hold.until().ok().map(Instant::into_std)
+    }
+
+    /// Completes when this holder is to stop: before another may start, or because it is asked to resign. Cancel-safe, and can be
+    /// called again.
+    ///
+    /// Of a connection that ended it tells at once, and another may start a quarter of a second later. What was not renewed in
+    /// time, by a process that was frozen or cut off, it tells a second (a quarter of a ttl below four) before another may start.
+    pub async fn lost(&self) -> Loss {
+        let mut state = self.hold.state.subscribe();
+        let mut presence = self.hold.presence.clone();
+        loop {
+            state.borrow_and_update();
+            presence.borrow_and_update();
+            let until = match self.hold.until() {
+                Err(loss) => return loss,
+                Ok(_) if state.borrow().asked => return Loss::Asked,
+                Ok(until) => until,
+            };
+            tokio::select! {
+                () = sleep_until(until) => {}
+                _ = state.changed() => {}
+                ended = presence.changed() => if ended.is_err() {
+                    return Loss::Closed;
+                }
+            }
+        }
+    }
+
+    /// Makes your own transaction fail unless this lease's fence is in force, and keeps it in force until that transaction
+    /// ends: a hand-over waits for it. Call it as late as you can, and commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`](crate::ErrorKind::Stale) when another has had the lease since: roll back.
+    pub async fn guard(&self, executor: &mut impl Executor) -> Result<()> {
+        let params = [Param::Text(Some(&self.hold.name)), Param::I64(self.hold.fence)];
+        executor.scalar(wire::CHECK, &params).await.map(drop)
+    }
+
+    /// Gives the lease back, and waits until the next one may have it. One that was lost is nobody's to give. Cancel-safe: it is given back all the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) once this handle was closed. While the connection is down it waits.
+    pub async fn resign(self) -> Result<()> {
+        match self.engine.release(&self.hold) {
+            Some(released) => released.await.map_err(|_| closed()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.engine.release(&self.hold));
+    }
+}

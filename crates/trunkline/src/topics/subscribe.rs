@@ -1,0 +1,488 @@
+//! Subscriptions: what to listen to and how, and what comes of it.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures_util::FutureExt as _;
+use serde::de::DeserializeOwned;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_postgres::types::Type;
+use tracing::{debug, warn};
+
+use super::{
+    Engine, Kind, channels, durable,
+    filter::Pattern,
+    look::{Said, subscribe},
+    message::{Event, Message, Unreadable},
+    queue::{OnFull, Queue},
+    reader,
+    single::{self, Single},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    listener::{Args, Link, closed, turned},
+    requests::Failure,
+};
+
+const KIND: &str = "select trunkline._topic_kind($1, $2)";
+const REGISTER: &str = "select trunkline.stream_register($1, $2)";
+const UNSUBSCRIBE: &str = "select trunkline._topic_unsubscribe($1, $2)::text";
+
+/// What to listen to, and how.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    topics: Vec<String>,
+    kind: Option<Kind>,
+    buffer: usize,
+    on_full: OnFull,
+    filtered: bool,
+    name: Option<String>,
+    single: bool,
+}
+
+impl Subscribe {
+    /// These topics: names, and for volatile ones wildcards: `orders.*` is one word more, `orders.>` one or more.
+    pub fn new(topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            topics: topics.into_iter().map(Into::into).collect(),
+            kind: None,
+            buffer: 1000,
+            on_full: OnFull::default(),
+            filtered: false,
+            name: None,
+            single: false,
+        }
+    }
+
+    /// Topics of this kind: [`Kind::Channel`] for plain PostgreSQL channels. Without it, as they were declared, and volatile where nobody
+    /// did; those of one subscription are of one kind.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// How many messages wait here to be taken: 1 to 1,000,000, 1,000 unless told, and no more than some 16 MiB of them.
+    #[must_use]
+    pub fn buffer(mut self, messages: usize) -> Self {
+        self.buffer = messages.clamp(1, 1_000_000);
+        self
+    }
+
+    /// What happens to those for which there is no room.
+    #[must_use]
+    pub fn on_full(mut self, what: OnFull) -> Self {
+        self.on_full = what;
+        self
+    }
+
+    /// Leaves out what this process publishes itself.
+    #[must_use]
+    pub fn filtered(mut self) -> Self {
+        self.filtered = true;
+        self
+    }
+
+    /// Of all subscriptions to the same topics, or of the same name, one is active and gets the messages; the others stand by, and the next
+    /// one goes on where it was: see `docs/topics.md`.
+    #[must_use]
+    pub fn single(mut self) -> Self {
+        self.single = true;
+        self
+    }
+
+    /// The name of a durable subscription: whoever has it next goes on where it was, and all who have it at once share the messages. Of
+    /// single ones, the name of the group of which one is active.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The kind of its topics, once all that can be said without a topic's messages is checked.
+    async fn checked(&self, link: &Link) -> Result<Kind> {
+        let invalid = |text: &str| Err(Error::new(ErrorKind::Invalid, text.to_owned()));
+        if self.topics.is_empty() || self.topics.len() > 1000 {
+            let text = format!("a subscription has 1 to 1000 topics, got {}", self.topics.len());
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        let mut kind = self.kind;
+        for topic in &self.topics {
+            let own = if kind == Some(Kind::Channel) {
+                channels::check_name(topic)?;
+                Kind::Channel
+            } else if Pattern::parse(topic)?.plain().is_none() {
+                Kind::Volatile
+            } else {
+                let asked = self.kind.map(Kind::word);
+                let args: &Args<'_> = &[(topic, Type::TEXT), (&asked, Type::TEXT)];
+                Kind::of(&link.value::<String>(KIND, args).await?)
+            };
+            if kind.is_some_and(|k| k != own) {
+                return invalid(
+                    "the topics of a subscription are of one kind, and only volatile ones have wildcards",
+                );
+            }
+            kind = Some(own);
+        }
+        let kind = kind.unwrap_or(Kind::Volatile);
+        match (&self.name, kind) {
+            (None, Kind::Durable) => {
+                invalid("a subscription to durable topics needs a name, to go on where it was")
+            }
+            (Some(_), Kind::Volatile | Kind::Channel) if !self.single => {
+                invalid("only a subscription that is single, or to durable topics, has a name")
+            }
+            _ => Ok(kind),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Subscribe {
+    fn from(topic: T) -> Self {
+        Self::new([topic])
+    }
+}
+
+/// A subscription. Dropping it ends it; what it had not yielded is gone, but for what is durable.
+#[derive(Debug)]
+pub struct Subscription {
+    engine: Arc<Engine>,
+    number: i32,
+    kind: Kind,
+    channels: Vec<String>,
+    queue: Arc<Queue>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Subscription {
+    pub(super) async fn start(engine: Arc<Engine>, options: Subscribe) -> Result<Self> {
+        let link = engine.listener.link().await?;
+        let kind = options.checked(&link).await?;
+        let queue = Queue::new(options.buffer, options.on_full, options.single, kind == Kind::Channel);
+        let number = engine.numbers.fetch_add(1, Ordering::Relaxed);
+        let said = Said {
+            number,
+            topics: options.topics.clone(),
+            kind: kind.word(),
+            name: match options.single {
+                true => Some(single::lease_of(options.name.as_deref(), &options.topics)),
+                false => options.name.clone(),
+            },
+            single: options.single,
+        };
+        let mut subscription =
+            Self { engine: engine.clone(), number, kind, channels: Vec::new(), queue, tasks: Vec::new() };
+        let queue = subscription.queue.clone();
+        if kind == Kind::Durable {
+            let name = options.name.as_deref().unwrap_or_default();
+            for topic in &options.topics {
+                link.query(REGISTER, &[(topic, Type::TEXT), (&name, Type::TEXT)]).await?;
+            }
+        }
+        match kind {
+            Kind::Volatile | Kind::Durable if options.single => {
+                let patterns = options.topics.iter().filter_map(|t| Pattern::parse(t).ok()).collect();
+                let begin = subscribe(&link, &said).await?;
+                let filtered = options.filtered;
+                let single = Single { engine, said, kind, patterns, filtered, queue, begin };
+                subscription.tasks.push(tokio::spawn(single.run()));
+            }
+            Kind::Volatile => {
+                let patterns = options.topics.iter().map(|t| Pattern::parse(t)).collect::<Result<_>>()?;
+                let position = subscribe(&link, &said).await?;
+                let filtered = options.filtered;
+                let generation = link.generation;
+                let turn = None;
+                let member =
+                    reader::Member { said, patterns, queue, filtered, turn, connected: false, generation };
+                engine
+                    .reader()
+                    .send(reader::Command::Join(Box::new((member, position))))
+                    .map_err(|_| closed())?;
+            }
+            Kind::Channel => {
+                if options.single {
+                    let (engine, said, queue) = (engine.clone(), said.clone(), queue.clone());
+                    let begin = subscribe(&link, &said).await?;
+                    let (patterns, filtered) = (Vec::new(), options.filtered);
+                    let single = Single { engine, said, kind, patterns, filtered, queue, begin };
+                    subscription.tasks.push(tokio::spawn(single.run()));
+                }
+                let member = channels::Member { said, queue, filtered: options.filtered };
+                engine.channels().send(channels::Command::Join(Box::new(member))).map_err(|_| closed())?;
+                for channel in options.topics {
+                    drop(engine.listener.listen(&channel));
+                    subscription.channels.push(channel);
+                }
+            }
+            Kind::Durable => {
+                subscribe(&link, &said).await?;
+                queue.tell(Event::Connected);
+                let name = options.name.unwrap_or_default();
+                subscription.tasks = durable::start(&engine.listener, &said, &name, &queue, None);
+            }
+        }
+        Ok(subscription)
+    }
+
+    /// The next event; waits for one. None when it has ended, as by [`Trunkline::close`](crate::Trunkline::close). Cancel-safe.
+    ///
+    /// # Errors
+    /// What ended it: [`ErrorKind::Denied`], [`ErrorKind::NotFound`], [`ErrorKind::Schema`], [`ErrorKind::Epoch`]; told once.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        self.queue.next().await.transpose()
+    }
+
+    /// Runs handlers for what comes, one message at a time, until [`Handling::stop`], or until the handle is dropped.
+    #[must_use]
+    pub fn handle(mut self, handlers: Handlers) -> Handling {
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = turned(&mut stopped) => break,
+                    event = self.next() => event,
+                };
+                match event {
+                    Ok(Some(Event::Message(message))) => handlers.give(message).await,
+                    Ok(Some(event)) => handlers.tell(Told::Event(event)),
+                    Ok(None) => break,
+                    Err(e) => return Err(e),
+                }
+            }
+            self.close().await;
+            Ok(())
+        });
+        Handling { stop, task: Some(task) }
+    }
+
+    /// Ends it, and says so in the database. What was yielded counts as handled; of a single one the next in turn goes on from there.
+    pub async fn close(mut self) {
+        self.queue.settle();
+        self.leave();
+        if let Some(link) = self.engine.listener.current() {
+            unsubscribe(&link, self.number).await;
+        }
+        self.number = 0;
+    }
+
+    fn leave(&mut self) {
+        self.queue.close(None);
+        drop(self.queue.deactivate()); // and with it the lease
+        match self.kind {
+            Kind::Volatile => drop(self.engine.reader().send(reader::Command::Leave(self.number))),
+            Kind::Channel => drop(self.engine.channels().send(channels::Command::Leave(self.number))),
+            Kind::Durable => {}
+        }
+        self.tasks.drain(..).for_each(|task| task.abort());
+        for channel in self.channels.drain(..) {
+            self.engine.listener.unlisten(&channel);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.number == 0 {
+            return;
+        }
+        self.leave();
+        let number = self.number;
+        if let (Some(link), Ok(runtime)) =
+            (self.engine.listener.current(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move { unsubscribe(&link, number).await });
+        }
+    }
+}
+
+async fn unsubscribe(link: &Link, number: i32) {
+    let args: &Args<'_> = &[(&link.session, Type::INT4), (&vec![number], Type::INT4_ARRAY)];
+    if let Err(e) = link.query(UNSUBSCRIBE, args).await {
+        debug!(error = %e, "the subscription is still listed, until the session ends");
+    }
+}
+
+type Handler = Box<
+    dyn Fn(Message) -> Pin<Box<dyn Future<Output = std::result::Result<(), Failing>> + Send>> + Send + Sync,
+>;
+
+/// Why a handler did not handle a message.
+enum Failing {
+    Failed(Failure),
+    Unreadable(Box<Unreadable>),
+}
+
+/// What [`Handlers::events`] is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Told {
+    /// The subscription says something of itself.
+    Event(Event),
+    /// A message was not what its handler expects; it is here, as it came.
+    Unreadable(Box<Unreadable>),
+    /// A handler failed, or panicked.
+    Failed(Message, Failure),
+}
+
+/// Handlers for messages: those for all of them first, then those for their topics, each in the order in which they were added.
+#[derive(Default)]
+pub struct Handlers {
+    all: Vec<Handler>,
+    on: Vec<(String, Option<Pattern>, Handler)>,
+    events: Option<Box<dyn Fn(Told) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let topics: Vec<&str> = self.on.iter().map(|(topic, ..)| topic.as_str()).collect();
+        f.debug_struct("Handlers").field("all", &self.all.len()).field("on", &topics).finish_non_exhaustive()
+    }
+}
+
+impl Handlers {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For every message, before those for its topic.
+    #[must_use]
+    pub fn all<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Message) -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<(), Failure>> + Send + 'static,
+    {
+        self.all.push(boxed(handler));
+        self
+    }
+
+    /// For the messages of a topic, or of those that a wildcard matches.
+    #[must_use]
+    pub fn on<H, F>(mut self, topic: &str, handler: H) -> Self
+    where
+        H: Fn(Message) -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<(), Failure>> + Send + 'static,
+    {
+        self.on.push((topic.to_owned(), Pattern::parse(topic).ok(), boxed(handler)));
+        self
+    }
+
+    /// As [`Handlers::on`], for values that come as JSON. What is none of this type is told as [`Told::Unreadable`], and not handled.
+    #[must_use]
+    pub fn on_json<T, H, F>(mut self, topic: &str, handler: H) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        H: Fn(Message, T) -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<(), Failure>> + Send + 'static,
+    {
+        let reading: Handler = Box::new(move |message| match message.json::<T>() {
+            Ok(value) => {
+                let handled = handler(message, value);
+                Box::pin(async move { handled.await.map_err(Failing::Failed) })
+            }
+            Err(unreadable) => Box::pin(async { Err(Failing::Unreadable(unreadable)) }),
+        });
+        self.on.push((topic.to_owned(), Pattern::parse(topic).ok(), reading));
+        self
+    }
+
+    /// For all that is no message: what the subscription says of itself, and what went wrong. Without it that goes to the log.
+    #[must_use]
+    pub fn events(mut self, told: impl Fn(Told) + Send + Sync + 'static) -> Self {
+        self.events = Some(Box::new(told));
+        self
+    }
+
+    fn tell(&self, told: Told) {
+        match (&self.events, told) {
+            (Some(events), told) => events(told),
+            (None, Told::Failed(message, failure)) => {
+                warn!(topic = message.topic(), code = failure.code, "a handler failed: {}", failure.message);
+            }
+            (None, Told::Unreadable(unreadable)) => warn!("{unreadable}"),
+            (None, Told::Event(Event::Error(e))) => warn!(error = %e, "a subscription"),
+            (None, Told::Event(event)) => debug!(?event, "a subscription"),
+        }
+    }
+
+    /// One message to all whom it concerns. One that fails keeps it from no other; a durable one comes again.
+    async fn give(&self, message: Message) {
+        let on = self.on.iter().filter(|(topic, pattern, _)| {
+            pattern.as_ref().is_some_and(|p| p.matches(message.topic())) || topic == message.topic()
+        });
+        for handler in self.all.iter().chain(on.map(|(.., handler)| handler)) {
+            let handled = AssertUnwindSafe(async { handler(message.clone()).await }).catch_unwind().await;
+            let failing = match handled {
+                Ok(Ok(())) => continue,
+                Ok(Err(failing)) => failing,
+                Err(_) => Failing::Failed(Failure::new("panic", "the handler panicked")),
+            };
+            match failing {
+                Failing::Failed(failure) => {
+                    message.fail(&format!("{}: {}", failure.code, failure.message));
+                    self.tell(Told::Failed(message.clone(), failure));
+                }
+                Failing::Unreadable(unreadable) => {
+                    message.fail("the payload is not what was expected");
+                    self.tell(Told::Unreadable(unreadable));
+                }
+            }
+        }
+    }
+}
+
+fn boxed<H, F>(handler: H) -> Handler
+where
+    H: Fn(Message) -> F + Send + Sync + 'static,
+    F: Future<Output = std::result::Result<(), Failure>> + Send + 'static,
+{
+    Box::new(move |message| {
+        let handled = handler(message);
+        Box::pin(async move { handled.await.map_err(Failing::Failed) })
+    })
+}
+
+/// Handlers at work. Dropping it stops them at their next `.await`.
+#[derive(Debug)]
+pub struct Handling {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<Result<()>>>,
+}
+
+impl Handling {
+    /// Stops after the message in hand, and waits for that.
+    ///
+    /// # Errors
+    /// What ended it before: see [`Subscription::next`].
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.send_replace(true);
+        self.ended().await
+    }
+
+    /// Completes when it goes on no longer. Cancel-safe.
+    ///
+    /// # Errors
+    /// What ended it: see [`Subscription::next`]; told once.
+    pub async fn ended(&mut self) -> Result<()> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await.unwrap_or(Ok(()));
+        self.task = None;
+        ended
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What operators look at, and what is noted of what they do.
+
+use trunkline::{
+    jobs::{Job, NewJob, Outcome, Work},
+    requests::Failure,
+};
+
+use crate::{
+    roles::with_roles,
+    support::{Db, Raw, secs, shared, within},
+};
+
+async fn one() -> (Db, Raw) {
+    shared().await;
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    (db, raw)
+}
+
+/// Jobs of every state, in the rings and held.
+async fn every_state(db: &Db, raw: &Raw) {
+    raw.run("select trunkline.job_open('e', false)").await;
+    let tl = db.client("mailer").await;
+    for queue in ["q", "e"] {
+        let all = ["done", "dead", "retry", "done"].map(|p| NewJob::new(p).kind(p));
+        tl.jobs().push_all(queue, all).await.unwrap();
+        tl.jobs().push(queue, NewJob::new("done").kind("done").key("k")).await.unwrap();
+        let mut working = tl.jobs().work(Work::queue(queue).drain(), async |job: Job| {
+            Ok::<_, Failure>(match job.kind.as_str() {
+                "dead" => Outcome::Dead("it can never work".into()),
+                "retry" => Outcome::Retry { after: secs(100), error: "not yet".into() },
+                _ => Outcome::Done,
+            })
+        });
+        within(20_000, "the queue to be drained", working.ended()).await.unwrap();
+        raw.run(&format!("select trunkline.job_push('{queue}', '{{\"n\": ' || g || '}}', 'json') from generate_series(1, 30) g")).await;
+        raw.run(&format!("select trunkline.job_push_json('{queue}', jsonb_build_object('n', g), 'json') from generate_series(1, 30) g")).await;
+        raw.run(&format!(
+            "select trunkline.job_push('{queue}', 'x', 'later', run_at => now() + interval '1 day')"
+        ))
+        .await;
+        raw.run(&format!(
+            "select trunkline.job_cancel(id) from trunkline.job_list('{queue}', 'waiting', max => 3)"
+        ))
+        .await;
+        raw.run(&format!("select trunkline.job_cancel(id) from trunkline.job_list('{queue}', 'scheduled')"))
+            .await;
+        raw.run(&format!("select * from trunkline.job_take('{queue}', 2)")).await;
+    }
+    tl.close().await;
+}
+
+#[tokio::test]
+async fn a_page_of_jobs_is_what_the_list_says() {
+    let (db, raw) = one().await;
+    every_state(&db, &raw).await;
+    let states = raw.one("select string_agg(distinct job_state, ' ' order by job_state) from trunkline.job_list(max => 1000)").await;
+    assert_eq!(states, "cancelled dead done retrying running waiting");
+    let some = raw.one("select id from trunkline.job_list(max => 20) offset 12 limit 1").await;
+    let mut filters = vec![
+        String::new(),
+        "queue => 'q'".into(),
+        "queue => 'e'".into(),
+        "kind => 'done'".into(),
+        "key => 'k'".into(),
+        format!("before => {some}"),
+        "payload => '{\"n\": 7}'".into(),
+        "queue => 'q', kind => 'json', max => 10".into(),
+    ];
+    for state in ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"] {
+        filters.push(format!("state => '{state}', max => 2"));
+        filters.push(format!("state => '{state}', queue => 'e', max => 1000"));
+    }
+    for filter in filters {
+        let bound = if filter.contains("max") {
+            filter
+        } else {
+            format!("max => 50{}{filter}", if filter.is_empty() { "" } else { ", " })
+        };
+        let rows =
+            async |function: &str| raw.rows(&format!("select * from trunkline.{function}({bound})")).await;
+        assert_eq!(rows("job_page").await, rows("job_list").await, "{bound}");
+    }
+    for (bad, code) in [
+        ("max => 0", "22023"),
+        ("max => 1001", "22023"),
+        ("state => 'x'", "22023"),
+        ("queue => 'none'", "42704"),
+    ] {
+        assert_eq!(raw.code(&format!("select * from trunkline.job_page({bad})")).await, code, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn dead_jobs_are_grouped_by_what_they_died_of() {
+    let (_db, raw) = one().await;
+    raw.run("select trunkline.job_open('q')").await;
+    raw.run("insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, content, kind, payload, errors)
+        select g, 21, 2, now(), 1, now(), 1, 'k', 'p', jsonb_build_array(jsonb_build_object('error', case when g < 4
+               then 'no route to host 10.0.0.' || g || E'\\nand more' else 'other' end)) from generate_series(1, 5) g").await;
+    let groups = raw.rows("select cause, many, last_id, error from trunkline.job_dead('q')").await;
+    assert_eq!(
+        groups,
+        ["no route to host #.#.#.#|3|3|no route to host 10.0.0.3\nand more", "other|2|5|other"]
+    );
+    assert_eq!(raw.code("select * from trunkline.job_dead('none')").await, "42704");
+}
+
+#[tokio::test]
+async fn channels_tell_what_became_of_the_newest_requests() {
+    let (db, raw) = one().await;
+    raw.run("select trunkline.request_open('durable', true), trunkline.request_open('nobody')").await;
+    let (caller, responder) = (db.client("caller").await, db.client("responder").await);
+    let _serving = crate::requests::echo(&responder, "echo");
+    crate::requests::served(&db, "echo", 1).await;
+    for _ in 0..4 {
+        caller.requests().call("echo", "x").await.unwrap();
+    }
+    raw.run("select trunkline.request_send('nobody', 'x', wait_for_responder => true), trunkline.request_send('durable', 'x', wait_for_responder => true)").await;
+    let told = "select channel, durable, responders, waiting, ok, p50 is not null and p50 <= p99, oldest is not null, sent_per_second
+                  from trunkline.request_channels()";
+    assert_eq!(
+        raw.rows(told).await,
+        ["durable|t|0|1|0|f|t|0.1", "echo|f|1|0|4|t|f|0.4", "nobody|f|0|1|0|f|t|0.1"]
+    );
+    assert_eq!(
+        raw.one("select sum(ok) from trunkline.request_channels(2)").await,
+        "0",
+        "of the newest alone"
+    );
+    for bad in ["0", "null", "100001"] {
+        assert_eq!(
+            raw.code(&format!("select * from trunkline.request_channels({bad})")).await,
+            "22023",
+            "{bad}"
+        );
+    }
+    let here = "select application, alive, serves from trunkline.session_list() order by application";
+    assert_eq!(raw.rows(here).await, ["caller|t|{}", "responder|t|{echo}"]);
+    let rings = raw.rows("select ring, count(*), count(*) filter (where filled), bool_and(cardinality(tables) in (3, 4)) from trunkline.log_rings() group by 1 order by 1").await;
+    assert_eq!(rings, ["job_d|2|1|t", "job_e|2|1|t", "request_d|2|1|t", "request_e|2|1|t"]);
+}
+
+#[tokio::test]
+async fn an_action_and_its_note_are_one() {
+    let (db, raw) = with_roles().await;
+    raw.run("select trunkline.job_push('q', 'S3cret', run_at => now() + interval '1 day')").await;
+    let id = raw.one("select max(id) from trunkline.job_held").await;
+    let act =
+        |action: &str, target: &str| format!("select trunkline.action_do('ann', '{action}', '{target}')");
+    let admin = db.raw_as("it_admin").await;
+    assert_eq!(admin.one(&act("job_retry", &format!("{{\"id\": {id}}}"))).await, "true");
+    let note = "select who, role, action, target, state_before ->> 'state', state_after ->> 'state', result from trunkline.action_list()";
+    assert_eq!(
+        raw.one(note).await,
+        format!("ann|it_admin|job_retry|{{\"id\": {id}}}|scheduled|waiting|true")
+    );
+    // What fails is not noted, and what is rolled back neither.
+    for (action, target, code) in [
+        ("job_retry", "{\"id\": 1}", "TL007"),
+        ("job_pause", "{\"queue\": \"none\"}", "42704"),
+        ("job_retry", "{}", "22004"),
+        ("drop", "{}", "22023"),
+        ("job_pause", "[]", "22004"),
+        ("job_retry", "{\"id\": \"x\"}", "22P02"),
+    ] {
+        assert_eq!(admin.code(&act(action, target)).await, code, "{action} {target}");
+    }
+    assert_eq!(admin.code("select trunkline.action_do(repeat('x', 201), 'job_pause', '{}')").await, "22023");
+    admin.run(&format!("begin; {}; rollback", act("job_pause", "{\"queue\": \"q\"}"))).await;
+    assert_eq!(raw.one("select count(*) from trunkline.action").await, "1");
+    assert_eq!(raw.one("select count(*) from trunkline.job_queue where paused_at is not null").await, "0");
+    assert_eq!(
+        admin
+            .one(&act("job_cancel_all", "{\"queue\": \"q\", \"state\": \"waiting\", \"dry_run\": true}"))
+            .await,
+        "1"
+    );
+    assert_eq!(raw.one("select count(*) from trunkline.action").await, "1", "counting is not acting");
+    let copied = admin.one(&act("job_copy", &format!("{{\"id\": {id}}}"))).await;
+    assert_eq!(raw.one(&format!("select payload from trunkline.job_show({copied})")).await, "S3cret");
+    assert!(admin.one(&act("job_reveal", &format!("{{\"id\": {id}}}"))).await.contains("S3cret"));
+    assert_eq!(raw.one("select count(*) from trunkline.action a where a::text like '%S3cret%'").await, "0");
+    assert_eq!(
+        raw.one("select string_agg(action, ' ') from trunkline.action_list(2)").await,
+        "job_reveal job_copy"
+    );
+    let writer = db.raw_as("it_writer").await;
+    assert_eq!(writer.code(&act("job_pause", "{\"queue\": \"q\"}")).await, "42501");
+    assert_eq!(db.raw_as("it_reader").await.rows("select * from trunkline.action_list()").await.len(), 3);
+    for sql in
+        ["delete from trunkline.action", "update trunkline.action set who = 'x'", "truncate trunkline.action"]
+    {
+        assert_eq!(admin.code(sql).await, "42501", "{sql}");
+    }
+}

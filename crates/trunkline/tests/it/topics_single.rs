@@ -1,0 +1,389 @@
+//! Of many that listen, one: hand-overs under constant publishing, what is lost and doubled, and effects of those who are stale.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use tokio::task::JoinHandle;
+use trunkline::{
+    ErrorKind, Trunkline,
+    topics::{Event, Kind, Subscribe, Subscription},
+};
+
+use crate::{
+    support::{Cluster, Db, Process, Raw, millis, say, signal, until, within},
+    topics::{message, next, texts},
+};
+
+const LEASE: &str = "trunkline/topics/work.*";
+
+/// A process that listens as one of many, and writes what it gets, guarded, with its fence.
+pub async fn listener(me: &Trunkline, db: &Db) {
+    let mut subscription = me.topics().subscribe(Subscribe::new(["work.*"]).single()).await.unwrap();
+    say("ready");
+    let mut raw = None;
+    while let Some(event) = subscription.next().await.unwrap() {
+        let Event::Message(message) = event else { continue };
+        loop {
+            let mut session = match raw.take() {
+                Some(session) => session,
+                None => match tokio_postgres::connect(&db.url, tokio_postgres::NoTls).await {
+                    Ok((client, connection)) => {
+                        tokio::spawn(connection);
+                        // Who is frozen in the midst of a guarded transaction would keep the next one from the lease.
+                        let _ = client.batch_execute("set idle_in_transaction_session_timeout = '1s'").await;
+                        client
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(millis(20)).await;
+                        continue;
+                    }
+                },
+            };
+            let n: i64 = message.text().unwrap().parse().unwrap();
+            let effect = async {
+                let tx = session.transaction().await?;
+                tx.execute("insert into effect values ($1, $2)", &[&n, &message.fence().unwrap()]).await?;
+                if let Err(e) = message.guard(&mut &tx).await {
+                    return Ok::<_, tokio_postgres::Error>(e.kind() == ErrorKind::Stale);
+                }
+                tx.commit().await.map(|()| false)
+            };
+            match effect.await {
+                Ok(stale) => {
+                    if stale {
+                        let _ = session.execute("insert into stale values ($1)", &[&n]).await;
+                    }
+                    raw = Some(session);
+                    break;
+                }
+                Err(_) => tokio::time::sleep(millis(20)).await,
+            }
+        }
+    }
+}
+
+/// Publishes numbers without a pause worth the name, and says how many were committed when it is told to end.
+fn publisher(db: &Db, done: tokio::sync::watch::Receiver<bool>) -> JoinHandle<Vec<i64>> {
+    let url = db.url.clone();
+    tokio::spawn(async move {
+        let (mut sent, mut n, mut session) = (Vec::new(), 0_i64, None);
+        while !*done.borrow() {
+            let client = match &session {
+                Some(client) => client,
+                None => match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                    Ok((client, connection)) => {
+                        tokio::spawn(connection);
+                        session.insert(client)
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(millis(20)).await;
+                        continue;
+                    }
+                },
+            };
+            n += 1;
+            match client.execute("select trunkline.topic_publish('work.a', $1)", &[&n.to_string()]).await {
+                Ok(_) => sent.push(n),
+                Err(_) => session = None,
+            }
+            tokio::time::sleep(millis(4)).await;
+        }
+        sent
+    })
+}
+
+/// Who is active, by process and fence.
+async fn active(raw: &Raw) -> Option<(i32, i64)> {
+    let holder = format!(
+        "select split_part(held_by, ':', 2), fence from trunkline.lease_list() where name = '{LEASE}' and held_by is not null"
+    );
+    let row = raw.rows(&holder).await.pop()?;
+    let (pid, fence) = row.split_once('|')?;
+    Some((pid.parse().ok()?, fence.parse().ok()?))
+}
+
+/// Waits until another one acts, with a higher fence.
+async fn next_active(raw: &Raw, before: i64) -> (i32, i64) {
+    let mut found = (0, 0);
+    until("another one to act", async || {
+        let Some(now) = active(raw).await else { return false };
+        found = now;
+        let acted = format!("select exists (select from effect where fence = {})", now.1);
+        now.1 > before && raw.one(&acted).await == "t"
+    })
+    .await;
+    found
+}
+
+/// Counts what was lost, doubled and stale, prints it, and holds it to what is promised.
+async fn count(raw: &Raw, sent: &[i64], rounds: usize, times: BTreeMap<&str, Vec<u128>>) {
+    let got: BTreeMap<i64, i64> = raw
+        .rows("select n, count(*) from effect group by n")
+        .await
+        .iter()
+        .filter_map(|row| row.split_once('|'))
+        .map(|(n, many)| (n.parse().unwrap(), many.parse().unwrap()))
+        .collect();
+    let lost = sent.iter().filter(|n| !got.contains_key(n)).count();
+    let doubled: i64 = got.values().map(|many| many - 1).sum();
+    let stale = raw.one("select count(*) from stale").await;
+    let backwards = raw
+        .one("select count(*) from (select fence < max(fence) over (order by ctid) as back from effect) e where back")
+        .await;
+    crate::support::say(&format!(
+        "{} messages, {rounds} hand-overs: {lost} lost, {doubled} doubled; {stale} stale effects tried, {backwards} committed",
+        sent.len()
+    ));
+    for (how, mut times) in times {
+        times.sort_unstable();
+        crate::support::say(&format!(
+            "{how}: {} to {} ms, median {} ms",
+            times[0],
+            times[times.len() - 1],
+            times[times.len() / 2]
+        ));
+    }
+    assert_eq!((lost, backwards.as_str()), (0, "0"));
+}
+
+/// `TRUNKLINE_TAKEOVERS` sets how many hand-overs.
+#[tokio::test]
+async fn of_three_processes_one_is_active_and_none_of_its_deaths_loses_a_message() {
+    let rounds = std::env::var("TRUNKLINE_TAKEOVERS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let (cluster, db) = Cluster::own().await;
+    let raw = db.raw().await;
+    raw.run("create table effect (n bigint, fence bigint); create table stale (n bigint)").await;
+    let mut processes = BTreeMap::new();
+    for _ in 0..3 {
+        let process = Process::start("single", &db).await;
+        processes.insert(process.pid(), process);
+    }
+    let (stop, done) = tokio::sync::watch::channel(false);
+    let publishing = publisher(&db, done);
+    let (mut pid, mut fence) = next_active(&raw, 0).await;
+    let mut times: BTreeMap<&str, Vec<u128>> = BTreeMap::new();
+    for round in 0..rounds {
+        let how = ["killed", "cut off", "stopped"][round % 3];
+        let began = Instant::now();
+        match how {
+            "killed" => signal(pid, "-KILL"),
+            "stopped" => signal(pid, "-STOP"),
+            _ => {
+                let of = format!(
+                    "select pg_terminate_backend(s.pid, 10000) from trunkline.session s join trunkline.topic_subscriptions() t on t.session = s.id where t.active and t.fence = {fence}"
+                );
+                raw.run(&of).await;
+            }
+        }
+        let old = pid;
+        (pid, fence) = next_active(&raw, fence).await;
+        times.entry(how).or_default().push(began.elapsed().as_millis());
+        match how {
+            "killed" => {
+                processes.remove(&old);
+                let process = Process::start("single", &db).await;
+                processes.insert(process.pid(), process);
+            }
+            "stopped" => signal(old, "-CONT"),
+            _ => {}
+        }
+    }
+    stop.send_replace(true);
+    let sent = publishing.await.unwrap();
+    let last = sent[sent.len() - 1];
+    raw.until("the last one to be handled", &format!("select exists (select from effect where n = {last})"))
+        .await;
+    count(&raw, &sent, rounds, times).await;
+    drop(processes);
+    drop(cluster);
+}
+
+async fn stands(subscription: &mut Subscription) -> String {
+    loop {
+        match next(subscription).await {
+            Event::Connected => {}
+            Event::Active { fence, silent } => return format!("active {fence} {}", silent.is_some()),
+            Event::Standby { reason } => return format!("standby {reason:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resignation_hands_over_exactly() {
+    let db = Db::new().await;
+    let (a, b) = (db.client("a").await, db.client("b").await);
+    let raw = db.raw().await;
+    let single = || Subscribe::new(["work.*"]).single();
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut first).await, "active 1 false");
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut second).await, "standby None");
+    let mut everybody = b.topics().subscribe("work.*").await.unwrap();
+    let publish =
+        "select trunkline.topic_publish_many('work.x', array(select n::text from generate_series(%) n))";
+    raw.run(&publish.replace('%', "1, 50")).await;
+    assert_eq!(texts(&mut first, 30).await, (1..=30).map(|n| n.to_string()).collect::<Vec<_>>());
+    let standing = "select application, active, fence from trunkline.topic_subscriptions() where single";
+    until("the one to be seen active", async || raw.rows(standing).await == ["a|t|1", "b|f|"]).await;
+    first.close().await;
+    assert_eq!(stands(&mut second).await, "active 2 true");
+    let got = message(&mut second).await;
+    let rest: Vec<String> = (1..=50).map(|n| n.to_string()).collect();
+    // What is handled is noted for whole looks; one look brought all of these.
+    let from: usize = got.text().unwrap().parse().unwrap();
+    assert!(from <= 31, "begins with {from}");
+    assert_eq!(texts(&mut second, 50 - from).await, rest[from..]);
+    raw.run(&publish.replace('%', "51, 60")).await;
+    assert_eq!(texts(&mut second, 10).await, (51..=60).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(texts(&mut everybody, 60).await.len(), 60, "and who is not single gets all");
+    // All handled, and nothing again.
+    let mut third = a.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut third).await, "standby None");
+    second.close().await;
+    assert_eq!(stands(&mut third).await, "active 3 true");
+    raw.run("select trunkline.topic_publish('work.x', 'end')").await;
+    assert_eq!(texts(&mut third, 1).await, ["end"]);
+}
+
+#[tokio::test]
+async fn who_is_asked_to_resign_stands_by() {
+    let db = Db::new().await;
+    let (a, b) = (db.client("a").await, db.client("b").await);
+    let single = || Subscribe::new(["work.*"]).single();
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut first).await, "active 1 false");
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut second).await, "standby None");
+    // It says so before it is in the queue; who resigns while nobody waits may have it again.
+    let waits = format!("select waiting = 1 from trunkline.lease_list() where name = '{LEASE}'");
+    db.raw().await.until("the second one to be in the queue", &waits).await;
+    assert!(a.leases().resign(LEASE).await.unwrap());
+    assert_eq!(stands(&mut first).await, "standby Some(Asked)");
+    assert_eq!(stands(&mut second).await, "active 2 true");
+    a.topics().publish("work.1", "x").await.unwrap();
+    assert_eq!(texts(&mut second, 1).await, ["x"]);
+}
+
+#[tokio::test]
+async fn a_durable_single_subscription_goes_on_where_the_one_before_was() {
+    let db = Db::new().await;
+    let (a, b) = (db.client("a").await, db.client("b").await);
+    a.topics().create("bills", Kind::Durable).await.unwrap();
+    let single = || Subscribe::new(["bills"]).name("books").single();
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut first).await, "active 1 false");
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    assert_eq!(stands(&mut second).await, "standby None");
+    a.topics().publish_all("bills", ["1", "2"]).await.unwrap();
+    let got = message(&mut first).await;
+    assert_eq!((got.text().unwrap(), got.fence()), ("1", Some(1)));
+    drop(got);
+    drop(first);
+    assert_eq!(stands(&mut second).await, "active 2 true");
+    let got = within(15_000, "the batch again", message(&mut second)).await;
+    assert_eq!((got.text().unwrap(), got.fence()), ("1", Some(2)), "the batch was not finished");
+    assert_eq!(texts(&mut second, 1).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_single_listener_on_a_channel_loses_nothing_when_it_is_cut_off() {
+    let (_cluster, db) = Cluster::own().await;
+    let raw = db.raw().await;
+    let (got, mut all) = tokio::sync::mpsc::unbounded_channel();
+    let mut listeners = Vec::new();
+    for name in ["a", "b"] {
+        let (client, got) = (db.client(name).await, got.clone());
+        let single = Subscribe::new(["c"]).kind(Kind::Channel).single();
+        let mut subscription = client.topics().subscribe(single).await.unwrap();
+        // The one is active before the other one asks.
+        while !matches!(next(&mut subscription).await, Event::Active { .. } | Event::Standby { .. }) {}
+        listeners.push(tokio::spawn(async move {
+            while let Ok(Some(event)) = subscription.next().await {
+                if let Event::Message(message) = event {
+                    got.send((message.fence().unwrap(), message.text().unwrap().parse::<u32>().unwrap()))
+                        .unwrap();
+                }
+            }
+            drop(client);
+        }));
+    }
+    let lease = "trunkline/topics/c";
+    for n in 0..400 {
+        raw.run(&format!("notify c, '{n}'")).await;
+        if n % 100 == 50 {
+            let active = format!(
+                "select pg_terminate_backend(s.pid, 10000) from trunkline.session s join trunkline.topic_subscription t on t.session = s.id join trunkline.lease_expiry e on e.session = s.id where e.name = '{lease}'"
+            );
+            raw.run(&active).await;
+        }
+        tokio::time::sleep(millis(3)).await;
+    }
+    let (mut seen, mut fences, mut doubled) =
+        (std::collections::BTreeSet::new(), std::collections::BTreeSet::new(), 0);
+    while !seen.contains(&399) {
+        let (fence, n) = within(15_000, "the last one", all.recv()).await.unwrap();
+        fences.insert(fence);
+        doubled += u32::from(!seen.insert(n));
+    }
+    println!(
+        "400 notifications, {} hand-overs: {} lost, {doubled} doubled",
+        fences.len() - 1,
+        400 - seen.len()
+    );
+    assert!(fences.len() > 2 && seen.len() == 400, "{fences:?}: {} came", seen.len());
+    listeners.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn all_listen_and_one_executes_each_message_also_when_the_first_dies() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("create table done (id text, by_whom int)").await;
+    let mut listeners = Vec::new();
+    for n in 0..3 {
+        let client = db.client(&format!("listener-{n}")).await;
+        let subscription = client.topics().subscribe("work").await.unwrap();
+        listeners.push((client, subscription, db.raw().await));
+    }
+    for (_, subscription, _) in &mut listeners {
+        crate::topics::connected(subscription).await;
+    }
+    let publisher = db.client("publisher").await;
+    for n in 0..20 {
+        // Equal payloads are separate messages.
+        let work = trunkline::topics::NewMessage::new("same").message_id(n.to_string());
+        publisher.topics().publish("work", work).await.unwrap();
+    }
+    let mut working = tokio::task::JoinSet::new();
+    for (n, (client, mut subscription, mut session)) in listeners.into_iter().enumerate() {
+        working.spawn(async move {
+            for _ in 0..20 {
+                let message = message(&mut subscription).await;
+                let tx = session.client.transaction().await.unwrap();
+                if !message.claim(&mut &tx).await.unwrap() {
+                    continue;
+                }
+                let n = i32::try_from(n).unwrap();
+                tx.execute("insert into done values ($1, $2)", &[&message.message_id(), &n]).await.unwrap();
+                if n == 0 {
+                    tx.rollback().await.unwrap(); // as one who dies
+                } else {
+                    tx.commit().await.unwrap();
+                }
+            }
+            client
+        });
+    }
+    working.join_all().await;
+    // What only the one who always dies was the last to claim is nobody's yet.
+    let done = raw.one("select count(*) = count(distinct id) and bool_and(by_whom > 0) from done").await;
+    assert_eq!(done, "t");
+    let (first, second) = (db.raw().await, db.raw().await);
+    first.run("begin; select trunkline.topic_claim('work', 'x')").await;
+    let pid = second.pid;
+    let waiting = tokio::spawn(async move { second.one("select trunkline.topic_claim('work', 'x')").await });
+    raw.blocked(pid).await;
+    raw.run(&format!("select pg_terminate_backend({}, 10000)", first.pid)).await;
+    assert_eq!(waiting.await.unwrap(), "t", "the claim of the dead is another's");
+    assert_eq!(raw.one("select trunkline.topic_claim('work', 'x')").await, "f");
+}

@@ -113,8 +113,8 @@ pub async fn shared() -> &'static Cluster {
     WATCHDOG.call_once(|| {
         std::thread::spawn(|| {
             let storm = std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok());
-            std::thread::sleep(secs(600 + storm.unwrap_or(0)));
-            eprintln!("the tests hang");
+            std::thread::sleep(secs(1200 + storm.unwrap_or(0)));
+            say("the tests hang: twenty minutes have passed");
             std::process::exit(101);
         });
     });

@@ -37,6 +37,14 @@ begin
             else trunkline._job_write_e(array(select v.id * 16 + u.p from unnest(priorities) with ordinality u(p, n) order by n),
                      array(select u.c | (coalesce(u.m, 0) << 8) from unnest(contents, max_attempts) with ordinality u(c, m, n) order by n),
                      kinds, texts, _job_write.bytes, headers) end;
+    elsif not exists (select from unnest(keys, unique_keys, options, delays) u(key, unique_key, option, ms)
+                       where u.option is not null or not (v.held or coalesce(u.key, u.unique_key) is not null
+                                                          or coalesce(u.ms > 0, false))) then
+        ids := trunkline._job_hold_all(v, contents, texts, _job_write.bytes, kinds, keys, unique_keys, priorities, delays,
+                                       max_attempts, headers);
+        if v.max_length > 0 then
+            perform trunkline._job_overflow(v);
+        end if;
     elsif v.held then
         ids := array(
             select trunkline._job_hold(v, u.priority, u.content,

@@ -1,9 +1,10 @@
 //! What every step needs: gates that hold a victim's statement, a responder that says what happens to it, and calls.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
+        Semaphore,
         mpsc::{self, UnboundedReceiver, UnboundedSender},
         oneshot, watch,
     },
@@ -333,11 +334,22 @@ pub async fn well(scene: &Scene, caller: &Trunkline) -> Outcome {
     after
 }
 
+/// How many cells run at once: each has three processes, and their limits are those of a machine that is not short of itself.
+const AT_ONCE: usize = 8;
+
 /// Runs cells beside one another, to the end of each, and fails with all that failed.
 pub fn all<F: Future<Output = ()> + 'static>(cells: impl Iterator<Item = F>) -> impl Future<Output = ()> {
     let here = LocalSet::new();
     let mut running = JoinSet::new();
-    cells.for_each(|cell| drop(running.spawn_local_on(cell, &here)));
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    cells.for_each(|cell| {
+        let slot = slots.clone().acquire_owned();
+        let cell = async move {
+            let _slot = slot.await;
+            cell.await;
+        };
+        drop(running.spawn_local_on(cell, &here));
+    });
     async move {
         let ends = here.run_until(async {
             let mut failed = 0;

@@ -256,3 +256,57 @@ async fn bulk_operations_refuse_what_they_cannot_do() {
         assert_ne!(refused.kind(), ErrorKind::Other, "{call}");
     }
 }
+
+#[tokio::test]
+async fn many_jobs_with_keys_pushed_at_once_are_one_each_and_run_in_their_order() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs().open("q").await.unwrap();
+    let there = tl.jobs().push("q", NewJob::new("there").unique("u2").delay(secs(1000))).await.unwrap();
+    let jobs: Vec<NewJob> = (0..200)
+        .map(|n| {
+            let job = NewJob::new(n.to_string()).key((n % 7).to_string());
+            match n {
+                0..20 => job.unique(format!("u{}", n % 10)), // two of each, and of u2 three
+                _ => job,
+            }
+        })
+        .collect();
+    let ids = tl.jobs().push_all("q", jobs).await.unwrap();
+    assert_eq!(ids.len(), 200);
+    assert_eq!((ids[2], ids[12]), (there, there), "of what was there already its id");
+    assert!((0..10).all(|n| ids[n] == ids[n + 10]), "the second of two is the first");
+    let rises = |ids: &[i64]| ids.is_sorted_by(|a, b| a < b);
+    assert!(rises(&ids[3..10]) && rises(&ids[20..]), "{ids:?}");
+    let done = Arc::new(std::sync::Mutex::new(Vec::<(i64, usize)>::new()));
+    let seen = done.clone();
+    let mut working = tl.jobs().work(Work::queue("q").concurrency(16).drain(), move |job: Job| {
+        seen.lock().unwrap().push((job.id, job.payload.text().unwrap().parse::<usize>().unwrap()));
+        async { Ok::<_, Failure>(Outcome::Done) }
+    });
+    within(20_000, "all to be done", working.ended()).await.unwrap();
+    let done = done.lock().unwrap().clone();
+    assert_eq!(done.len(), 189, "ten of them had been there");
+    for key in 0..7 {
+        let of: Vec<usize> = done.iter().map(|d| d.1).filter(|n| n % 7 == key).collect();
+        assert!(of.is_sorted(), "key {key}: {of:?}");
+    }
+    assert_eq!(counts(&raw, "q").await, "done 189 scheduled 1");
+}
+
+#[tokio::test]
+async fn a_look_reads_no_more_the_more_is_scheduled() {
+    let (_db, tl, raw) = one().await;
+    tl.jobs().open("q").await.unwrap();
+    raw.run("select trunkline.job_push_many('q', array_fill('later'::text, array[20000]), run_at => now() + interval '1 day')")
+        .await;
+    for due in 0..2 {
+        raw.run("begin").await;
+        assert_eq!(raw.rows("select id from trunkline.job_take('q', 10)").await.len(), due);
+        let read = raw
+            .one("select sum(idx_tup_fetch + seq_tup_read) from pg_stat_xact_user_tables where relname = 'job_held'")
+            .await;
+        raw.run("commit").await;
+        assert!(read.parse::<f64>().unwrap() < 100.0, "{read} rows read");
+        tl.jobs().push("q", NewJob::new("now").key("k")).await.unwrap();
+    }
+}

@@ -12,7 +12,7 @@ declare
 begin
     perform trunkline._check_read_committed('writing statuses of attached tables');
     for v_one in
-        select u.* from trunkline.job_unwritten u where u.due_at <= clock_timestamp()
+        select u.* from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())
          order by u.due_at limit most for update skip locked
     loop
         v_did := trunkline._job_attached_settle(v_one.origin, v_one.origin_row, true);

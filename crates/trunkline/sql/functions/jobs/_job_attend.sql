@@ -12,7 +12,7 @@ begin
      cross join lateral (select h.due_at from trunkline.job_held h
                           where h.lane = q.id * 16 + p.priority and h.state = 0 order by h.due_at, h.id limit 1) h
      where q.id = any (queues) and q.paused_at is null;
-    if exists (select from trunkline.job_unwritten u where u.due_at <= clock_timestamp()) then
+    if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));

@@ -6,7 +6,7 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
     delete from trunkline.job_start s
-     where s.queue = _job_begun.queue and s.key = _job_begun.key and s.at <= clock_timestamp() - period;
+     where s.queue = _job_begun.queue and s.key = _job_begun.key and s.at <= (select clock_timestamp() - period);
     return (select coalesce(sum(s.n), 0)::int from trunkline.job_start s
              where s.queue = _job_begun.queue and s.key = _job_begun.key);
 end $$;

@@ -5,5 +5,5 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
     return (select case when sum(s.n) >= rate then min(s.at) + period end from trunkline.job_start s
-             where s.queue = _job_free_at.queue and s.key = _job_free_at.key and s.at > clock_timestamp() - period);
+             where s.queue = _job_free_at.queue and s.key = _job_free_at.key and s.at > (select clock_timestamp() - period));
 end $$;

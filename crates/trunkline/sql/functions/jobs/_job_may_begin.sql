@@ -21,7 +21,7 @@ begin
         update trunkline.job_held h set state = 5
          where h.id in (select b.id from trunkline.job_held b
                          where b.lane >> 4 = queue.id and b.key = _job_may_begin.key and b.state in (0, 1, 5)
-                           and b.id >= _job_may_begin.id and b.state = 0 and b.due_at <= clock_timestamp()
+                           and b.id >= _job_may_begin.id and b.state = 0 and b.due_at <= (select clock_timestamp())
                          order by b.id limit 1000 for update skip locked);
         perform trunkline._job_promote(lane, key, false);   -- the one before it may wait behind what failed since
         return false;

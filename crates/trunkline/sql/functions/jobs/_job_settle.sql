@@ -22,22 +22,24 @@ begin
         with u as materialized (
             select * from unnest(ids, tokens, states, delays, counted, errors, contents, results) with ordinality
                           u(id, token, state, ms, counted, error, content, result, n)
-        ), locked as (
-            select h.id from trunkline.job_held h where h.id = any (ids) order by h.id for update
+        ), held as materialized (
+            select o.id, u.n, u.ms, u.counted, u.error, u.content, u.result, u.token,
+                   case when u.state <> 0 then u.state
+                        when exists (select from trunkline.job_cancel c where c.id = o.id) then 3
+                        when u.counted and o.attempt >= o.max_attempts then 2 else 0 end as state
+              from u join trunkline.job_held o on o.id = u.id
+             where o.state = 1 and o.token = u.token
+             order by o.id for update of o
         )
         update trunkline.job_held h
-           set state = x.state, attempt = h.attempt - (not u.counted)::int, session = null, token = null,
-               due_at = clock_timestamp() + coalesce(u.ms * interval '1 ms', trunkline._job_backoff(h.lane, h.attempt)),
-               ended_at = case when x.state <> 0 then clock_timestamp() end,
+           set state = u.state, attempt = h.attempt - (not u.counted)::int, session = null, token = null,
+               due_at = case when u.state <> 0 then h.due_at
+                             else clock_timestamp() + coalesce(u.ms * interval '1 ms', trunkline._job_backoff(h.lane, h.attempt)) end,
+               ended_at = case when u.state <> 0 then clock_timestamp() end,
                errors = case when u.error is null then h.errors else trunkline._job_errors(h.errors, h.attempt, u.error) end,
                result = u.result, result_content = u.content
-          from locked l join u on u.id = l.id
-          join trunkline.job_held o on o.id = l.id
-         cross join lateral (
-              select case when u.state <> 0 then u.state
-                          when exists (select from trunkline.job_cancel c where c.id = o.id) then 3
-                          when u.counted and o.attempt >= o.max_attempts then 2 else 0 end as state) x
-         where h.id = l.id and h.state = 1 and h.token = u.token
+          from held u
+         where h.id = u.id and h.state = 1 and h.token = u.token
         returning u.n::int as n, h.id, h.lane, h.key, h.state
     loop
         v_ended := v_ended || v_one.n;

@@ -4,6 +4,7 @@
 -- way it ends after a while, and the next look goes on.
 -- Where keys run one at a time and have no rate, the usual case, all that can begin do so in two statements: the rows and the
 -- locks of their keys, then, with a fresh snapshot, what begins; the loop is for the rest.
+-- What is due is compared with a time that is asked for once, or the index would not end there.
 -- Locks: the rows; those keys, to the commit; where somebody holds a key all of it is passed over. Waits for nobody.
 create or replace function trunkline._job_take_held(session int, lane int, most int, token bigint)
 returns setof trunkline.job_held
@@ -25,7 +26,7 @@ declare
     v_n     int;
 begin
     if not exists (select from trunkline.job_held h
-                    where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()) then
+                    where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= (select clock_timestamp())) then
         return;
     end if;
     select * into v_queue from trunkline.job_queue q where q.id = _job_take_held.lane >> 4;
@@ -34,7 +35,7 @@ begin
     if v_queue.key_rate_limit = 0 and v_queue.key_max_running = 1 then
         with due as materialized (
             select h.id, h.key, h.expires_at from trunkline.job_held h
-             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
+             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= (select clock_timestamp())
              order by h.due_at, h.id limit v_room for update skip locked
         ), mine as materialized (
             select d.id, coalesce(d.expires_at > clock_timestamp(), true)
@@ -62,7 +63,7 @@ begin
         v_again := false;
         for v_one in
             select h.id, h.key, h.expires_at from trunkline.job_held h
-             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= clock_timestamp()
+             where h.lane = _job_take_held.lane and h.state = 0 and h.due_at <= (select clock_timestamp())
                and (h.key is null or h.key <> all (v_shut) or h.id = any (v_first))
              order by h.due_at, h.id limit v_left for update skip locked
         loop

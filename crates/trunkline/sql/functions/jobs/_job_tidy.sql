@@ -11,6 +11,7 @@ begin
     with old as materialized (
         select h.id from trunkline.job_held h join trunkline.job_queue q on q.id = h.lane >> 4
          where h.state in (2, 3, 4)
+           and h.ended_at < (select clock_timestamp() - min(least(k.keep_done, k.keep_dead)) from trunkline.job_queue k)
            and h.ended_at < clock_timestamp() - case when h.state = 2 then q.keep_dead else q.keep_done end
            and (h.ended_at < clock_timestamp() - interval '1 day'                   -- or somebody is still to see its end
                 or not exists (select from trunkline.job_wait w where w.id = h.id))
@@ -30,12 +31,12 @@ begin
     end loop;
     for v_key in
         select h.id, h.lane, h.key from trunkline.job_held h
-         where h.expires_at <= clock_timestamp() and h.state in (0, 5) order by h.expires_at limit 1000
+         where h.expires_at <= (select clock_timestamp()) and h.state in (0, 5) order by h.expires_at limit 1000
     loop
         v_sum := v_sum + trunkline._job_drop(v_key.id, v_key.lane, v_key.key, 'expired before it began')::int;
     end loop;
     with old as materialized (
-        select u.queue, u.key from trunkline.job_unique u where u.until <= clock_timestamp() for update skip locked)
+        select u.queue, u.key from trunkline.job_unique u where u.until <= (select clock_timestamp()) for update skip locked)
     delete from trunkline.job_unique u using old where u.queue = old.queue and u.key = old.key;
     with old as materialized (
         select s.queue, s.key, s.at from trunkline.job_start s join trunkline.job_queue q on q.id = s.queue

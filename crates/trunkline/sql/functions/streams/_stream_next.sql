@@ -20,7 +20,7 @@ begin
     select coalesce(array_agg(g.id), '{}') as ids, count(*) as events, coalesce(max(g.bytes), 0) as bytes into v_sum
       from (select a.id, row_number() over w as n, sum(octet_length(a.payload)) over w as bytes
               from trunkline.stream_again a
-             where a.consumer = cursor.consumer and a.due_at <= clock_timestamp()
+             where a.consumer = cursor.consumer and a.due_at <= (select clock_timestamp())
                and not exists (select from trunkline.stream_take t
                                 where t.consumer = a.consumer and t.turn = any (_stream_next.open) and a.id = any (t.again))
             window w as (order by a.due_at, a.id) order by a.due_at, a.id limit greatest(1, v_of.max_events / 2)) g

@@ -25,7 +25,7 @@ begin
        and t.open = '{}' and t.upto is null and k.id >= t.hi
        and (select e.finished from trunkline.stream_take_end e
              where e.consumer = c.id and e.turn = t.turn and e.attempt = t.attempt)
-       and (select true from trunkline.stream_again a where a.consumer = c.id and a.due_at <= clock_timestamp() limit 1) is null;
+       and (select true from trunkline.stream_again a where a.consumer = c.id and a.due_at <= (select clock_timestamp()) limit 1) is null;
     if v.turn is null or current_setting('transaction_isolation') <> 'read committed' or pg_current_xact_id_if_assigned() is not null then
         return;
     end if;

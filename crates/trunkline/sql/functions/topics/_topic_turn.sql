@@ -20,7 +20,7 @@ begin
         perform trunkline._topic_begin();
         return null;
     end if;
-    delete from trunkline.topic_claimed c where c.at < clock_timestamp() - interval '1 hour';
+    delete from trunkline.topic_claimed c where c.at < (select clock_timestamp() - interval '1 hour');
     v_size := array(
         select pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) from pg_class c
          where c.oid in ('trunkline.topic_message_0'::regclass, 'trunkline.topic_message_1'::regclass) order by c.relname);

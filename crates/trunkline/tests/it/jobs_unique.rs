@@ -10,7 +10,7 @@ use trunkline::{
 
 use crate::{
     jobs::one,
-    support::{Raw, millis},
+    support::{Raw, millis, within},
 };
 
 const WAITING: &str =
@@ -63,6 +63,35 @@ async fn a_thousand_racing_pushes_beside_a_worker_are_one_job_where_it_is_unique
     let ids: std::collections::BTreeSet<i64> = tasks.join_all().await.into_iter().flatten().collect();
     assert_eq!(ids.len(), 1);
     raw.until("it to be done", "select bool_and(state = 'done') from trunkline.job").await;
+    assert_eq!(raw.one("select count(*) from trunkline.job").await, "1");
+}
+
+#[tokio::test]
+async fn who_looked_before_another_pushed_and_was_done_with_it_gets_that_ones_id() {
+    let (db, tl, raw) = one().await;
+    tl.jobs().open("q").await.unwrap();
+    raw.run(
+        "create function public.gate() returns trigger language plpgsql as $$
+         begin perform pg_advisory_xact_lock_shared(77, 7); return new; end $$;
+         create trigger gate before insert on trunkline.job_held for each row
+         when (current_setting('application_name') = 'late') execute function public.gate();
+         select pg_advisory_lock(77, 7)",
+    )
+    .await;
+    let late = db.client("late").await;
+    let job = || NewJob::new("x").unique("u").unique_for(millis(600_000));
+    let pushing = tokio::spawn(async move { late.jobs().push("q", job()).await });
+    raw.until(
+        "the late one to have looked",
+        "select exists (select from pg_stat_activity where datname = current_database() and application_name = 'late'
+            and wait_event_type = 'Lock')",
+    )
+    .await;
+    let first = tl.jobs().push("q", job()).await.unwrap();
+    take(&raw).await;
+    complete(&raw).await;
+    raw.run("select pg_advisory_unlock(77, 7)").await;
+    assert_eq!(within(5_000, "the late push", pushing).await.unwrap().unwrap(), first);
     assert_eq!(raw.one("select count(*) from trunkline.job").await, "1");
 }
 

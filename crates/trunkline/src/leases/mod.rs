@@ -36,6 +36,7 @@ mod acquire;
 mod engine;
 mod lease;
 mod trust;
+mod vigil;
 mod watch;
 mod wire;
 

@@ -31,7 +31,7 @@ use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{ANSWER, Args, Link, Listener, Notification, Rest, lock, presence::Presence, turned};
+use super::{ANSWER, Args, Link, Listener, Notification, Pace, Rest, lock, presence::Presence, turned};
 use crate::{
     Error, ErrorKind, Result,
     connect::{Driver, Purpose},
@@ -41,7 +41,7 @@ use crate::{
 const UNREAD: Duration = Duration::from_millis(100);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '100s'; set default_transaction_isolation = 'read committed'";
+pub(super) const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '100s'; set default_transaction_isolation = 'read committed'";
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
 const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
@@ -50,6 +50,7 @@ const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3)";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
 const HOLD: &str = "select trunkline._door_hold($1)";
+const LEAVE: &str = "select trunkline._door_leave($1)";
 const MARK: &str = "select trunkline._door_mark()::text";
 const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
@@ -87,7 +88,7 @@ impl Keeper {
                 }
             }
         }
-        self.listener.rest.send_modify(|r| r.resting = false); // whoever waits finds the link gone
+        self.listener.rest.send_modify(Rest::ended);
     }
 
     /// Waits between half and the whole of `pause`, unless we are closing.
@@ -145,9 +146,9 @@ impl Keeper {
 
     /// Opens a session, or takes up the one we had.
     async fn present(&mut self, link: &mut Link, watched: bool) -> Result<()> {
-        let mut rests = false;
-        self.listener.rest.send_modify(|r| rests = r.begin(link.pooled));
-        let lease = Rest::lease(rests);
+        let mut pace = Pace::Work;
+        self.listener.rest.send_modify(|r| pace = r.begin(link.pooled));
+        let (lease, rests) = (pace.lease(), pace.unwatched());
         if let Some((id, address)) = self.session {
             let args: &Args<'_> = &[
                 (&id, Type::INT4),
@@ -226,13 +227,13 @@ impl Keeper {
     /// Says "still here", and whether anything is in hand; `next` becomes when to say so again.
     async fn renew(&mut self, link: &Link, next: &mut Instant) -> Result<()> {
         let (asked, begun) = (Instant::now(), SystemTime::now());
-        let mut rests = false;
+        let mut pace = Pace::Work;
         if !link.pooled {
-            self.listener.rest.send_modify(|r| rests = r.decide());
+            self.listener.rest.send_modify(|r| pace = r.decide());
         }
-        *next = asked + Rest::renewal(rests);
+        *next = asked + pace.renewal();
         let args: &Args<'_> =
-            &[(&link.session, Type::INT4), (&Rest::lease(rests), Type::FLOAT8), (&rests, Type::BOOL)];
+            &[(&link.session, Type::INT4), (&pace.lease(), Type::FLOAT8), (&pace.unwatched(), Type::BOOL)];
         let segments: Option<i32> = link.value(RENEWAL, args).await?;
         let Some(segments) = segments else {
             self.session = None;
@@ -241,10 +242,8 @@ impl Keeper {
         self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
         link.segments.store(segments, Ordering::Relaxed);
         *lock(&link.well_at) = begun;
-        if !rests {
-            self.listener.rest.send_modify(|r| r.resting = false);
-        }
-        debug!(took = ?asked.elapsed(), rests, "renewed");
+        self.listener.rest.send_modify(|r| r.answered(pace));
+        debug!(took = ?asked.elapsed(), ?pace, "renewed");
         Ok(())
     }
 
@@ -278,6 +277,11 @@ impl Keeper {
             // LISTEN and a key would stay on the pooler's session, for whoever gets it next.
             return Ok(());
         }
+        for door in heard.difference(&doors) {
+            link.client.batch_execute(&format!("unlisten \"trunkline_{door}\"")).await?;
+            link.query(LEAVE, &[(door, Type::INT4)]).await?;
+        }
+        heard.retain(|door| doors.contains(door));
         let fresh: Vec<i32> = doors.difference(heard).copied().collect();
         for door in &fresh {
             link.client.batch_execute(&format!("listen \"trunkline_{door}\"")).await?;

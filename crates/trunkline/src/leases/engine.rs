@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Result,
-    listener::{Args, Bell, Busy, Link, Listener, lock, turned},
+    listener::{Args, Bell, Busy, Link, Listener, Moment, lock, turned},
 };
 
 /// How often a lease that is watched is looked at, though nobody rang.
@@ -296,7 +296,7 @@ impl Engine {
             .iter()
             .map(|h| Mine { holder: h.holder, name: h.name.clone(), progress: h.progress() })
             .collect();
-        let asked = Instant::now();
+        let asked = Moment::now();
         let answers = wire::renew(link, &mine).await.inspect_err(|e| {
             // What the database's encoding does not have is not noted.
             let kept = due.iter().zip(&mine).filter(|_| e.kind() != ErrorKind::Invalid);
@@ -399,7 +399,7 @@ impl Engine {
     }
 
     async fn looked(self: &Arc<Self>, link: &Arc<Link>, due: &[Asked]) -> Result<()> {
-        let began = Instant::now();
+        let began = Moment::now();
         let answers = wire::look(link, due).await.inspect_err(|_| self.given_up(due))?;
         for (n, looked) in answers {
             let Some(asked) = due.get(n) else { continue };
@@ -448,7 +448,7 @@ impl Engine {
         let presence = self.listener.presence();
         let hold = Arc::new(Hold::new(asked.holder, asked.name.clone(), fence, trust, presence));
         let mut state = lock(&self.state);
-        state.holds.insert(asked.holder, (hold.clone(), trust.renew_at()));
+        state.holds.insert(asked.holder, (hold.clone(), trust.renew_at().timer()));
         if let Some(watched) = state.watched.get_mut(&asked.name) {
             watched.next = Instant::now();
         }

@@ -31,7 +31,9 @@ use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{ANSWER, Args, Link, Listener, Notification, Pace, Rest, lock, presence::Presence, turned};
+use super::{
+    ANSWER, Args, Link, Listener, Moment, Notification, Pace, Rest, lock, presence::Presence, turned,
+};
 use crate::{
     Error, ErrorKind, Result,
     connect::{Driver, Purpose},
@@ -120,7 +122,7 @@ impl Keeper {
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
-        let asked = Instant::now();
+        let asked = Moment::now();
         let setup = async {
             crate::schema::check(&link.client).await?;
             if !pooled {
@@ -139,7 +141,7 @@ impl Keeper {
                 "behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast"
             );
         }
-        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
+        self.listener.presence.send_modify(|p| p.renewed(asked, Moment::now()));
         info!(session = link.session, resumed = link.resumed, "connected");
         Ok((Arc::new(link), driving))
     }
@@ -226,12 +228,12 @@ impl Keeper {
 
     /// Says "still here", and whether anything is in hand; `next` becomes when to say so again.
     async fn renew(&mut self, link: &Link, next: &mut Instant) -> Result<()> {
-        let (asked, begun) = (Instant::now(), SystemTime::now());
+        let (asked, begun, sent) = (Moment::now(), SystemTime::now(), Instant::now());
         let mut pace = Pace::Work;
         if !link.pooled {
             self.listener.rest.send_modify(|r| pace = r.decide());
         }
-        *next = asked + pace.renewal();
+        *next = sent + pace.renewal();
         let args: &Args<'_> =
             &[(&link.session, Type::INT4), (&pace.lease(), Type::FLOAT8), (&pace.unwatched(), Type::BOOL)];
         let segments: Option<i32> = link.value(RENEWAL, args).await?;
@@ -239,11 +241,11 @@ impl Keeper {
             self.session = None;
             return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
         };
-        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
+        self.listener.presence.send_modify(|p| p.renewed(asked, Moment::now()));
         link.segments.store(segments, Ordering::Relaxed);
         *lock(&link.well_at) = begun;
         self.listener.rest.send_modify(|r| r.answered(pace));
-        debug!(took = ?asked.elapsed(), ?pace, "renewed");
+        debug!(took = ?sent.elapsed(), ?pace, "renewed");
         Ok(())
     }
 

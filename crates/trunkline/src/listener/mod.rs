@@ -6,6 +6,7 @@
 mod doze;
 mod keeper;
 mod link;
+mod moment;
 mod presence;
 mod rest;
 
@@ -23,9 +24,12 @@ use tokio_postgres::{Client, types::Type};
 
 pub(crate) use self::doze::Asleep;
 use self::keeper::Keeper;
+#[cfg(test)]
+pub(crate) use self::moment::suspend;
 use self::rest::{Pace, Rest};
 pub(crate) use self::{
     link::{Args, Link},
+    moment::Moment,
     presence::{LEASE, MARGIN, Presence},
     rest::{Busy, reap},
 };

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The session's renewals and the connection's end are all that the holder goes by: its lease's own ttl is longer, and only
-//! shortens trust further (`trust.rs`). All clocks run at the same speed. A cut has two kinds: one that the holder hears of, in at
+//! shortens trust further (`trust.rs`). All clocks run at the same speed, and go on while a machine is suspended. A cut has two kinds: one that the holder hears of, in at
 //! most `HEARD`, and one that it does not, in which the server keeps the connection until the term is over. That a server whose
 //! machine stops without a word comes back within the term is not in this world.
 
@@ -31,6 +31,8 @@ enum Rule {
     DeafToEnd,
     /// A late answer to a renewal revives what was over.
     Revived,
+    /// Its clock stands still while it is frozen, as that of timers does while a machine is suspended.
+    StandingClock,
 }
 
 impl Rule {
@@ -95,6 +97,9 @@ impl Model for Rule {
         if state.now < END && !waits {
             add("time passes", &|s| {
                 s.now += 1;
+                if s.frozen && s.trust > 0 && *self == Rule::StandingClock {
+                    s.trust += 1;
+                }
                 if s.trust <= s.now && *self != Rule::Revived {
                     s.trust = 0;
                 }
@@ -167,7 +172,7 @@ impl Model for Rule {
 #[test]
 fn a_holder_stops_before_the_next_one_starts() {
     println!("{}", explore(&Rule::Chosen).sound("Chosen"));
-    for rule in [Rule::NoNotice, Rule::FromAnswer, Rule::DeafToEnd, Rule::Revived] {
+    for rule in [Rule::NoNotice, Rule::FromAnswer, Rule::DeafToEnd, Rule::Revived, Rule::StandingClock] {
         println!("{}", explore(&rule).broken(&format!("{rule:?}")));
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Engine, trust::Trust, wire};
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     executor::{Executor, Param},
     listener::{Moment, Presence, closed, lock},
 };
@@ -215,7 +215,16 @@ impl Lease {
     /// [`ErrorKind::Stale`](crate::ErrorKind::Stale) when another has had the lease since: roll back.
     pub async fn guard(&self, executor: &mut impl Executor) -> Result<()> {
         let params = [Param::Text(Some(&self.hold.name)), Param::I64(self.hold.fence)];
-        executor.scalar(wire::CHECK, &params).await.map(drop)
+        if executor.scalar(wire::IN_FORCE, &params).await? == 1 {
+            return Ok(());
+        }
+        // It fails now, whatever the caller makes of our answer; and not every driver passes on why.
+        match executor.scalar(wire::CHECK, &params).await {
+            Err(e) if e.code().is_none() && e.kind() == ErrorKind::Other => {
+                Err(Error::new(ErrorKind::Stale, e.to_string()).with_code("TL002"))
+            }
+            checked => checked.map(drop),
+        }
     }
 
     /// Gives the lease back, and waits until the next one may have it. One that was lost is nobody's to give. Cancel-safe: it is given back all the same.

@@ -16,6 +16,8 @@ const RENEW: &str = "select n, held, resign from trunkline._lease_renew($1, $2, 
 const RELEASE: &str = "select trunkline._lease_release($1, $2, $3)";
 const WATCH: &str = "select name, fence, held_by, since from trunkline._lease_watch($1, $2)";
 const UNWATCH: &str = "select trunkline._lease_unwatch($1, $2)::text";
+/// Whether a fence is in force, for a guard.
+pub(super) const IN_FORCE: &str = "select trunkline._lease_in_force($1, $2)";
 /// In SQL, to use a statement's checks where it yields nothing.
 pub(crate) const CHECK: &str = "select 1::bigint from trunkline.lease_check($1, $2)";
 

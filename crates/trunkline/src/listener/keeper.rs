@@ -8,7 +8,7 @@
 //! ```
 //! Guarantees: LISTEN comes before the first look, on every connection; after a reconnect everybody looks once.
 //! A renewal is also the heartbeat, every second and a half or, at rest (`rest.rs`), every thirty: a half-open connection is
-//! dropped when it does not answer within five seconds. Doors are held for as long as the connection lives, so every producer rings.
+//! dropped when it does not answer within five seconds, or, where leases are held, when its session's time is over. Doors are held for as long as the connection lives, so every producer rings.
 //!
 //! What if it dies here: before LISTEN nobody rings, and nobody looked; after LISTEN and before the look, the look
 //! follows; a session whose process is gone is buried by the next reaper, in any process.
@@ -32,7 +32,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
-    ANSWER, Args, Link, Listener, Moment, Notification, Pace, Rest, lock, presence::Presence, turned,
+    ANSWER, Args, LEASE, Link, Listener, Moment, Notification, Pace, Rest, lock, presence::Presence, turned,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -197,14 +197,14 @@ impl Keeper {
                 }
                 Ok(()) = wanted.changed() => {
                     let doors = wanted.borrow_and_update().clone();
-                    answered(self.hear(link, &mut heard, doors)).await
+                    answered(ANSWER, self.hear(link, &mut heard, doors)).await
                 }
                 Ok(()) = channels.changed() => {
                     let names = channels.borrow_and_update().keys().cloned().collect();
-                    answered(self.listen(link, &mut listened, names)).await
+                    answered(ANSWER, self.listen(link, &mut listened, names)).await
                 }
-                () = async { _ = rest.wait_for(Rest::changes).await } => answered(self.renew(link, &mut renewal)).await,
-                () = sleep_until(renewal) => answered(self.renew(link, &mut renewal)).await,
+                () = async { _ = rest.wait_for(Rest::changes).await } => self.renewed(link, &mut renewal).await,
+                () = sleep_until(renewal) => self.renewed(link, &mut renewal).await,
             };
             match step {
                 Ok(Ok(())) => {}
@@ -213,7 +213,7 @@ impl Keeper {
                     break;
                 }
                 Err(_) => {
-                    warn!("no answer within 5 s, connection given up");
+                    warn!("no answer in time, connection given up");
                     break;
                 }
             }
@@ -224,6 +224,14 @@ impl Keeper {
             }
         }
         driving.0.abort();
+    }
+
+    /// Says "still here". Whoever holds leases, and is not answered, ends its connection when its session's time is over, so that the
+    /// server knows as well, which may still hear it.
+    async fn renewed(&mut self, link: &Link, next: &mut Instant) -> Result<Result<()>, Elapsed> {
+        let holds = self.listener.rest.borrow().holds();
+        let patience = if holds { LEASE - Pace::Hold.renewal() } else { ANSWER };
+        answered(patience, self.renew(link, next)).await
     }
 
     /// Says "still here", and whether anything is in hand; `next` becomes when to say so again.
@@ -317,10 +325,10 @@ fn commands<'a>(
     names.map(move |name| format!("{verb} \"{}\";", name.replace('"', "\"\"")))
 }
 
-/// Waits for an answer for five seconds, and a moment more: what came while this process was frozen has yet to be read.
-async fn answered<T>(statement: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// Waits for an answer for so long, and a moment more: what came while this process was frozen has yet to be read.
+async fn answered<T>(patience: Duration, statement: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut statement = pin!(statement);
-    match timeout(ANSWER, &mut statement).await {
+    match timeout(patience, &mut statement).await {
         Err(_) => timeout(UNREAD, statement).await,
         answered => answered,
     }

@@ -89,6 +89,11 @@ impl Rest {
         }
     }
 
+    /// Whether leases are held, or about to be.
+    pub(super) fn holds(&self) -> bool {
+        self.holding > 0
+    }
+
     /// Whether the database has yet to learn of what is in hand.
     pub(super) fn changes(&self) -> bool {
         self.wanted() > self.said

@@ -354,5 +354,5 @@ async fn a_lease_guards_a_transaction_and_fails_that_of_a_stale_holder() {
     assert_eq!((stale.kind(), stale.code()), (ErrorKind::Stale, Some("TL002")), "{stale}");
     let next = tokio::time::timeout(LONG, leases.acquire("shop").into_future()).await.unwrap().unwrap();
     guarded(&mut connection, "juice", &next).await.unwrap();
-    assert_eq!(world.orders().await, ["tea", "juice"]);
+    assert_eq!(world.orders().await, ["juice", "tea"]);
 }

@@ -1,7 +1,5 @@
 //! Leases across standbys, fail-over, poolers and cut cables.
 
-#![expect(clippy::print_stdout, reason = "figures are there to be read")]
-
 use std::{
     future::IntoFuture as _,
     time::{Duration, Instant},

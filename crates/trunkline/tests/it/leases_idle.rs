@@ -2,8 +2,6 @@
 //!
 //! `TRUNKLINE_LEASE_IDLE_SECONDS` sets for how long it is counted.
 
-#![expect(clippy::print_stdout, reason = "figures are there to be read")]
-
 use tokio::time::Instant;
 
 use crate::support::{Db, Process, Raw, millis, signal, within};

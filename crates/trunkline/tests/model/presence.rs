@@ -39,6 +39,16 @@ impl Rule {
     fn notice(self) -> u8 {
         if self == Self::NoNotice { 0 } else { HEARD + 1 }
     }
+
+    fn pass(self, state: &mut State) {
+        state.now += 1;
+        if state.frozen && state.trust > 0 && self == Self::StandingClock {
+            state.trust += 1;
+        }
+        if state.trust <= state.now && self != Self::Revived {
+            state.trust = 0;
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -95,15 +105,7 @@ impl Model for Rule {
         let must_hear = matches!(state.ended, Some((at, true)) if state.now >= at + HEARD) && state.trust > 0;
         let waits = must_hear && !state.frozen && *self != Rule::DeafToEnd;
         if state.now < END && !waits {
-            add("time passes", &|s| {
-                s.now += 1;
-                if s.frozen && s.trust > 0 && *self == Rule::StandingClock {
-                    s.trust += 1;
-                }
-                if s.trust <= s.now && *self != Rule::Revived {
-                    s.trust = 0;
-                }
-            });
+            add("time passes", &|s| self.pass(s));
         }
         if !state.frozen {
             if state.renewal.is_none() && state.ended.is_none() {

@@ -91,6 +91,7 @@ async fn who_waits_without_its_vigil_looks_by_itself_and_has_another_soon() {
     let lease = one.leases().acquire("l").await.unwrap();
     let mut waiter = Process::start("lease-holder", &db).await;
     vigils(&raw, 1).await;
+    at_rest(&raw, 1).await; // it looks by itself each half a minute only
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name like '% vigil'";
     assert_eq!(raw.one(end).await, "1");
     // Taken away and never rung for: only a look finds it.
@@ -152,6 +153,7 @@ async fn a_frozen_first_one_is_passed_over_by_the_second() {
     raw.until("the first", "select count(*) = 1 from trunkline.lease_waiters('l')").await;
     let mut second = Process::start("lease-holder", &db).await;
     vigils(&raw, 2).await;
+    at_rest(&raw, 2).await;
     signal(first.pid(), "-STOP");
     lease.resign().await.unwrap();
     let taken = within(2000, "the second to have it", second.line("held")).await;

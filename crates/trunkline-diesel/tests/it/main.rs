@@ -5,7 +5,7 @@
 #[path = "../../../trunkline-sqlx/tests/it/world.rs"]
 mod world;
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, future::IntoFuture as _, time::Duration};
 
 use diesel::result::Error as DieselError;
 use diesel_async::{
@@ -15,6 +15,7 @@ use diesel_async::{
 use trunkline::{
     ErrorKind,
     executor::{Executor, Param},
+    leases::Lease,
     requests::{Call, Pending},
 };
 use trunkline_diesel::on;
@@ -327,4 +328,31 @@ async fn a_connection_that_breaks_meanwhile_is_unreachable() {
         "select (pg_terminate_backend(pg_backend_pid())::int + length(pg_sleep(20)::text))::bigint";
     let e = on(&mut connection).scalar(END, &[]).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Unreachable, "{e:?}");
+}
+
+/// Inserts the row under a lease.
+async fn guarded(connection: &mut AsyncPgConnection, item: &str, lease: &Lease) -> Result<(), Failed> {
+    connection
+        .transaction(async |c| {
+            insert(c, item).await?;
+            Ok(lease.guard(&mut on(c)).await?)
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_lease_guards_a_transaction_and_fails_that_of_a_stale_holder() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let leases = world.trunkline.leases();
+    let lease = leases.acquire("shop").await.unwrap();
+    guarded(&mut connection, "tea", &lease).await.unwrap();
+    assert_eq!(world.orders().await, ["tea"]);
+
+    leases.revoke("shop").await.unwrap();
+    let stale = guarded(&mut connection, "milk", &lease).await.unwrap_err().trunkline();
+    assert_eq!((stale.kind(), stale.code()), (ErrorKind::Stale, Some("TL002")), "{stale}");
+    let next = tokio::time::timeout(LONG, leases.acquire("shop").into_future()).await.unwrap().unwrap();
+    guarded(&mut connection, "juice", &next).await.unwrap();
+    assert_eq!(world.orders().await, ["juice", "tea"]);
 }

@@ -4,7 +4,7 @@
 
 mod world;
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, future::IntoFuture as _, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, Row,
@@ -279,4 +279,32 @@ async fn a_connection_that_breaks_meanwhile_is_unreachable() {
         "select (pg_terminate_backend(pg_backend_pid())::int + length(pg_sleep(20)::text))::bigint";
     let e = on(&mut connection).scalar(END, &[]).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Unreachable, "{e:?}");
+}
+
+#[tokio::test]
+async fn a_lease_guards_a_transaction_and_fails_that_of_a_stale_holder() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let leases = world.trunkline.leases();
+    let lease = leases.acquire("shop").await.unwrap();
+
+    let mut tx = connection.begin().await.unwrap();
+    insert(&mut tx, "tea").await;
+    lease.guard(&mut on(&mut tx)).await.unwrap();
+    // The next holder waits for the transaction.
+    drop(lease);
+    let next = leases.acquire("shop").within(Duration::from_millis(200)).await;
+    assert_eq!(next.unwrap_err().kind(), ErrorKind::TimedOut);
+    tx.commit().await.unwrap();
+    let next = tokio::time::timeout(LONG, leases.acquire("shop").into_future()).await.unwrap().unwrap();
+    assert_eq!(world.orders().await, ["tea"]);
+
+    leases.revoke("shop").await.unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    insert(&mut tx, "milk").await;
+    let stale = next.guard(&mut on(&mut tx)).await.unwrap_err();
+    assert_eq!((stale.kind(), stale.code()), (ErrorKind::Stale, Some("TL002")), "{stale}");
+    assert!(sqlx::query("insert into orders values ('milk')").execute(&mut *tx).await.is_err(), "it failed");
+    tx.rollback().await.unwrap();
+    assert_eq!(world.orders().await, ["tea"]);
 }

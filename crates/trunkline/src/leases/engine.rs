@@ -17,18 +17,21 @@ use uuid::Uuid;
 use super::{
     lease::{Hold, Lease, Loss},
     trust::Trust,
+    vigil::Vigil,
     watch::Standing,
     wire::{self, Asked, Looked, Mine},
 };
 use crate::{
     ErrorKind, Result,
-    listener::{Args, Bell, Busy, Link, Listener, lock, turned},
+    listener::{Args, Bell, Busy, Link, Listener, Moment, lock, turned},
 };
 
 /// How often a lease that is watched is looked at, though nobody rang.
 const WATCH: Duration = Duration::from_secs(5);
 /// How often who waits looks behind a pooler, where it hears no ring.
 const UNHEARD: Duration = Duration::from_secs(2);
+/// How often who waits looks while a vigil is kept.
+const SELDOM: Duration = Duration::from_secs(30);
 /// The pause after something failed, or was locked.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -41,13 +44,15 @@ pub(super) struct Wait {
     tell: Tell,
     /// It was not looked at yet; what is wrong with it is its own.
     fresh: bool,
+    /// The next look may take it, so the database is to know before that this process holds something.
+    ripe: bool,
     next: Instant,
 }
 
 impl Wait {
     pub(super) fn new(name: String, ttl: Duration, held_by: String, waits: bool, tell: Tell) -> Self {
         let asked = Asked { holder: Uuid::nil(), name, held_by, ttl, waits };
-        Self { asked, tell, fresh: true, next: Instant::now() }
+        Self { asked, tell, fresh: true, ripe: true, next: Instant::now() }
     }
 }
 
@@ -67,7 +72,7 @@ struct Watched {
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
-    /// While anything is held or waited for: nothing is asked for without it.
+    /// While anything is held, or may be taken with the next look: nothing is taken without it.
     busy: Option<Busy>,
     waits: HashMap<Uuid, Wait>,
     /// With when each is to be renewed.
@@ -94,12 +99,14 @@ pub(crate) struct Engine {
     listener: Arc<Listener>,
     state: Mutex<State>,
     wake: Notify,
+    vigil: Vigil,
     started: OnceLock<()>,
 }
 
 impl Engine {
     pub(crate) fn new(listener: Arc<Listener>) -> Arc<Self> {
-        Arc::new(Self { listener, state: Mutex::default(), wake: Notify::new(), started: OnceLock::new() })
+        let (wake, vigil) = (Notify::new(), Vigil::new());
+        Arc::new(Self { listener, state: Mutex::default(), wake, vigil, started: OnceLock::new() })
     }
 
     pub(super) fn listener(&self) -> &Listener {
@@ -197,6 +204,7 @@ impl Engine {
         let mut closing = self.listener.closing();
         tokio::select! {
             () = self.rounds() => {}
+            () = self.vigil.keep(&self.listener, || self.waits_are_due()) => {}
             () = turned(&mut closing) => {}
         }
         let ended = {
@@ -248,6 +256,12 @@ impl Engine {
         state.watched.values_mut().for_each(|w| w.next = now);
     }
 
+    fn waits_are_due(&self) {
+        let now = Instant::now();
+        lock(&self.state).waits.values_mut().for_each(|w| w.next = now);
+        self.wake.notify_one();
+    }
+
     fn next(&self) -> Option<Instant> {
         let state = lock(&self.state);
         let busy = !state.releases.is_empty() || !state.left.is_empty() || !state.unwatched.is_empty();
@@ -262,6 +276,7 @@ impl Engine {
         self.let_go(link).await?;
         self.busy().await;
         self.look(link).await?;
+        self.calm();
         self.observe(link).await
     }
 
@@ -281,7 +296,7 @@ impl Engine {
             .iter()
             .map(|h| Mine { holder: h.holder, name: h.name.clone(), progress: h.progress() })
             .collect();
-        let asked = Instant::now();
+        let asked = Moment::now();
         let answers = wire::renew(link, &mine).await.inspect_err(|e| {
             // What the database's encoding does not have is not noted.
             let kept = due.iter().zip(&mine).filter(|_| e.kind() != ErrorKind::Invalid);
@@ -343,17 +358,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the database know whether anything is held or waited for, before anything is.
+    /// Lets the database know whether anything is held or may be taken, before anything is.
     async fn busy(&self) {
-        {
-            let mut state = lock(&self.state);
-            if state.waits.is_empty() && state.holds.is_empty() {
-                state.busy = None;
-                return;
-            }
-            state.busy.get_or_insert_with(|| self.listener.busy());
+        if self.calm() {
+            return;
         }
+        lock(&self.state).busy.get_or_insert_with(|| self.listener.holding());
         self.listener.awake().await;
+    }
+
+    /// Whether nothing is held, nor may be taken; the database is told in a while.
+    fn calm(&self) -> bool {
+        let mut state = lock(&self.state);
+        let calm = state.holds.is_empty() && !state.waits.values().any(|w| w.ripe);
+        if calm {
+            state.busy = None;
+        }
+        calm
     }
 
     /// Looks for those who ask: the fresh ones each by itself, so that what is wrong with one is its own; the others together.
@@ -362,7 +383,7 @@ impl Engine {
         let (fresh, due): (Vec<(bool, Asked)>, Vec<_>) = {
             let state = lock(&self.state);
             // Who came after the process last said that it is busy has its look in the next round.
-            let due = state.waits.values().filter(|w| w.next <= now && state.busy.is_some());
+            let due = state.waits.values().filter(|w| w.next <= now && (!w.ripe || state.busy.is_some()));
             due.map(|w| (w.fresh, w.asked.clone())).partition(|(fresh, _)| *fresh)
         };
         for (_, asked) in fresh {
@@ -378,7 +399,7 @@ impl Engine {
     }
 
     async fn looked(self: &Arc<Self>, link: &Arc<Link>, due: &[Asked]) -> Result<()> {
-        let began = Instant::now();
+        let began = Moment::now();
         let answers = wire::look(link, due).await.inspect_err(|_| self.given_up(due))?;
         for (n, looked) in answers {
             let Some(asked) = due.get(n) else { continue };
@@ -388,11 +409,16 @@ impl Engine {
                     let lease = self.granted(asked, fence, trust, silent, progress);
                     self.answer(asked.holder, Ok(Some(lease)));
                 }
-                Looked::Again(_) if !asked.waits => self.answer(asked.holder, Ok(None)),
-                Looked::Again(after) => {
+                Looked::Again { ripe: false, .. } if !asked.waits => self.answer(asked.holder, Ok(None)),
+                Looked::Again { after, ripe, vigil } => {
+                    let kept = vigil && self.vigil.wanted();
+                    let after = match (kept, link.pooled) {
+                        (true, _) => SELDOM,
+                        (_, true) => after.min(UNHEARD),
+                        _ => after,
+                    };
                     if let Some(wait) = lock(&self.state).waits.get_mut(&asked.holder) {
-                        let after = if link.pooled { after.min(UNHEARD) } else { after };
-                        (wait.fresh, wait.next) = (false, Instant::now() + after);
+                        (wait.fresh, wait.ripe, wait.next) = (false, ripe, Instant::now() + after);
                     }
                 }
             }
@@ -422,7 +448,7 @@ impl Engine {
         let presence = self.listener.presence();
         let hold = Arc::new(Hold::new(asked.holder, asked.name.clone(), fence, trust, presence));
         let mut state = lock(&self.state);
-        state.holds.insert(asked.holder, (hold.clone(), trust.renew_at()));
+        state.holds.insert(asked.holder, (hold.clone(), trust.renew_at().timer()));
         if let Some(watched) = state.watched.get_mut(&asked.name) {
             watched.next = Instant::now();
         }

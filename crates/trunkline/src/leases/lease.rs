@@ -14,10 +14,13 @@ use uuid::Uuid;
 
 use super::{Engine, trust::Trust, wire};
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     executor::{Executor, Param},
-    listener::{Presence, closed, lock},
+    listener::{Moment, Presence, closed, lock},
 };
+
+/// A timer stands still while the machine is suspended; so soon after it a holder is told at most.
+const SLICE: Duration = Duration::from_millis(500);
 
 /// Why a holder is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,20 +79,20 @@ impl Hold {
     }
 
     /// Until when it is valid; why it is not, if it is not.
-    pub(super) fn until(&self) -> Result<Instant, Loss> {
+    pub(super) fn until(&self) -> Result<Moment, Loss> {
         let State { trust, over, .. } = *self.state.borrow();
         match over {
             Some(loss) => Err(loss),
-            None => trust.until(&self.presence.borrow(), Instant::now()).ok_or(Loss::Silent),
+            None => trust.until(&self.presence.borrow(), Moment::now()).ok_or(Loss::Silent),
         }
     }
 
     pub(super) fn renew_at(&self) -> Instant {
-        self.state.borrow().trust.renew_at()
+        self.state.borrow().trust.renew_at().timer()
     }
 
     /// A renewal was answered. One that was lost meanwhile stays lost.
-    pub(super) fn renewed(&self, asked: Instant) {
+    pub(super) fn renewed(&self, asked: Moment) {
         if self.until().is_ok() {
             self.state.send_modify(|s| s.trust.asked = asked);
         }
@@ -176,7 +179,7 @@ impl Lease {
     /// Until when it is valid if nothing is heard of the database from now on; none when it is not.
     #[must_use]
     pub fn valid_until(&self) -> Option<std::time::Instant> {
-        self.hold.until().ok().map(Instant::into_std)
+        self.hold.until().ok().map(|until| until.timer().into_std())
     }
 
     /// Completes when this holder is to stop: before another may start, or because it is asked to resign. Cancel-safe, and can be
@@ -196,7 +199,7 @@ impl Lease {
                 Ok(until) => until,
             };
             tokio::select! {
-                () = sleep_until(until) => {}
+                () = sleep_until(until.timer().min(Instant::now() + SLICE)) => {}
                 _ = state.changed() => {}
                 ended = presence.changed() => if ended.is_err() {
                     return Loss::Closed;
@@ -212,7 +215,16 @@ impl Lease {
     /// [`ErrorKind::Stale`](crate::ErrorKind::Stale) when another has had the lease since: roll back.
     pub async fn guard(&self, executor: &mut impl Executor) -> Result<()> {
         let params = [Param::Text(Some(&self.hold.name)), Param::I64(self.hold.fence)];
-        executor.scalar(wire::CHECK, &params).await.map(drop)
+        if executor.scalar(wire::IN_FORCE, &params).await? == 1 {
+            return Ok(());
+        }
+        // It fails now, whatever the caller makes of our answer; and not every driver passes on why.
+        match executor.scalar(wire::CHECK, &params).await {
+            Err(e) if e.code().is_none() && e.kind() == ErrorKind::Other => {
+                Err(Error::new(ErrorKind::Stale, e.to_string()).with_code("TL002"))
+            }
+            checked => checked.map(drop),
+        }
     }
 
     /// Gives the lease back, and waits until the next one may have it. One that was lost is nobody's to give. Cancel-safe: it is given back all the same.
@@ -230,5 +242,40 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.engine.release(&self.hold));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::suspend;
+
+    /// A lease that is held, and was renewed just now.
+    fn held() -> (Hold, watch::Sender<Presence>) {
+        let presence = watch::Sender::new(Presence::new());
+        presence.send_modify(|p| p.renewed(Moment::now(), Moment::now()));
+        let now = Moment::now();
+        let trust = Trust { began: now, asked: now, ttl: Duration::from_secs(15) };
+        (Hold::new(Uuid::nil(), "l".to_owned(), 1, trust, presence.subscribe()), presence)
+    }
+
+    #[test]
+    fn what_a_machine_was_suspended_for_counts() {
+        let (hold, _presence) = held();
+        assert!(hold.until().is_ok());
+        suspend(Duration::from_secs(3));
+        assert!(hold.until().is_ok(), "others may not have it yet");
+        suspend(Duration::from_secs(2));
+        assert_eq!(hold.until(), Err(Loss::Silent), "others may");
+    }
+
+    #[test]
+    fn a_renewal_that_was_asked_for_before_a_suspension_revives_nothing() {
+        let (hold, presence) = held();
+        let asked = Moment::now();
+        suspend(Duration::from_secs(5));
+        presence.send_modify(|p| p.renewed(asked, Moment::now()));
+        hold.renewed(asked);
+        assert_eq!(hold.until(), Err(Loss::Silent));
     }
 }

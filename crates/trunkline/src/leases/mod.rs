@@ -13,22 +13,29 @@
 //! ```
 //! **Trust.** A lease is valid here until the earliest of: the moment its newest answered renewal was asked for plus its ttl; the
 //! same for the session's presence and five seconds; less a margin; and the end of the connection. All by this process's monotonic
-//! clock, without asking anybody, so it ends in time whatever else stands still (`trust.rs`, `listener/presence.rs`). What was lost
-//! stays lost.
+//! clock, which goes on while the machine is suspended (`listener/moment.rs`), without asking anybody, so it ends in time whatever else
+//! stands still (`trust.rs`, `listener/presence.rs`). What was lost stays lost.
 //!
-//! **Finding out.** The first in the queue looks 2.5 times a second whether the holder's connection is there (its presence key) and
-//! its time has not passed; the second every two seconds, in case the first is frozen; the others every quarter of a minute. Who is
-//! rung, looks. A release rings the first, and a hand-over rings the one who is first now: two rings, however many wait.
+//! **Finding out.** For the first and the second in a queue (the second in case the first is frozen) a statement waits in the server
+//! and looks there five times a second whether the holder's connection is there (its presence key) and its time has not passed
+//! (`vigil.rs`). Where there is none, behind a pooler or for a moment after a fault, the first looks 2.5 times a second by itself, the
+//! second every two seconds. The others look four times a minute. Who is rung, looks. A release rings the first, and a hand-over
+//! rings the one who is first now: two rings, however many wait.
+//!
+//! **At rest.** Who waits is at rest (`listener/rest.rs`): it is heard of each half a minute only, too seldom to hold anything, and the
+//! database gives nothing to one at rest. A look that finds something to take says so; the process says that it holds something
+//! (heard of each 1.5 s from then on), and looks again, which takes it.
 //!
 //! What if it dies here:
 //!
 //! | who, where | what happens |
 //! |---|---|
 //! | holder, killed | its presence key is free; the first in the queue sees it, and has the lease a quarter of a second later |
-//! | holder, frozen or cut off | the server ends its session after five seconds; by its own clock its trust is over before that |
+//! | holder, frozen, suspended or cut off | the server ends its session after five seconds; by its own clock its trust is over before that |
 //! | holder, between the release's commit and its answer | it is released; released again, by the holder's number, it changes nothing |
-//! | first in the queue, before or after it was rung | the second has its turn once the lease is free for a second |
-//! | who takes it, between the commit and the answer | its next look gets the same answer; if it is dead, as a holder that was killed |
+//! | first in the queue, before or after it was rung, or between saying that it holds something and taking it | the second has its turn once the lease is free for a second |
+//! | the vigil's connection | who waits looks by itself until there is another, in three seconds |
+//! | who takes it, between the commit and the answer | its next look gets the same answer, and the whole time from then on; if it is dead, as a holder that was killed |
 //! | a guard's transaction that stays open | the hand-over waits for its end, by looking again; nobody's connection waits |
 //! | the server | sessions and queues are gone, leases are not: who waits notes itself anew, holders stop, the fence goes on from where it was |
 
@@ -36,6 +43,7 @@ mod acquire;
 mod engine;
 mod lease;
 mod trust;
+mod vigil;
 mod watch;
 mod wire;
 
@@ -58,7 +66,7 @@ const LIST: &str = "select name, fence, held_by, since, expires_at, seen_at, res
 const WAITERS: &str = "select held_by, since from trunkline.lease_waiters($1)";
 const RESIGN: &str = "select trunkline.lease_resign($1, $2)";
 
-/// The handle for leases; clones share one connection.
+/// The handle for leases; clones share one connection, and a second one while this process waits in front of a queue.
 #[derive(Debug, Clone)]
 pub struct Leases {
     engine: Arc<Engine>,

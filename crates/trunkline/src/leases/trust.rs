@@ -2,28 +2,26 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::listener::{MARGIN, Presence};
+use crate::listener::{MARGIN, Moment, Presence};
 
 /// What the holder knows: when it was first granted, and its newest answered renewal; both from the moment they were asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trust {
-    pub(super) began: Instant,
-    pub(super) asked: Instant,
+    pub(super) began: Moment,
+    pub(super) asked: Moment,
     pub(super) ttl: Duration,
 }
 
 impl Trust {
     /// Until when it holds, were the connection to last; none when it is over.
-    pub(super) fn until(&self, presence: &Presence, now: Instant) -> Option<Instant> {
+    pub(super) fn until(&self, presence: &Presence, now: Moment) -> Option<Moment> {
         let sure = presence.sure(self.began)?;
         let until = sure.min(self.asked + self.ttl - MARGIN.min(self.ttl / 4));
         Some(until).filter(|until| now < *until)
     }
 
     /// When to renew: two renewals can fail before trust ends.
-    pub(super) fn renew_at(&self) -> Instant {
+    pub(super) fn renew_at(&self) -> Moment {
         self.asked + self.ttl / 3
     }
 }
@@ -35,9 +33,9 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A presence that was renewed just now, and a lease that was asked for just now.
-    fn begin(ttl: Duration) -> (Presence, Trust, Instant) {
+    fn begin(ttl: Duration) -> (Presence, Trust, Moment) {
         let mut presence = Presence::new();
-        let now = Instant::now();
+        let now = Moment::now();
         presence.renewed(now, now);
         (presence, Trust { began: now, asked: now, ttl }, now)
     }

@@ -10,13 +10,14 @@ use crate::{
     listener::{Args, Link},
 };
 
-const LOOK: &str =
-    "select n, fence, silent_ms, progress, again_ms from trunkline._lease_look($1, $2, $3, $4, $5, $6)";
+const LOOK: &str = "select n, fence, silent_ms, progress, again_ms, ripe, vigil from trunkline._lease_look($1, $2, $3, $4, $5, $6)";
 const LEAVE: &str = "select trunkline._lease_leave($1)::text";
 const RENEW: &str = "select n, held, resign from trunkline._lease_renew($1, $2, $3, $4)";
 const RELEASE: &str = "select trunkline._lease_release($1, $2, $3)";
 const WATCH: &str = "select name, fence, held_by, since from trunkline._lease_watch($1, $2)";
 const UNWATCH: &str = "select trunkline._lease_unwatch($1, $2)::text";
+/// Whether a fence is in force, for a guard.
+pub(super) const IN_FORCE: &str = "select trunkline._lease_in_force($1, $2)";
 /// In SQL, to use a statement's checks where it yields nothing.
 pub(crate) const CHECK: &str = "select 1::bigint from trunkline.lease_check($1, $2)";
 
@@ -35,8 +36,9 @@ pub(super) struct Asked {
 pub(super) enum Looked {
     /// The lease is theirs: the fence, for how long the predecessor had been silent, and what it noted.
     Granted { fence: i64, silent: Option<Duration>, progress: Option<String> },
-    /// When to look again.
-    Again(Duration),
+    /// When to look again; whether there may be something to take then, for which the process must be known to hold something;
+    /// and whether a vigil tells of it sooner.
+    Again { after: Duration, ripe: bool, vigil: bool },
 }
 
 /// Answers by the number in `asked`.
@@ -63,7 +65,11 @@ pub(super) async fn look(link: &Link, asked: &[Asked]) -> Result<Vec<(usize, Loo
                     silent: row.try_get::<_, Option<i64>>(2)?.map(millis),
                     progress: row.try_get(3)?,
                 },
-                None => Looked::Again(millis(row.try_get::<_, Option<i32>>(4)?.unwrap_or(0).into())),
+                None => Looked::Again {
+                    after: millis(row.try_get::<_, Option<i32>>(4)?.unwrap_or(0).into()),
+                    ripe: row.try_get(5)?,
+                    vigil: row.try_get(6)?,
+                },
             };
             Ok((number(row.try_get(0)?), looked))
         })

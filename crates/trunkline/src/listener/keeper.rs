@@ -8,7 +8,7 @@
 //! ```
 //! Guarantees: LISTEN comes before the first look, on every connection; after a reconnect everybody looks once.
 //! A renewal is also the heartbeat, every second and a half or, at rest (`rest.rs`), every thirty: a half-open connection is
-//! dropped when it does not answer within five seconds. Doors are held for as long as the connection lives, so every producer rings.
+//! dropped when it does not answer within five seconds, or, where leases are held, when its session's time is over. Doors are held for as long as the connection lives, so every producer rings.
 //!
 //! What if it dies here: before LISTEN nobody rings, and nobody looked; after LISTEN and before the look, the look
 //! follows; a session whose process is gone is buried by the next reaper, in any process.
@@ -31,7 +31,9 @@ use tokio_postgres::{AsyncMessage, types::Type};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{ANSWER, Args, Link, Listener, Notification, Rest, lock, presence::Presence, turned};
+use super::{
+    ANSWER, Args, LEASE, Link, Listener, Moment, Notification, Pace, Rest, lock, presence::Presence, turned,
+};
 use crate::{
     Error, ErrorKind, Result,
     connect::{Driver, Purpose},
@@ -41,7 +43,7 @@ use crate::{
 const UNREAD: Duration = Duration::from_millis(100);
 
 /// The rings are never analyzed, so the planner is told: plans of the engine's functions use their indexes, always.
-const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '100s'; set default_transaction_isolation = 'read committed'";
+pub(super) const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enable_seqscan = off; set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan; set jit = off; set idle_session_timeout = '100s'; set default_transaction_isolation = 'read committed'";
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
 const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
@@ -50,6 +52,7 @@ const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3)";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
 const HOLD: &str = "select trunkline._door_hold($1)";
+const LEAVE: &str = "select trunkline._door_leave($1)";
 const MARK: &str = "select trunkline._door_mark()::text";
 const UNSETTLED: &str = "select trunkline._door_unsettled($1::text::xid8, $2::text[]::xid8[], $3)::text[]";
 
@@ -87,7 +90,7 @@ impl Keeper {
                 }
             }
         }
-        self.listener.rest.send_modify(|r| r.resting = false); // whoever waits finds the link gone
+        self.listener.rest.send_modify(Rest::ended);
     }
 
     /// Waits between half and the whole of `pause`, unless we are closing.
@@ -119,7 +122,7 @@ impl Keeper {
             may_prepare: session.may_prepare,
             statements: Mutex::default(),
         };
-        let asked = Instant::now();
+        let asked = Moment::now();
         let setup = async {
             crate::schema::check(&link.client).await?;
             if !pooled {
@@ -138,16 +141,16 @@ impl Keeper {
                 "behind a transaction pooler: no wake-ups, looking once a second; give a direct URL to be fast"
             );
         }
-        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
+        self.listener.presence.send_modify(|p| p.renewed(asked, Moment::now()));
         info!(session = link.session, resumed = link.resumed, "connected");
         Ok((Arc::new(link), driving))
     }
 
     /// Opens a session, or takes up the one we had.
     async fn present(&mut self, link: &mut Link, watched: bool) -> Result<()> {
-        let mut rests = false;
-        self.listener.rest.send_modify(|r| rests = r.begin(link.pooled));
-        let lease = Rest::lease(rests);
+        let mut pace = Pace::Work;
+        self.listener.rest.send_modify(|r| pace = r.begin(link.pooled));
+        let (lease, rests) = (pace.lease(), pace.unwatched());
         if let Some((id, address)) = self.session {
             let args: &Args<'_> = &[
                 (&id, Type::INT4),
@@ -194,14 +197,14 @@ impl Keeper {
                 }
                 Ok(()) = wanted.changed() => {
                     let doors = wanted.borrow_and_update().clone();
-                    answered(self.hear(link, &mut heard, doors)).await
+                    answered(ANSWER, self.hear(link, &mut heard, doors)).await
                 }
                 Ok(()) = channels.changed() => {
                     let names = channels.borrow_and_update().keys().cloned().collect();
-                    answered(self.listen(link, &mut listened, names)).await
+                    answered(ANSWER, self.listen(link, &mut listened, names)).await
                 }
-                () = async { _ = rest.wait_for(Rest::changes).await } => answered(self.renew(link, &mut renewal)).await,
-                () = sleep_until(renewal) => answered(self.renew(link, &mut renewal)).await,
+                () = async { _ = rest.wait_for(Rest::changes).await } => self.renewed(link, &mut renewal).await,
+                () = sleep_until(renewal) => self.renewed(link, &mut renewal).await,
             };
             match step {
                 Ok(Ok(())) => {}
@@ -210,7 +213,7 @@ impl Keeper {
                     break;
                 }
                 Err(_) => {
-                    warn!("no answer within 5 s, connection given up");
+                    warn!("no answer in time, connection given up");
                     break;
                 }
             }
@@ -223,28 +226,34 @@ impl Keeper {
         driving.0.abort();
     }
 
+    /// Says "still here". Whoever holds leases, and is not answered, ends its connection when its session's time is over, so that the
+    /// server knows as well, which may still hear it.
+    async fn renewed(&mut self, link: &Link, next: &mut Instant) -> Result<Result<()>, Elapsed> {
+        let holds = self.listener.rest.borrow().holds();
+        let patience = if holds { LEASE - Pace::Hold.renewal() } else { ANSWER };
+        answered(patience, self.renew(link, next)).await
+    }
+
     /// Says "still here", and whether anything is in hand; `next` becomes when to say so again.
     async fn renew(&mut self, link: &Link, next: &mut Instant) -> Result<()> {
-        let (asked, begun) = (Instant::now(), SystemTime::now());
-        let mut rests = false;
+        let (asked, begun, sent) = (Moment::now(), SystemTime::now(), Instant::now());
+        let mut pace = Pace::Work;
         if !link.pooled {
-            self.listener.rest.send_modify(|r| rests = r.decide());
+            self.listener.rest.send_modify(|r| pace = r.decide());
         }
-        *next = asked + Rest::renewal(rests);
+        *next = sent + pace.renewal();
         let args: &Args<'_> =
-            &[(&link.session, Type::INT4), (&Rest::lease(rests), Type::FLOAT8), (&rests, Type::BOOL)];
+            &[(&link.session, Type::INT4), (&pace.lease(), Type::FLOAT8), (&pace.unwatched(), Type::BOOL)];
         let segments: Option<i32> = link.value(RENEWAL, args).await?;
         let Some(segments) = segments else {
             self.session = None;
             return Err(Error::new(ErrorKind::Stale, "the session was buried meanwhile"));
         };
-        self.listener.presence.send_modify(|p| p.renewed(asked, Instant::now()));
+        self.listener.presence.send_modify(|p| p.renewed(asked, Moment::now()));
         link.segments.store(segments, Ordering::Relaxed);
         *lock(&link.well_at) = begun;
-        if !rests {
-            self.listener.rest.send_modify(|r| r.resting = false);
-        }
-        debug!(took = ?asked.elapsed(), rests, "renewed");
+        self.listener.rest.send_modify(|r| r.answered(pace));
+        debug!(took = ?sent.elapsed(), ?pace, "renewed");
         Ok(())
     }
 
@@ -278,6 +287,11 @@ impl Keeper {
             // LISTEN and a key would stay on the pooler's session, for whoever gets it next.
             return Ok(());
         }
+        for door in heard.difference(&doors) {
+            link.client.batch_execute(&format!("unlisten \"trunkline_{door}\"")).await?;
+            link.query(LEAVE, &[(door, Type::INT4)]).await?;
+        }
+        heard.retain(|door| doors.contains(door));
         let fresh: Vec<i32> = doors.difference(heard).copied().collect();
         for door in &fresh {
             link.client.batch_execute(&format!("listen \"trunkline_{door}\"")).await?;
@@ -311,10 +325,10 @@ fn commands<'a>(
     names.map(move |name| format!("{verb} \"{}\";", name.replace('"', "\"\"")))
 }
 
-/// Waits for an answer for five seconds, and a moment more: what came while this process was frozen has yet to be read.
-async fn answered<T>(statement: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// Waits for an answer for so long, and a moment more: what came while this process was frozen has yet to be read.
+async fn answered<T>(patience: Duration, statement: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut statement = pin!(statement);
-    match timeout(ANSWER, &mut statement).await {
+    match timeout(patience, &mut statement).await {
         Err(_) => timeout(UNREAD, statement).await,
         answered => answered,
     }

@@ -6,6 +6,7 @@
 mod doze;
 mod keeper;
 mod link;
+mod moment;
 mod presence;
 mod rest;
 
@@ -19,17 +20,26 @@ use tokio::{
     sync::{broadcast, watch},
     time::timeout,
 };
+use tokio_postgres::{Client, types::Type};
 
 pub(crate) use self::doze::Asleep;
 use self::keeper::Keeper;
-use self::rest::Rest;
+#[cfg(test)]
+pub(crate) use self::moment::suspend;
+use self::rest::{Pace, Rest};
 pub(crate) use self::{
     link::{Args, Link},
+    moment::Moment,
     presence::{LEASE, MARGIN, Presence},
     rest::{Busy, reap},
 };
-use crate::{Error, ErrorKind, Result, conninfo::ConnInfo};
+use crate::{
+    Error, ErrorKind, Result,
+    connect::{Purpose, Session},
+    conninfo::ConnInfo,
+};
 
+const ASIDE: &str = "select set_config('application_name', left(current_setting('application_name'), 50) || ' ' || $1, false)";
 const ANSWER: Duration = Duration::from_secs(5);
 /// Who waits for a bell looks at least this often; how often that found something is counted.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -68,6 +78,7 @@ impl Bell {
 /// Where pumps wait: the link, and a bell for each door.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    info: ConnInfo,
     link: watch::Receiver<Option<Arc<Link>>>,
     doors: Mutex<HashMap<i32, watch::Sender<()>>>,
     wanted: watch::Sender<BTreeSet<i32>>,
@@ -87,6 +98,7 @@ impl Listener {
     pub(crate) async fn start(info: ConnInfo, application: String) -> Result<Arc<Self>> {
         let (link_tx, link) = watch::channel(None);
         let listener = Arc::new(Self {
+            info: info.clone(),
             link,
             doors: Mutex::default(),
             wanted: watch::Sender::new(BTreeSet::new()),
@@ -133,10 +145,26 @@ impl Listener {
         self.link.borrow().clone()
     }
 
-    /// The bell of a door; from now on it is listened to.
+    /// A connection besides, for a statement that lasts; it ends when the client is dropped. Its name says what it is for.
+    pub(crate) async fn aside(&self, what: &str) -> Result<Client> {
+        let Session { client, mut driver, .. } = self.info.connect(Purpose::Listen).await?;
+        tokio::spawn(async move { while let Some(Ok(_)) = driver.message().await {} });
+        client.batch_execute(keeper::PLANS).await?;
+        client.query_typed(ASIDE, &[(&what, Type::TEXT)]).await?;
+        Ok(client)
+    }
+
+    /// The bell of a door; from now on it is listened to. Doors that nobody here has a bell of any more, as those of sessions that
+    /// are gone, are left.
     pub(crate) fn door(&self, door: i32) -> Bell {
-        let bell = Bell(lock(&self.doors).entry(door).or_default().subscribe());
-        self.wanted.send_if_modified(|w| w.insert(door));
+        let mut doors = lock(&self.doors);
+        let bell = Bell(doors.entry(door).or_default().subscribe());
+        doors.retain(|_, bells| bells.receiver_count() > 0);
+        self.wanted.send_if_modified(|wanted| {
+            let before = wanted.len();
+            wanted.retain(|d| doors.contains_key(d));
+            wanted.insert(door) || wanted.len() < before
+        });
         bell
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::Moment;
 
 /// How long a session that has something in hand counts as present without a sign of life.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
@@ -17,18 +17,18 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Presence {
     /// When the newest renewal that was answered was asked for; none while there is no connection.
-    asked: Option<Instant>,
+    asked: Option<Moment>,
     /// Since when it was never in doubt.
-    since: Instant,
+    since: Moment,
 }
 
 impl Presence {
     pub(crate) fn new() -> Self {
-        Self { asked: None, since: Instant::now() }
+        Self { asked: None, since: Moment::now() }
     }
 
     /// A renewal was answered.
-    pub(crate) fn renewed(&mut self, asked: Instant, now: Instant) {
+    pub(crate) fn renewed(&mut self, asked: Moment, now: Moment) {
         if self.until().is_none_or(|until| until <= now) {
             self.since = now;
         }
@@ -41,11 +41,11 @@ impl Presence {
     }
 
     /// Until when nobody doubts it, were the connection to last; none when it was in doubt since `began`.
-    pub(crate) fn sure(&self, began: Instant) -> Option<Instant> {
+    pub(crate) fn sure(&self, began: Moment) -> Option<Moment> {
         self.until().filter(|_| self.since <= began)
     }
 
-    fn until(&self) -> Option<Instant> {
+    fn until(&self) -> Option<Moment> {
         self.asked.map(|asked| asked + LEASE - MARGIN)
     }
 }

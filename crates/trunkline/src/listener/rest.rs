@@ -7,6 +7,9 @@
 //!     └────────────────────────────────────────────────────────────┘
 //!        Listener::busy: at once, before anything is taken; and rings for those who watch
 //! ```
+//! Between the two is who holds leases only (Listener::holding): heard of as often as one who is busy, and watched by nobody, since
+//! who waits for what it holds keeps a vigil of its own (`leases/vigil.rs`).
+//!
 //! The dead are buried by the others: each process looks once a second while any other is busy, asks for the door of the watch
 //! when none is, and then looks each 30 s.
 //!
@@ -33,57 +36,109 @@ const CALM: Duration = Duration::from_secs(5);
 const SLICES: i32 = 50;
 const REAP: &str = "select more, watch from trunkline._session_reap()";
 
-/// What the process has in hand, and whether it has said that it has nothing.
+/// How much a process is heard of and watched, by what it has in hand; the most last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// Nothing.
+    Rest,
+    /// Leases only: heard of often, and watched by those who wait for them.
+    Hold,
+    /// Anything else: heard of often, and watched by all.
+    Work,
+}
+
+impl Pace {
+    /// How long a sign of life is good for.
+    pub(super) fn lease(self) -> f64 {
+        if self == Self::Rest { 100.0 } else { LEASE.as_secs_f64() }
+    }
+
+    /// When the next one is due.
+    pub(super) fn renewal(self) -> Duration {
+        if self == Self::Rest { SELDOM } else { Duration::from_millis(1500) }
+    }
+
+    /// Nobody need watch it.
+    pub(super) fn unwatched(self) -> bool {
+        self < Self::Work
+    }
+}
+
+/// What the process has in hand, and what the database knows of that.
 #[derive(Debug)]
 pub(super) struct Rest {
     busy: usize,
+    holding: usize,
+    /// When it was last busy, or held anything.
     since: Instant,
-    pub(super) resting: bool,
+    said: Pace,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        Self { busy: 0, since: Instant::now(), resting: false }
+        Self { busy: 0, holding: 0, since: Instant::now(), said: Pace::Work }
     }
 }
 
 impl Rest {
-    /// Whether it is time to say something else than before.
+    fn wanted(&self) -> Pace {
+        match (self.busy, self.holding) {
+            (0, 0) => Pace::Rest,
+            (0, _) => Pace::Hold,
+            _ => Pace::Work,
+        }
+    }
+
+    /// Whether leases are held, or about to be.
+    pub(super) fn holds(&self) -> bool {
+        self.holding > 0
+    }
+
+    /// Whether the database has yet to learn of what is in hand.
     pub(super) fn changes(&self) -> bool {
-        self.resting && self.busy > 0
+        self.wanted() > self.said
     }
 
-    /// Whether the next sign of life says "at rest"; if so, it counts as said.
-    pub(super) fn decide(&mut self) -> bool {
-        let rests = self.busy == 0 && (self.resting || self.since.elapsed() >= CALM);
-        self.resting |= rests;
-        rests
+    /// What the next sign of life says. What is less than before counts as said from now on, what is more once it was answered.
+    pub(super) fn decide(&mut self) -> Pace {
+        let calm = self.said < Pace::Work || self.since.elapsed() >= CALM;
+        let rests = self.said == Pace::Rest || self.since.elapsed() >= CALM;
+        let pace = match self.wanted() {
+            Pace::Rest if rests => Pace::Rest,
+            Pace::Rest | Pace::Hold if calm => Pace::Hold,
+            _ => Pace::Work,
+        };
+        self.said = self.said.min(pace);
+        pace
     }
 
-    /// The same for a new session.
-    pub(super) fn begin(&mut self, pooled: bool) -> bool {
-        self.resting = !pooled && self.busy == 0;
-        self.resting
+    pub(super) fn answered(&mut self, pace: Pace) {
+        self.said = pace;
     }
 
-    /// How long a sign of life is good for.
-    pub(super) fn lease(rests: bool) -> f64 {
-        if rests { 100.0 } else { LEASE.as_secs_f64() }
+    /// There is no database to learn anything any more: whoever waits for that finds the link gone.
+    pub(super) fn ended(&mut self) {
+        self.said = Pace::Work;
     }
 
-    /// When the next one is due.
-    pub(super) fn renewal(rests: bool) -> Duration {
-        if rests { SELDOM } else { Duration::from_millis(1500) }
+    /// What a new session says.
+    pub(super) fn begin(&mut self, pooled: bool) -> Pace {
+        self.said = if pooled { Pace::Work } else { self.wanted() };
+        self.said
     }
 }
 
 /// While it lives, the process's death is noticed soon.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Listener>);
+pub(crate) struct Busy(Arc<Listener>, Pace);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.rest.send_modify(|r| (r.busy, r.since) = (r.busy - 1, Instant::now()));
+        self.0.rest.send_modify(|r| {
+            let count = if self.1 == Pace::Work { &mut r.busy } else { &mut r.holding };
+            *count -= 1;
+            r.since = Instant::now();
+        });
     }
 }
 
@@ -91,12 +146,18 @@ impl Listener {
     /// Has something in hand, from now on; whoever is about to take it waits for [`Listener::awake`] first.
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         self.rest.send_modify(|r| r.busy += 1);
-        Busy(self.clone())
+        Busy(self.clone(), Pace::Work)
     }
 
-    /// Waits until the database knows that this process is busy; at once when it does. Cancel-safe.
+    /// The same for leases, whose waiters watch by themselves.
+    pub(crate) fn holding(self: &Arc<Self>) -> Busy {
+        self.rest.send_modify(|r| r.holding += 1);
+        Busy(self.clone(), Pace::Hold)
+    }
+
+    /// Waits until the database knows what this process has in hand; at once when it does. Cancel-safe.
     pub(crate) async fn awake(&self) {
-        let _ = self.rest.subscribe().wait_for(|r| !r.resting).await;
+        let _ = self.rest.subscribe().wait_for(|r| !r.changes()).await;
     }
 }
 

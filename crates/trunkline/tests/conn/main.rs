@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod cable;
 mod files;
+mod leases;
 mod parse;
 mod pool;
 mod pooler;

@@ -10,13 +10,13 @@ use trunkline::{
     requests::{Failure, Request, Serve},
 };
 
-struct Bouncer {
+pub(crate) struct Bouncer {
     port: u16,
     _keeper: Child,
 }
 
 impl Bouncer {
-    async fn start(server: &Server, mode: &str, more: &str) -> Self {
+    pub(crate) async fn start(server: &Server, mode: &str, more: &str) -> Self {
         let (dir, port) = (own_dir(), free_port());
         let ini = format!(
             "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n\
@@ -37,7 +37,7 @@ impl Bouncer {
         Self { port, _keeper: keeper }
     }
 
-    fn info(&self, more: &str) -> ConnInfo {
+    pub(crate) fn info(&self, more: &str) -> ConnInfo {
         info(&format!("host=127.0.0.1 port={} user=postgres dbname=postgres {more}", self.port))
     }
 }

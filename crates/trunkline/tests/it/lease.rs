@@ -218,6 +218,24 @@ async fn a_holder_whose_process_is_gone_has_a_quarter_of_a_second_more() {
 }
 
 #[tokio::test]
+async fn who_asks_again_because_an_answer_got_lost_has_its_whole_time() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    let [holder, other] = [Waiter::new(&db, 0).await, Waiter::new(&db, 1).await];
+    assert_eq!(holder.look(true).await, "1|");
+    // Meanwhile its connection was found ended, so another may have it in a moment.
+    raw.run("update trunkline.lease_expiry set session = null, expires_at = clock_timestamp() + '250 ms'")
+        .await;
+    assert_eq!(holder.look(true).await, "1|", "the same answer");
+    let whole =
+        "select session is not null and expires_at > clock_timestamp() + '50 s' from trunkline.lease_expiry";
+    assert_eq!(raw.one(whole).await, "t", "it counts from this look on, and so does the holder");
+    assert!(!other.look(false).await.starts_with('2'));
+    raw.run(EXPIRE).await;
+    assert_eq!(holder.look(true).await, "2|", "what is over is not continued");
+}
+
+#[tokio::test]
 async fn a_burial_ends_what_a_session_held_and_waited_for() {
     let db = Db::new().await;
     let raw = db.raw().await;

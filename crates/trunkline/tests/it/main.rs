@@ -39,6 +39,7 @@ mod kills;
 mod lease;
 mod leases;
 mod leases_deaths;
+mod leases_idle;
 mod log;
 mod mailbox;
 mod operator;

@@ -1,11 +1,11 @@
 //! Rest: who has nothing in hand asks next to nothing of the database, and who has is watched by all.
 
-use std::sync::Arc;
+use std::{future::IntoFuture as _, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 use trunkline::jobs::Job;
 
-use crate::support::{Db, Raw};
+use crate::support::{Db, Raw, until, within};
 
 /// The first minute of the first session is watched for what a crash may have left: let it be over.
 const LONG_AGO: &str = "update trunkline.session set opened_at = opened_at - interval '2 minutes'";
@@ -76,4 +76,33 @@ async fn who_takes_a_job_has_a_short_lease_and_wakes_those_who_watch() {
     go.notify_waiters();
     at_rest(&raw, 2).await;
     drop(workings);
+}
+
+/// The channels of doors that a connection holds, by the keys of its backend.
+async fn doors(raw: &Raw, application: &str) -> usize {
+    let held = format!(
+        "select count(*) from pg_locks l join pg_stat_activity a on a.pid = l.pid where l.locktype = 'advisory' and l.granted
+            and l.classid = 1953656427 and a.datname = current_database() and a.application_name = '{application}'"
+    );
+    raw.one(&held).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_doors_of_sessions_that_are_gone_are_left() {
+    let db = Db::new().await;
+    let (raw, one) = (db.raw().await, db.client("one").await);
+    let mut lease = one.leases().acquire("l").await.unwrap();
+    raw.run(LONG_AGO).await;
+    let first = doors(&raw, "one").await;
+    for n in 0..5 {
+        // Its session is gone for good, and its next one has another door.
+        let old = raw.one("select id from trunkline.session").await;
+        raw.run("select pg_terminate_backend(pid) from trunkline.session").await;
+        raw.run("delete from trunkline.session").await;
+        lease.lost().await;
+        lease = within(5000, "the lease again", one.leases().acquire("l").into_future()).await.unwrap();
+        let new = raw.one("select max(id) from trunkline.session").await;
+        assert_ne!(old, new, "round {n}");
+    }
+    until("the old doors to be left", async || doors(&raw, "one").await <= first + 1).await;
 }

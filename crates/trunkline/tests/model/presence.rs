@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The session's renewals and the connection's end are all that the holder goes by: its lease's own ttl is longer, and only
-//! shortens trust further (`trust.rs`). All clocks run at the same speed. A cut has two kinds: one that the holder hears of, in at
+//! shortens trust further (`trust.rs`). All clocks run at the same speed, and go on while a machine is suspended. A cut has two kinds: one that the holder hears of, in at
 //! most `HEARD`, and one that it does not, in which the server keeps the connection until the term is over. That a server whose
 //! machine stops without a word comes back within the term is not in this world.
 
@@ -31,11 +31,23 @@ enum Rule {
     DeafToEnd,
     /// A late answer to a renewal revives what was over.
     Revived,
+    /// Its clock stands still while it is frozen, as that of timers does while a machine is suspended.
+    StandingClock,
 }
 
 impl Rule {
     fn notice(self) -> u8 {
         if self == Self::NoNotice { 0 } else { HEARD + 1 }
+    }
+
+    fn pass(self, state: &mut State) {
+        state.now += 1;
+        if state.frozen && state.trust > 0 && self == Self::StandingClock {
+            state.trust += 1;
+        }
+        if state.trust <= state.now && self != Self::Revived {
+            state.trust = 0;
+        }
     }
 }
 
@@ -93,12 +105,7 @@ impl Model for Rule {
         let must_hear = matches!(state.ended, Some((at, true)) if state.now >= at + HEARD) && state.trust > 0;
         let waits = must_hear && !state.frozen && *self != Rule::DeafToEnd;
         if state.now < END && !waits {
-            add("time passes", &|s| {
-                s.now += 1;
-                if s.trust <= s.now && *self != Rule::Revived {
-                    s.trust = 0;
-                }
-            });
+            add("time passes", &|s| self.pass(s));
         }
         if !state.frozen {
             if state.renewal.is_none() && state.ended.is_none() {
@@ -167,7 +174,7 @@ impl Model for Rule {
 #[test]
 fn a_holder_stops_before_the_next_one_starts() {
     println!("{}", explore(&Rule::Chosen).sound("Chosen"));
-    for rule in [Rule::NoNotice, Rule::FromAnswer, Rule::DeafToEnd, Rule::Revived] {
+    for rule in [Rule::NoNotice, Rule::FromAnswer, Rule::DeafToEnd, Rule::Revived, Rule::StandingClock] {
         println!("{}", explore(&rule).broken(&format!("{rule:?}")));
     }
 }

@@ -1,11 +1,12 @@
 -- Looks after what a process wants of leases: for each, by its number in the arrays, the fence and what the predecessor left where
 -- it holds it now; else null, and in how many ms to look again. One that waits is noted in its queue. The same holder again gets the
 -- same answer.
--- While a lease is held this reads only. Only the first in a queue looks often, for which it is told by a ring.
+-- While a lease is held this reads only; `vigil`: first or second, to be told by _lease_vigil, or else to look in again_ms.
+-- Ripe: there may be something to take soon. A process at rest, which is heard of too seldom to hold anything, takes nothing.
 -- ttls: in ms. Errors: those of _lease_make, 22023 for a ttl; 55P03 when something is locked, to be tried again. Locks: see _lease_take.
 create or replace function trunkline._lease_look(session int, names text[], holders uuid[], held_by text[], ttls int[],
     waits boolean[])
-returns table (n int, fence bigint, silent_ms bigint, progress text, again_ms int)
+returns table (n int, fence bigint, silent_ms bigint, progress text, again_ms int, ripe boolean, vigil boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set lock_timeout = '50ms' as $$
 #variable_conflict use_column
@@ -14,6 +15,8 @@ declare
     v_lease trunkline.lease_expiry;
     v_held  boolean;
     v_ahead int;
+    v_rests boolean := exists (select from trunkline.session s where s.id = session and s.rests
+                                  and s.expires_at > clock_timestamp() + interval '10 seconds');
 begin
     perform trunkline._check_read_committed('leases');
     for v in select u.n::int, u.name, u.holder, u.held_by, u.ttl * interval '1 ms' as ttl, u.waits, w.seq, w.session
@@ -23,15 +26,20 @@ begin
               order by u.name, u.n loop
         n := v.n;
         fence := null; silent_ms := null; progress := null; again_ms := null;
+        ripe := v.waits; vigil := false;
         select * into v_lease from trunkline.lease_expiry e where e.name = v.name;
         if not found then
             perform trunkline._check_ttl(v.ttl), trunkline._lease_make(v.name, true);
             select * into v_lease from trunkline.lease_expiry e where e.name = v.name;
         end if;
         v_held := trunkline._lease_held(v_lease);
-        if v_held and v_lease.holder = v.holder then       -- an answer got lost
-            fence := v_lease.fence;
-            progress := v_lease.progress;
+        if v_held and v_lease.holder = v.holder then       -- an answer got lost; it counts on this one from now on
+            update trunkline.lease_expiry e
+               set expires_at = clock_timestamp() + e.ttl, seen_at = clock_timestamp(), session = _lease_look.session
+             where e.name = v.name and e.holder = v.holder and e.expires_at > clock_timestamp()
+            returning e.fence, e.progress into fence, progress;
+            ripe := v.waits;
+            again_ms := case when fence is null then 20 end;
             return next;
             continue;
         end if;
@@ -47,8 +55,13 @@ begin
             perform trunkline._lease_notice(v.name, v_lease.session);
             again_ms := 251;
         elsif v_held then
+            ripe := false;
+            vigil := v.waits and v_ahead < 2;
             again_ms := case v_ahead when 0 then least(400, ceil(extract(epoch from v_lease.expires_at - clock_timestamp()) * 1000) + 1)
                                      when 1 then 2000 else 15000 end;
+        elsif v_rests then
+            ripe := true;
+            again_ms := 0;
         else
             select t.fence, t.silent_ms, t.progress, t.again_ms into fence, silent_ms, progress, again_ms
               from trunkline._lease_take(v.name, v.holder, _lease_look.session, v.held_by, v.ttl, v_ahead, false) t;

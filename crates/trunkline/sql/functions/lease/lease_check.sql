@@ -6,9 +6,7 @@ create or replace function trunkline.lease_check(name text, fence bigint) return
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
-    perform from trunkline.lease l
-      where l.name = lease_check.name and l.fence = lease_check.fence and l.epoch = trunkline._epoch() for share;
-    if not found then
+    if trunkline._lease_in_force(lease_check.name, lease_check.fence) = 0 then
         raise exception 'lease "%" is no longer held with fence %', left(lease_check.name, 100), lease_check.fence
             using errcode = 'TL002';
     end if;

@@ -178,7 +178,7 @@ fn tell(global: &Global, database: &Database, whence: &str) {
 }
 
 /// A password in a URL's user part, in its query, or among key=value settings; also in a text that is refused.
-fn has_password(text: &str) -> bool {
+pub(crate) fn has_password(text: &str) -> bool {
     let alone = Env::empty().with_user("nobody");
     if ConnInfo::from_str_with(text, &alone).is_ok_and(|info| info.hosts().any(|(_, _, known)| known)) {
         return true;

@@ -112,7 +112,7 @@ pub(super) fn when(row: &Value, column: &str) -> Markup {
 /// A state: a dot and its word.
 pub(super) fn state(word: &str) -> Markup {
     let class = match word {
-        "running" | "taken" | "alive" => "busy",
+        "running" | "taken" | "alive" | "active" | "held" => "busy",
         "done" | "ok" => "good",
         "dead" | "remote error" | "lost" | "critical" => "bad",
         "retrying" | "timed out" | "warning" | "paused" | "unsupported" => "warn",
@@ -134,7 +134,11 @@ pub(super) fn button(
     target: &[(&str, &str)],
     back: &str,
 ) -> Markup {
-    let class = if action.contains("delete") || action.contains("cancel") || action.contains("purge") {
+    let class = if action.contains("delete")
+        || action.contains("cancel")
+        || action.contains("purge")
+        || action.contains("revoke")
+    {
         "danger"
     } else {
         ""

@@ -6,13 +6,17 @@
 
 mod bad_input;
 mod browser;
+mod config;
+mod contrib;
 mod daemon;
 mod daemon_faults;
 mod demo;
 mod doctor;
 mod from_pages;
 mod http;
+mod http_crowd;
 mod http_dashboard;
+mod http_words;
 mod jobs;
 mod jobs_attach;
 mod jobs_cron;
@@ -205,6 +209,10 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn ended(&mut self) -> bool {

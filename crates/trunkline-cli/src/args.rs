@@ -42,7 +42,6 @@ pub(crate) struct Global {
 
     /// A configuration file: every option as a key, as `trunkline config print` shows; flags and variables come before it
     #[arg(long, global = true, value_name = "FILE", env = "TRUNKLINE_CONFIG")]
-    #[expect(dead_code, reason = "read before there are options, by config/")]
     pub(crate) config: Option<PathBuf>,
 
     /// Where the private PostgreSQL keeps its data

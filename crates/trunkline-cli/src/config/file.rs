@@ -72,7 +72,9 @@ impl Reader<'_> {
         words: &mut Vec<String>,
         values: &mut Values,
     ) -> Result<()> {
-        for (name, value) in table {
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in entries {
             let (at, name) = (name.span().start, name.get_ref().to_string());
             let inner = command.get_subcommands().find(|c| !c.is_hide_set() && c.get_name() == name);
             let arg = command.get_arguments().find(|a| key(a).is_some_and(|k| k == name));

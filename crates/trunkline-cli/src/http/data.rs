@@ -97,7 +97,9 @@ impl Data {
     async fn rows(&self, sql: &str, args: &[Parameter<'_>]) -> Result<Vec<Value>> {
         let work = async |client: &tokio_postgres::Client| {
             let rows = client.query_typed(sql, args).await?;
-            Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<Vec<Value>, _>>()?)
+            // What is null in SQL is so in JSON.
+            let values = rows.iter().map(|r| Ok(r.try_get::<_, Option<Value>>(0)?.unwrap_or_default()));
+            values.collect()
         };
         Box::pin(self.pool.with(work)).await
     }

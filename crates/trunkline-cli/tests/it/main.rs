@@ -16,6 +16,7 @@ mod from_pages;
 mod http;
 mod http_crowd;
 mod http_dashboard;
+mod http_plans;
 mod http_words;
 mod jobs;
 mod jobs_attach;

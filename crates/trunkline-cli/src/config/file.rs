@@ -11,7 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Values, command, key};
+use super::{Values, command, has_settings, key};
 use crate::{
     exit::{Failure, Result},
     source::has_password,
@@ -76,7 +76,7 @@ impl Reader<'_> {
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
             let (at, name) = (name.span().start, name.get_ref().to_string());
-            let inner = command.get_subcommands().find(|c| !c.is_hide_set() && c.get_name() == name);
+            let inner = command.get_subcommands().find(|c| has_settings(c) && c.get_name() == name);
             let arg = command.get_arguments().find(|a| key(a).is_some_and(|k| k == name));
             match (value.get_ref(), inner, arg) {
                 (DeValue::Table(table), Some(inner), _) => {
@@ -154,7 +154,7 @@ impl Reader<'_> {
 
     fn unknown(&self, at: usize, name: &str, command: &Command, words: &[String]) -> Failure {
         let known = command.get_arguments().filter_map(key);
-        let tables = command.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned());
+        let tables = command.get_subcommands().filter(|c| has_settings(c)).map(|c| c.get_name().to_owned());
         let near = known
             .chain(tables)
             .map(|k| (strsim::damerau_levenshtein(&k, name), k))

@@ -77,6 +77,12 @@ fn key(arg: &Arg) -> Option<String> {
     is_setting.then(|| long.replace('-', "_"))
 }
 
+/// Whether a command, or one within it, has a flag that is a setting.
+fn has_settings(command: &Command) -> bool {
+    !command.is_hide_set()
+        && (command.get_arguments().any(|a| key(a).is_some()) || command.get_subcommands().any(has_settings))
+}
+
 fn with_variables(command: Command, prefix: &str) -> Command {
     let capitals = |name: &str| name.to_uppercase().replace('-', "_");
     let named: Vec<_> = command

@@ -208,7 +208,7 @@ fn responses(path: &str, method: &str, body: &str) -> Value {
             all[status] = problem.clone();
         }
     }
-    if body == "Call" {
+    if ["Call", "Request"].contains(&body) {
         for status in ["502", "504"] {
             all[status] = problem.clone();
         }

@@ -14,7 +14,7 @@ pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
         } @else {
             div.scroll { table.wide {
                 thead { tr {
-                    th { "Lease" } th { "State" } th { "Held by" } th { "Since" } th { "Good until" } th { "Last sign of life" } th.n { "Fence" } th { "Noted" } th { "Who waits" }
+                    th { "Lease" } th { "State" } th { "Held by" } th { "Good until" } th.n { "Fence" } th { "Noted" } th { "Who waits" }
                     @if viewer.may_act() { th {} }
                 } }
                 tbody { @for l in s.rows("leases") { (lease(l, viewer)) } }
@@ -32,10 +32,8 @@ fn lease(l: &Value, viewer: &Viewer) -> Markup {
         tr {
             th scope="row" { (name) }
             td { (state(if !held { "free" } else if asked { "asked to hand over" } else { "held" })) }
-            td { @if held { (text(l, "held_by")) } @else { span.none { "nobody" } } }
-            td { (when(l, "since")) }
-            td { (when(l, "expires_at")) }
-            td { (when(l, "seen_at")) }
+            td { @if held { (text(l, "held_by")) p.muted.small { "since " (when(l, "since")) } } @else { span.none { "nobody" } } }
+            td { (when(l, "expires_at")) @if !l["seen_at"].is_null() { p.muted.small { "last sign of life " (when(l, "seen_at")) } } }
             td.n { (cell(l, "fence")) }
             td { (text(l, "progress")) }
             td { (waiters(l)) }

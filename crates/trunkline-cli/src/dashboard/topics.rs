@@ -42,7 +42,7 @@ fn subscriptions(s: &Snapshot) -> Markup {
         div.scroll { table.wide {
             thead { tr { th { "Topics" } th { "Name" } th { "State" } th { "Since" } th.n { "Fence" } th { "Application" } th.n { "Session" } th { "Role" } } }
             tbody { @for o in s.rows("subscriptions") { tr {
-                th scope="row" { (topics(o)) @if text(o, "kind") != "volatile" { " " span.tag { (text(o, "kind")) } } }
+                th scope="row" { bdi { (topics(o)) } @if text(o, "kind") != "volatile" { " " span.tag { (text(o, "kind")) } } }
                 td { (name(o)) }
                 td { (standing(o)) }
                 td { (when(o, "since")) }

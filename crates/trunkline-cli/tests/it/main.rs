@@ -28,6 +28,7 @@ mod schema;
 mod streams;
 mod streams_look;
 mod streams_relay;
+mod top;
 mod topics;
 mod usage;
 

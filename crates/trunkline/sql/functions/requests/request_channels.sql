@@ -31,7 +31,8 @@ begin
     ), ended as materialized (
         select n.id, n.lane, n.sent_at, e.ended_at, extract(epoch from e.ended_at - n.sent_at)::float8 * 1000 as ms,
                case when e.status is not null then trunkline._request_outcome(e.status)
-                    when n.expires_at <= v_now then 'timed out' when n.id in (select t.id from taken t) then 'taken' else 'waiting' end as outcome
+                    when n.expires_at <= v_now then 'timed out'
+                    when n.id in (select t.id from taken t) then 'taken' else 'waiting' end as outcome
           from newest n
           left join lateral (
               select e.status, e.ended_at from trunkline.ending_e0 e where e.id = n.id and e.part = 0 and e.status <> 6

@@ -72,7 +72,9 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
     let (text, whence) = match (given, set("DATABASE_URL")?) {
         (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
         (Some(url), _) => {
-            if has_password(&url) {
+            // The configuration file may say it too.
+            let in_arguments = std::env::args_os().any(|a| a.to_string_lossy().contains(url.as_str()));
+            if in_arguments && has_password(&url) {
                 out::talk(SEEN);
             }
             (url, "")

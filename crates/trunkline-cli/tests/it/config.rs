@@ -91,6 +91,7 @@ fn a_file_with_a_password_is_for_its_owner_and_never_shown() {
     mode(0o600);
     let own = with();
     assert_eq!(code(&own), 3, "it is tried: {}", stderr(&own));
+    assert!(!stderr(&own).contains("others can read"), "{}", stderr(&own));
     for output in [open, own] {
         assert!(!stderr(&output).contains("open-sesame"), "{}", stderr(&output));
     }

@@ -155,8 +155,8 @@ fn schemas() -> Value {
     );
     json!({
         "Job": object(&[("queue", text("The queue")), payload.clone()], &[kind.clone(), key.clone()]),
-        "Request": object(&[("channel", text("The channel")), payload.clone()], &[kind.clone()]),
-        "Event": object(&[payload.clone()], &[kind.clone(), key]),
+        "Request": object(&[("channel", text("The channel")), payload.clone()], std::slice::from_ref(&kind)),
+        "Event": object(std::slice::from_ref(&payload), &[kind.clone(), key]),
         "Call": object(&[("channel", text("The channel, or @ and the address of one session")), payload.clone()], &[
             kind,
             ("headers", headers.clone()),

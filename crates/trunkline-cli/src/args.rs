@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, db, demo, doctor, jobs, leases, man, pgq, requests, schema, serve, streams, top, topics,
+    bench, config, db, demo, doctor, jobs, leases, man, openapi, pgq, requests, schema, serve, streams, top,
+    topics,
 };
 
 /// Messaging on plain PostgreSQL
@@ -38,6 +39,10 @@ pub(crate) struct Global {
     /// Others can read the arguments of a process: give a password by PGPASSFILE, a service file or the environment.
     #[arg(long, global = true, value_name = "URL", env = "TRUNKLINE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
+
+    /// A configuration file: every option as a key, as `trunkline config print` shows; flags and variables come before it
+    #[arg(long, global = true, value_name = "FILE", env = "TRUNKLINE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Where the private PostgreSQL keeps its data
     #[arg(long, global = true, value_name = "DIR", env = "TRUNKLINE_DATA_DIR")]
@@ -117,6 +122,11 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// The configuration file: print an example, check one
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print the description of the HTTP API, which the dashboard serves
+    Openapi(openapi::OpenapiArgs),
     /// Print the manual page, or write all of them
     Man(man::ManArgs),
     /// Short for `requests call`

@@ -2,13 +2,17 @@
 //!
 //! Without `-v` a command logs warnings, the daemon and responders also what they do.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{
-    Layer as _,
+    Layer as _, Registry,
     filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -17,8 +21,17 @@ use crate::{
     progress::Log,
 };
 
-/// Starts logging for this process.
-pub(crate) fn start(cli: &Cli) {
+/// What is logged, to be changed while we run.
+static WANTED: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs as much as these options say from now on.
+pub(crate) fn reload(cli: &Cli) {
+    if let Some(handle) = WANTED.get() {
+        let _ = handle.reload(wanted(cli));
+    }
+}
+
+fn wanted(cli: &Cli) -> Targets {
     let usual = if cli.command.is_service() { 1 } else { 0 };
     let level = match (cli.global.quiet, usual + cli.global.verbose) {
         (true, _) => LevelFilter::ERROR,
@@ -28,7 +41,13 @@ pub(crate) fn start(cli: &Cli) {
         (false, _) => LevelFilter::TRACE,
     };
     let foreign = if cli.global.verbose > 2 { LevelFilter::DEBUG } else { LevelFilter::WARN.min(level) };
-    let wanted = Targets::new().with_target("trunkline", level).with_default(foreign);
+    Targets::new().with_target("trunkline", level).with_default(foreign)
+}
+
+/// Starts logging for this process.
+pub(crate) fn start(cli: &Cli) {
+    let (wanted, handle) = reload::Layer::new(wanted(cli));
+    let _ = WANTED.set(handle);
     let layer = match cli.command.log_format() {
         LogFormat::Json => {
             crate::out::talk_into_log();

@@ -1,10 +1,11 @@
 //! The trunkline binary: `main` parses, runs one command, prints its error and turns it into an exit code.
 //!
-//! The way of a command: `args.rs` (what was asked) → `commands/<word>.rs` (does it, with `source.rs` for the database
+//! The way of a command: `args.rs` and `config/` (what was asked) → `commands/<word>.rs` (does it, with `source.rs` for the database
 //! and `out.rs` for stdout) → `exit.rs` (what its failure means to a shell).
 
 mod args;
 mod commands;
+mod config;
 mod daemon;
 mod dashboard;
 mod exec;
@@ -20,14 +21,13 @@ mod source;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser as _;
-
-use crate::{args::Cli, exit::Failure};
+use crate::{config::Stop, exit::Failure};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match config::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(e) => {
+        Err(Stop::File(failure)) => return exit::report(&failure),
+        Err(Stop::Clap(e)) => {
             // Help and version go to stdout; a reader that went away is no failure.
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::USAGE));

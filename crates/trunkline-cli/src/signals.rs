@@ -40,6 +40,17 @@ pub(crate) fn drain(now: fn()) -> Result<watch::Receiver<bool>> {
     Ok(rx)
 }
 
+/// Runs this at each SIGHUP, for as long as the process lives.
+pub(crate) fn at_hangup(mut work: impl FnMut() + Send + 'static) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(|e| Failure::io("cannot watch signals", e))?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            work();
+        }
+    });
+    Ok(())
+}
+
 /// Runs what comes before the service begins; none when it is time to stop before that is done.
 pub(crate) async fn unless_stopped<T>(
     stop: &watch::Receiver<bool>,

@@ -72,7 +72,9 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
     let (text, whence) = match (given, set("DATABASE_URL")?) {
         (Some(url), _) if from_env => (url, "TRUNKLINE_DATABASE_URL"),
         (Some(url), _) => {
-            if has_password(&url) {
+            // The configuration file may say it too.
+            let in_arguments = std::env::args_os().any(|a| a.to_string_lossy().contains(url.as_str()));
+            if in_arguments && has_password(&url) {
                 out::talk(SEEN);
             }
             (url, "")
@@ -178,7 +180,7 @@ fn tell(global: &Global, database: &Database, whence: &str) {
 }
 
 /// A password in a URL's user part, in its query, or among key=value settings; also in a text that is refused.
-fn has_password(text: &str) -> bool {
+pub(crate) fn has_password(text: &str) -> bool {
     let alone = Env::empty().with_user("nobody");
     if ConnInfo::from_str_with(text, &alone).is_ok_and(|info| info.hosts().any(|(_, _, known)| known)) {
         return true;

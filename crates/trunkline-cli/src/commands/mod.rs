@@ -2,12 +2,14 @@
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod db;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod man;
+pub(crate) mod openapi;
 pub(crate) mod pgq;
 pub(crate) mod requests;
 pub(crate) mod schema;
@@ -46,6 +48,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Demo(args) => show(global, args).await,
         Command::Bench(args) => until_interrupted(measure(global, args)).await,
         Command::Completions { shell } => completions::run(global, shell),
+        Command::Config(command) => config::run(global, &command),
+        Command::Openapi(args) => openapi::run(&args),
         Command::Man(args) => man::run(global, &args),
     }
 }

@@ -6,15 +6,16 @@ use clap::Args;
 use sd_notify::NotifyState;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use trunkline::{Error, ErrorKind, Trunkline};
 
 use crate::{
-    args::{Global, LogFormat},
+    args::{Command, Global, LogFormat},
+    config::{self, Stop},
     daemon,
     exit::{Failure, OK, Result},
-    http::HttpArgs,
-    input,
+    http::{Bound, HttpArgs, Open},
+    input, logging,
     out::Out,
     signals,
     source::{self, Database},
@@ -51,6 +52,7 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
     let stop = signals::drain(|| {})?;
     // One database has a dashboard; of many none is the one.
     let bound = if args.once || args.all_databases { None } else { args.http.bind().await? };
+    reloading(global.clone(), args.http.clone(), bound.as_ref().map(Bound::open).transpose()?)?;
     let begin = async {
         let database = source::choose(global).await?;
         if args.install {
@@ -88,6 +90,26 @@ pub(crate) async fn run(global: &Global, args: ServeArgs) -> Result<u8> {
         served?;
     }
     Ok(OK)
+}
+
+/// At SIGHUP: the files and variables are read again; tokens, names and the level of the log change, and what cannot is said.
+fn reloading(global: Global, http: HttpArgs, open: Option<Open>) -> Result<()> {
+    signals::at_hangup(move || {
+        let cli = match config::parse(std::env::args_os().collect()) {
+            Ok(cli) => cli,
+            Err(Stop::File(e)) => return error!(error = %e, "nothing was changed"),
+            Err(Stop::Clap(e)) => return error!(error = %e, "nothing was changed"),
+        };
+        let Command::Serve(args) = &cli.command else { return };
+        if let Err(e) = open.as_ref().map_or(Ok(()), |open| args.http.reload(open)) {
+            return error!(error = %e, "nothing was changed");
+        }
+        logging::reload(&cli);
+        if cli.global.database_url != global.database_url || !args.http.same_socket(&http) {
+            warn!("another database or address needs a restart");
+        }
+        info!("tokens, names and the level of the log were read again");
+    })
 }
 
 /// Waiting at the start will not help: somebody has to do something.

@@ -4,7 +4,7 @@
 
 use axum::{
     extract::{Form, State},
-    http::Uri,
+    http::{StatusCode, Uri},
     response::{IntoResponse as _, Redirect, Response},
 };
 use maud::html;
@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Shared, frame::Frame, job, parts::count, query};
 use crate::http::{
+    App,
     guard::Viewer,
     problem::{Answer, Problem},
 };
 
 /// What can be done: name, whether it is asked about first, what it is, what is said of it after.
-const ACTIONS: [(&str, bool, &str, &str); 17] = [
+const ACTIONS: [(&str, bool, &str, &str); 19] = [
     ("job_retry", false, "run the job now", "It can run now."),
     ("job_cancel", true, "cancel the job", "It is cancelled; if it runs, its handler was told."),
     ("job_delete", true, "delete the job", "It is deleted."),
@@ -32,13 +33,23 @@ const ACTIONS: [(&str, bool, &str, &str); 17] = [
     ("job_schedule_pause", false, "pause the schedule", "The schedule is paused."),
     ("job_schedule_resume", false, "resume the schedule", "The schedule goes on."),
     ("request_cancel", true, "cancel the request", "It is cancelled."),
+    ("lease_resign", true, "ask the holder to hand the lease over", "The holder was asked to hand it over."),
+    (
+        "lease_revoke",
+        true,
+        "take the lease away",
+        "It was taken away: what its holder guards is refused from now on.",
+    ),
     ("stream_seek", true, "move the consumer", "The consumer was moved."),
     ("stream_replay", true, "replay all dead letters", "They come again"),
     ("stream_purge", true, "delete all dead letters", "They are deleted"),
 ];
 /// The fields of a target.
-const FIELDS: [&str; 10] =
-    ["id", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
+const FIELDS: [&str; 11] =
+    ["id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
+
+/// The most jobs that are chosen at a time: a page of them.
+const MOST_CHOSEN: usize = 200;
 
 type Fields = Vec<(String, String)>;
 
@@ -63,6 +74,12 @@ pub(super) async fn act(
     }
     let back = local(field("back"));
     let many = action.ends_with("_all");
+    let chosen: Vec<&str> =
+        fields.iter().filter(|(n, v)| n == "id" && !v.is_empty()).map(|(_, v)| v.as_str()).collect();
+    if field("chosen") == "yes" {
+        return act_on_each(&app, &viewer, &uri, (action, what), &chosen, (back, field("confirm") == "yes"))
+            .await;
+    }
     if asks && field("confirm") != "yes" {
         let mut number = None;
         if many {
@@ -70,7 +87,9 @@ pub(super) async fn act(
             number = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?.as_i64();
             target.remove("dry_run");
         }
-        return Ok(question(&viewer, &uri, action, what, number, &target, back));
+        let asked: Vec<(&str, &str)> =
+            target.iter().map(|(name, v)| (name.as_str(), v.as_str().unwrap_or_default())).collect();
+        return Ok(question(&viewer, &uri, action, what, number, &asked, back));
     }
     let result = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?;
     if action == "job_reveal" {
@@ -86,6 +105,37 @@ pub(super) async fn act(
     Ok(Redirect::to(&format!("{back}{sign}done={said}{n}")).into_response())
 }
 
+/// The jobs that were chosen in a list, one by one, each noted by itself: one that has ended meanwhile stops no other.
+async fn act_on_each(
+    app: &App,
+    viewer: &Viewer,
+    uri: &Uri,
+    (action, what): (&str, &str),
+    ids: &[&str],
+    (back, confirmed): (&str, bool),
+) -> Answer<Response> {
+    if !["job_retry", "job_cancel", "job_delete"].contains(&action) || ids.len() > MOST_CHOSEN {
+        return Err(Problem::bad("this cannot be done to a choice of jobs"));
+    }
+    let what = what.trim_end_matches(" the job").trim_start_matches("run the job ");
+    if !confirmed && !ids.is_empty() {
+        let mut target: Vec<(&str, &str)> = ids.iter().map(|id| ("id", *id)).collect();
+        target.push(("chosen", "yes"));
+        let number = i64::try_from(ids.len()).ok();
+        return Ok(question(viewer, uri, action, what, number, &target, back));
+    }
+    let mut done = 0;
+    for id in ids {
+        match app.data.act(&viewer.who, action, &json!({ "id": id })).await {
+            Ok(result) => done += i64::from(result != json!(false) && !result.is_null()),
+            Err(problem) if [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(&problem.status) => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    let sign = if back.contains('?') { '&' } else { '?' };
+    Ok(Redirect::to(&format!("{back}{sign}done={action}_all&n={done}")).into_response())
+}
+
 /// A page that asks whether that is meant.
 fn question(
     viewer: &Viewer,
@@ -93,19 +143,19 @@ fn question(
     action: &str,
     what: &str,
     number: Option<i64>,
-    target: &Map<String, Value>,
+    target: &[(&str, &str)],
     back: &str,
 ) -> Response {
     let region = html! {
         section.question {
             h1 { "Do you mean to " (what) @if let Some(n) = number { " " (count(n)) " jobs" } "?" }
-            dl.facts.wide { @for (name, value) in target { @if value != "" { div { dt { (name) } dd.name { (value.as_str().unwrap_or_default()) } } } } }
+            dl.facts.wide { @for (name, value) in target { @if !value.is_empty() && *name != "chosen" { div { dt { (name) } dd.name { (value) } } } } }
             form.acts.left method="post" action="/act" {
                 input type="hidden" name="csrf" value=(viewer.csrf);
                 input type="hidden" name="action" value=(action);
                 input type="hidden" name="back" value=(back);
                 input type="hidden" name="confirm" value="yes";
-                @for (name, value) in target { input type="hidden" name=(name) value=(value.as_str().unwrap_or_default()); }
+                @for (name, value) in target { input type="hidden" name=(name) value=(value); }
                 @if number != Some(0) { button.danger.strong type="submit" { "Yes, " (what) } }
                 a.button href=(back) autofocus { "No" }
             }

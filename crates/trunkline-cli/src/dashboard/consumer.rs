@@ -10,7 +10,7 @@ use maud::html;
 use super::{
     Shared,
     frame::Frame,
-    parts::{button, count, empty, encoded, payload, span, text, when},
+    parts::{button, count, crumbs, empty, encoded, facts, number, payload, span, text, when},
 };
 use crate::http::{
     guard::Viewer,
@@ -35,16 +35,16 @@ pub(super) async fn page(
     let back = format!("/streams/{}/{}", encoded(&stream), encoded(&consumer));
     let target = [("stream", stream.as_str()), ("consumer", consumer.as_str())];
     let region = html! {
-        nav.crumbs aria-label="Where this is" { a href="/streams" { "Streams" } " / " (stream) }
+        (crumbs("/streams", "Streams", &html! { (stream) }))
         h1 { (consumer) }
-        dl.facts.wide {
-            div { dt { "lag" } dd { (span(row["lag"].as_f64().unwrap_or(0.0))) } }
-            div { dt { "events" } dd { (count(row["estimate"].as_i64().unwrap_or(0))) } }
-            div { dt { "finished up to tick" } dd { (row["tick"].as_i64().unwrap_or(0)) } }
-            div { dt { "role" } dd { (text(row, "role")) } }
-            div { dt { "last seen" } dd { (when(row, "last_seen")) } }
-            div { dt { "coming again" } dd { (count(row["coming_again"].as_i64().unwrap_or(0))) } }
-        }
+        (facts(&[
+            ("lag", html! { (span(row["lag"].as_f64().unwrap_or(0.0))) }),
+            ("events", html! { (count(number(row, "estimate"))) }),
+            ("finished up to tick", html! { (number(row, "tick")) }),
+            ("role", html! { (text(row, "role")) }),
+            ("last seen", html! { (when(row, "last_seen")) }),
+            ("coming again", html! { (count(number(row, "coming_again"))) }),
+        ]))
         @if viewer.may_act() { form.filters method="post" action="/act" {
             input type="hidden" name="csrf" value=(viewer.csrf);
             input type="hidden" name="action" value="stream_seek";
@@ -62,15 +62,15 @@ pub(super) async fn page(
             }
             @if letters.is_empty() { (empty("There are none.", &html! { "Events come here that were tried too often, or given up, with the cause." })) }
             ul.groups { @for l in &letters { li {
-                p.cause { strong { (l["id"].as_i64().unwrap_or(0)) } " " code { (text(l, "cause")) } }
-                p.muted { (when(l, "died_at")) " · " (l["attempts"].as_i64().unwrap_or(0)) " attempts · " (text(l, "type")) " " (text(l, "key")) }
+                p.cause { strong { (number(l, "id")) } " " code { (text(l, "cause")) } }
+                p.muted { (when(l, "died_at")) " · " (number(l, "attempts")) " attempts · " (text(l, "type")) " " (text(l, "key")) }
                 @if viewer.may_act() { @if let Some(text) = l["payload"].as_str() { (payload(text)) } }
                 @else { p.muted { "The payload is hidden from this login." } }
             } } }
         }
         @if !moves.is_empty() { section { h2 { "Who moved consumers of this stream" }
             ul.plain { @for m in &moves { li {
-                (when(m, "moved_at")) " " (text(m, "consumer")) " by " (text(m, "role")) " from " (m["from_tick"].as_i64().unwrap_or(0)) " to " (m["to_tick"].as_i64().map_or("removed".to_owned(), |t| t.to_string()))
+                (when(m, "moved_at")) " " (text(m, "consumer")) " by " (text(m, "role")) " from " (number(m, "from_tick")) " to " (m["to_tick"].as_i64().map_or("removed".to_owned(), |t| t.to_string()))
             } } }
         } }
     };

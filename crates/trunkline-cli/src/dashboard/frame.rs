@@ -10,11 +10,13 @@ use super::{act, assets};
 use crate::http::{guard::Viewer, problem::Problem};
 
 /// The pages: address, name, title, and which of them belong to it.
-pub(super) const PAGES: [(&str, &str, &[&str]); 8] = [
+pub(super) const PAGES: [(&str, &str, &[&str]); 10] = [
     ("/", "Overview", &["overview"]),
     ("/requests", "Requests", &["requests"]),
+    ("/topics", "Topics", &["topics"]),
     ("/jobs", "Jobs", &["jobs", "schedules"]),
     ("/streams", "Streams", &["streams"]),
+    ("/leases", "Leases", &["leases"]),
     ("/processes", "Processes", &["processes"]),
     ("/health", "Health", &["health"]),
     ("/actions", "Actions", &["actions"]),

@@ -11,20 +11,17 @@ use serde_json::Value;
 use super::{
     Shared,
     frame::Frame,
-    parts::{button, encoded, payload, size, state, text, when},
+    parts::{button, crumbs, encoded, facts, id, number, payload, size, state, text, when},
 };
-use crate::http::{
-    guard::Viewer,
-    problem::{Answer, Problem},
-};
+use crate::http::{guard::Viewer, problem::Answer};
 
 pub(super) async fn page(
     State(app): Shared,
     viewer: Viewer,
     uri: Uri,
-    Path(id): Path<String>,
+    Path(text): Path<String>,
 ) -> Answer<Response> {
-    let id: i64 = id.parse().map_err(|_| Problem::missing("there is no such job"))?;
+    let id = id(&text, "job")?;
     let job = app.data.job(id).await?;
     let region = region(&job, &viewer, viewer.may_act());
     Ok(Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}")).page(&region))
@@ -32,12 +29,12 @@ pub(super) async fn page(
 
 /// `shown`: with its payload.
 pub(super) fn region(job: &Value, viewer: &Viewer, shown: bool) -> Markup {
-    let id = job["job_id"].as_i64().unwrap_or(0).to_string();
+    let id = number(job, "job_id").to_string();
     let word = text(job, "state");
     let (back, target) = (format!("/jobs/{id}"), [("id", id.as_str())]);
     let queue = text(job, "queue");
     html! {
-        nav.crumbs aria-label="Where this is" { a href="/jobs" { "Jobs" } " / " a href={ "/jobs/list?queue=" (encoded(queue)) } { (queue) } }
+        (crumbs("/jobs", "Jobs", &html! { a href={ "/jobs/list?queue=" (encoded(queue)) } { (queue) } }))
         div.head { h1 { "Job " (id) } (state(word)) }
         @if viewer.may_act() { div.acts.left {
             @if ["dead", "cancelled", "scheduled", "retrying"].contains(&word) { (button(viewer, "job_retry", "Run now", &target, &back)) }
@@ -45,18 +42,10 @@ pub(super) fn region(job: &Value, viewer: &Viewer, shown: bool) -> Markup {
             @if ["dead", "cancelled", "done"].contains(&word) { (button(viewer, "job_delete", "Delete", &target, &format!("/jobs/list?queue={}", encoded(queue)))) }
             (button(viewer, "job_copy", "Push a copy", &target, &back))
         } }
-        dl.facts.wide {
-            div { dt { "kind" } dd { (text(job, "kind")) } }
-            div { dt { "priority" } dd { (job["priority"].as_i64().unwrap_or(0)) } }
-            div { dt { "attempt" } dd { (job["attempt"].as_i64().unwrap_or(0)) " of " (job["max_attempts"].as_i64().unwrap_or(0)) } }
-            @if let Some(key) = job["key"].as_str() { div { dt { "key" } dd { (key) } } }
-            @if let Some(key) = job["unique_key"].as_str() { div { dt { "unique key" } dd { (key) } } }
-            @if let Some(worker) = job["worker"].as_str() { div { dt { "worker" } dd { (worker) } } }
-            @if let Some(percent) = job["progress"].as_i64() { div { dt { "progress" } dd { (percent) " % " (text(job, "progress_message")) } } }
-        }
+        (facts(&known(job)))
         section { h2 { "What happened" } (timeline(job, word)) }
         section {
-            h2 { "Payload " span.muted { (size(job["bytes"].as_i64().unwrap_or(0))) } }
+            h2 { "Payload " span.muted { (size(number(job, "bytes"))) } }
             @if shown {
                 @if let Some(text) = job["payload"].as_str() { (payload(text)) }
                 @else if let Some(base64) = job["base64"].as_str() { p.muted { "Bytes, in base64:" } (payload(base64)) }
@@ -70,6 +59,23 @@ pub(super) fn region(job: &Value, viewer: &Viewer, shown: bool) -> Markup {
     }
 }
 
+fn known(job: &Value) -> Vec<(&'static str, Markup)> {
+    let mut all = vec![
+        ("kind", html! { (text(job, "kind")) }),
+        ("priority", html! { (number(job, "priority")) }),
+        ("attempt", html! { (number(job, "attempt")) " of " (number(job, "max_attempts")) }),
+    ];
+    let some = [("key", "key"), ("unique key", "unique_key"), ("worker", "worker")];
+    all.extend(some.iter().filter_map(|(name, column)| {
+        let v = job[*column].as_str()?;
+        Some((*name, html! { (v) }))
+    }));
+    if let Some(percent) = job["progress"].as_i64() {
+        all.push(("progress", html! { (percent) " % " (text(job, "progress_message")) }));
+    }
+    all
+}
+
 fn timeline(job: &Value, word: &str) -> Markup {
     html! {
         ol.timeline {
@@ -77,10 +83,10 @@ fn timeline(job: &Value, word: &str) -> Markup {
             @for e in job["errors"].as_array().into_iter().flatten() {
                 li.failed {
                     (when(e, "at"))
-                    div { span { "attempt " (e["attempt"].as_i64().unwrap_or(0)) " failed" } pre.payload { (text(e, "error")) } }
+                    div { span { "attempt " (number(e, "attempt")) " failed" } pre.payload { (text(e, "error")) } }
                 }
             }
-            @if !job["begun_at"].is_null() { li { (when(job, "begun_at")) span { "attempt " (job["attempt"].as_i64().unwrap_or(0)) " began" } } }
+            @if !job["begun_at"].is_null() { li { (when(job, "begun_at")) span { "attempt " (number(job, "attempt")) " began" } } }
             @if !job["ended_at"].is_null() { li class=(if word == "done" { "good" } else { "failed" }) { (when(job, "ended_at")) span { (word) } } }
             @else if ["scheduled", "retrying"].contains(&word) { li.next { (when(job, "due_at")) span { "comes " @if word == "retrying" { "again" } } } }
         }

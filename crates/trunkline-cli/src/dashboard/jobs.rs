@@ -125,7 +125,7 @@ pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer
             (empty("No job fits.", &html! { a href="/jobs/list" { "Show all" } }))
         } @else {
             (bulk(&filter, &viewer, &uri))
-            (table(&rows))
+            (choice(&rows, &viewer, &uri))
             @if i32::try_from(rows.len()) == Ok(PAGE) {
                 @if let Some(last) = rows.last().and_then(|r| r["id"].as_i64()) {
                     p.more { a href={ "/jobs/list?" (as_query(&filter)) "before=" (last) } { "Older ones" } }
@@ -187,12 +187,35 @@ fn bulk(f: &JobFilter, viewer: &Viewer, uri: &Uri) -> Markup {
     }
 }
 
-fn table(rows: &[Value]) -> Markup {
+/// The jobs, each to be chosen, and what can be done to the choice.
+fn choice(rows: &[Value], viewer: &Viewer, uri: &Uri) -> Markup {
+    if !viewer.may_act() {
+        return table(rows, false);
+    }
+    let back = uri.path_and_query().map_or("/jobs/list", |p| p.as_str());
+    html! {
+        form method="post" action="/act" {
+            input type="hidden" name="csrf" value=(viewer.csrf);
+            input type="hidden" name="back" value=(back);
+            input type="hidden" name="chosen" value="yes";
+            (table(rows, true))
+            div.bulk {
+                span.muted { "Those chosen:" }
+                button type="submit" name="action" value="job_retry" { "Run now" }
+                button.danger type="submit" name="action" value="job_cancel" { "Cancel" }
+                button.danger type="submit" name="action" value="job_delete" { "Delete" }
+            }
+        }
+    }
+}
+
+fn table(rows: &[Value], to_choose: bool) -> Markup {
     html! {
         div.scroll { table.wide {
-            thead { tr { th { "Job" } th { "State" } th { "Queue" } th { "Kind" } th { "Key" } th.n { "Attempt" } th { "Pushed" } th { "Due" } th { "Error" } } }
+            thead { tr { @if to_choose { th { span.small { "Choose" } } } th { "Job" } th { "State" } th { "Queue" } th { "Kind" } th { "Key" } th.n { "Attempt" } th { "Pushed" } th { "Due" } th { "Error" } } }
             tbody { @for r in rows {
                 tr {
+                    @if to_choose { @let id = r["id"].as_i64().unwrap_or(0); td { input type="checkbox" name="id" value=(id) aria-label={ "Job " (id) }; } }
                     th scope="row" { a href={ "/jobs/" (r["id"].as_i64().unwrap_or(0)) } { (r["id"].as_i64().unwrap_or(0)) } }
                     td { (state(text(r, "job_state"))) }
                     td { (text(r, "queue_name")) }

@@ -2,7 +2,6 @@
 //!
 //! A word is a file. A page that is live is a function from the shared snapshot to markup; the same markup goes over `/live`, made
 //! once for all viewers of a page and a role. All text passes through maud, which escapes it; none is put into a page otherwise.
-//! The pages of topics and of leases belong beside these, with an entry in [`frame::PAGES`].
 
 mod act;
 mod actions;
@@ -13,13 +12,14 @@ mod frame;
 mod health;
 mod job;
 mod jobs;
+mod leases;
 mod login;
 mod overview;
 pub(crate) mod parts;
 mod processes;
 mod requests;
-
 mod streams;
+mod topics;
 mod try_it;
 
 use std::{
@@ -66,6 +66,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/jobs", get(|app, viewer, uri| live_page(app, viewer, uri, "jobs")))
         .route("/schedules", get(|app, viewer, uri| live_page(app, viewer, uri, "schedules")))
         .route("/streams", get(|app, viewer, uri| live_page(app, viewer, uri, "streams")))
+        .route("/topics", get(|app, viewer, uri| live_page(app, viewer, uri, "topics")))
+        .route("/leases", get(|app, viewer, uri| live_page(app, viewer, uri, "leases")))
         .route("/requests", get(|app, viewer, uri| live_page(app, viewer, uri, "requests")))
         .route("/processes", get(|app, viewer, uri| live_page(app, viewer, uri, "processes")))
         .route("/jobs/list", get(jobs::list))
@@ -107,6 +109,10 @@ fn region(asked: &Asked, snapshot: &Snapshot, viewer: &Viewer) -> Option<Markup>
         "jobs" => jobs::region(snapshot, viewer),
         "schedules" => jobs::schedules(snapshot, viewer),
         "streams" => streams::region(snapshot),
+        // A snapshot that was taken for somebody else may tell nothing of them: the next one will.
+        "topics" if snapshot.value["topics"].is_null() => return None,
+        "topics" => topics::region(snapshot),
+        "leases" => leases::region(snapshot, viewer),
         "requests" => requests::region(snapshot),
         "processes" => processes::region(snapshot),
         _ => return None,
@@ -115,7 +121,7 @@ fn region(asked: &Asked, snapshot: &Snapshot, viewer: &Viewer) -> Option<Markup>
 
 async fn live_page(State(app): Shared, viewer: Viewer, uri: Uri, name: &str) -> Answer<Response> {
     let asked = Asked { page: name.to_owned(), ..query(&uri)? };
-    let snapshot = app.live.now().await?;
+    let snapshot = if name == "topics" { app.live.with_topics().await? } else { app.live.now().await? };
     let region = region(&asked, &snapshot, &viewer).unwrap_or_default();
     let live = match asked.range {
         Some(range) => format!("/live?page={name}&range={range}"),
@@ -157,6 +163,8 @@ fn event(asked: &Asked, seen: &Seen, viewer: &Viewer) -> Option<Bytes> {
     Some(Bytes::from(format!("event: {kind}\ndata: {data}\n\n")))
 }
 
+type Watching = (watch::Receiver<Seen>, OwnedSemaphorePermit);
+
 /// Server-sent events: a live page's region, as often as there is a new one.
 async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     static PLACES: std::sync::LazyLock<Arc<Semaphore>> =
@@ -166,14 +174,17 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Resp
     let place = place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"))?;
     let state = (app.live.watched(), place);
     let end = Instant::now() + WATCH;
-    let events = unfold(state, move |(mut seen, place): (watch::Receiver<Seen>, OwnedSemaphorePermit)| {
+    let events = unfold((state, app), move |((mut seen, place), app): (Watching, Arc<App>)| {
         let (asked, viewer) = (asked.clone(), viewer.clone());
         async move {
             loop {
+                if asked.page == "topics" {
+                    app.live.count_topics();
+                }
                 timeout_at(end, seen.changed()).await.ok()?.ok()?;
                 let newest = seen.borrow_and_update().clone();
                 if let Some(bytes) = event(&asked, &newest, &viewer) {
-                    return Some((Ok::<_, std::convert::Infallible>(bytes), (seen, place)));
+                    return Some((Ok::<_, std::convert::Infallible>(bytes), ((seen, place), app)));
                 }
             }
         }

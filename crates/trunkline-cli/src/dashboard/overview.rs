@@ -41,6 +41,7 @@ pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
                   ("in hand", s.sum("consumers", "in_hand"), ""), ("coming again", s.sum("consumers", "coming_again"), "warn"),
                   ("dead letters", s.sum("consumers", "dead"), "bad")], s.most("consumers", "lag")))
         }
+        div.words { (topics(s)) (leases(s)) }
         section.attention {
             h2 { "Needs somebody" }
             @let all = needs(s);
@@ -76,6 +77,31 @@ fn word(
                 }
                 div { dt { "oldest" } dd { @match oldest { Some(s) if s > 0.0 => (span(s)), _ => "–" } } }
             }
+        }
+    }
+}
+
+/// Topics tell no rates: what comes per second is not kept.
+fn topics(s: &Snapshot) -> Markup {
+    let one = |active: bool| {
+        s.rows("subscriptions").iter().filter(|o| o["single"] == true && o["active"] == active).count()
+    };
+    let listen = s.rows("subscriptions").len();
+    facts("Topics", "/topics", &[("listen", listen), ("active", one(true)), ("stand by", one(false))])
+}
+
+fn leases(s: &Snapshot) -> Markup {
+    let held = s.rows("leases").iter().filter(|l| !l["held_by"].is_null()).count();
+    let asked = s.rows("leases").iter().filter(|l| l["resign_asked"] == true).count();
+    let wait = usize::try_from(s.sum("leases", "waiting")).unwrap_or(0);
+    facts("Leases", "/leases", &[("held", held), ("wait", wait), ("asked to hand over", asked)])
+}
+
+fn facts(title: &str, at: &str, facts: &[(&str, usize)]) -> Markup {
+    html! {
+        section.word {
+            h2 { a href=(at) { (title) } }
+            dl.facts { @for (name, n) in facts { div { dt { (name) } dd { (count(i64::try_from(*n).unwrap_or(i64::MAX))) } } } }
         }
     }
 }

@@ -5,7 +5,30 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::http::guard::Viewer;
+use crate::http::{
+    guard::Viewer,
+    problem::{Answer, Problem},
+};
+
+/// The id in an address; there is nothing where it is no number.
+pub(super) fn id(text: &str, what: &str) -> Answer<i64> {
+    text.parse().map_err(|_| Problem::missing(format!("there is no such {what}")))
+}
+
+/// The way back from what is one of many: to all of them, and what it belongs to.
+pub(super) fn crumbs(at: &str, word: &str, of: &Markup) -> Markup {
+    html! { nav.crumbs aria-label="Where this is" { a href=(at) { (word) } " / " (of) } }
+}
+
+/// What is known of one, by name.
+pub(super) fn facts(all: &[(&str, Markup)]) -> Markup {
+    html! { dl.facts.wide { @for (name, value) in all { div { dt { (name) } dd { (value) } } } } }
+}
+
+/// A number of a row; 0 for none.
+pub(super) fn number(row: &Value, column: &str) -> i64 {
+    row[column].as_i64().unwrap_or(0)
+}
 
 /// A text of a row; empty for none.
 pub(crate) fn text<'a>(row: &'a Value, column: &str) -> &'a str {
@@ -112,7 +135,7 @@ pub(super) fn when(row: &Value, column: &str) -> Markup {
 /// A state: a dot and its word.
 pub(super) fn state(word: &str) -> Markup {
     let class = match word {
-        "running" | "taken" | "alive" => "busy",
+        "running" | "taken" | "alive" | "active" | "held" => "busy",
         "done" | "ok" => "good",
         "dead" | "remote error" | "lost" | "critical" => "bad",
         "retrying" | "timed out" | "warning" | "paused" | "unsupported" => "warn",
@@ -134,7 +157,11 @@ pub(super) fn button(
     target: &[(&str, &str)],
     back: &str,
 ) -> Markup {
-    let class = if action.contains("delete") || action.contains("cancel") || action.contains("purge") {
+    let class = if action.contains("delete")
+        || action.contains("cancel")
+        || action.contains("purge")
+        || action.contains("revoke")
+    {
         "danger"
     } else {
         ""

@@ -19,7 +19,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
             div.scroll { table.wide {
                 thead { tr { th { "Application" } th { "State" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
                 tbody { @for p in s.rows("sessions") { tr {
-                    th scope="row" { (text(p, "application")) @if p["watched"] == false { " " span.tag { "pooled" } } p.muted.small.name { (text(p, "address")) } }
+                    th scope="row" { bdi { (text(p, "application")) } @if p["watched"] == false { " " span.tag { "pooled" } } p.muted.small.name { (text(p, "address")) } }
                     td { (state(if p["alive"] == true { "alive" } else { "dead" })) }
                     td { (text(p, "role")) }
                     td { @match p["host"].as_str() { Some(host) => (host), None => span.none { "local" } } }

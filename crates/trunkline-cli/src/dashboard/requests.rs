@@ -12,14 +12,13 @@ use serde_json::Value;
 use super::{
     Shared,
     frame::Frame,
-    parts::{button, cell, empty, encoded, millis, payload, rate, size, span, state, text, when},
+    parts::{
+        button, cell, crumbs, empty, encoded, facts, id, millis, number, payload, rate, size, span, state,
+        text, when,
+    },
     query,
 };
-use crate::http::{
-    guard::Viewer,
-    live::Snapshot,
-    problem::{Answer, Problem},
-};
+use crate::http::{guard::Viewer, live::Snapshot, problem::Answer};
 
 const OUTCOMES: [(&str, &str); 7] = [
     ("waiting", "waiting"),
@@ -113,26 +112,26 @@ pub(super) async fn page(
     State(app): Shared,
     viewer: Viewer,
     uri: Uri,
-    Path(id): Path<String>,
+    Path(text_id): Path<String>,
 ) -> Answer<Response> {
-    let id: i64 = id.parse().map_err(|_| Problem::missing("there is no such request"))?;
+    let id = id(&text_id, "request")?;
     let r = app.data.request(id).await?;
-    let (word, back, number) = (text(&r, "state"), format!("/requests/{id}"), id.to_string());
+    let (word, back, own) = (text(&r, "state"), format!("/requests/{id}"), id.to_string());
     let region = html! {
-        nav.crumbs aria-label="Where this is" { a href="/requests/list" { "Requests" } " / " (text(&r, "destination")) }
+        (crumbs("/requests/list", "Requests", &html! { (text(&r, "destination")) }))
         div.head { h1 { "Request " (id) } (state(word)) }
         @if ["waiting", "taken"].contains(&word) { div.acts.left {
-            (button(&viewer, "request_cancel", "Cancel", &[("request", number.as_str())], &back))
+            (button(&viewer, "request_cancel", "Cancel", &[("request", own.as_str())], &back))
         } }
-        dl.facts.wide {
-            div { dt { "type" } dd { (text(&r, "type")) } }
-            div { dt { "sent by role" } dd { (text(&r, "role")) } }
-            div { dt { "attempt" } dd { (r["attempt"].as_i64().unwrap_or(0)) } }
-            div { dt { "responder" } dd.name { (text(&r, "responder")) } }
-            div { dt { "code" } dd { (text(&r, "code")) } }
-            div { dt { "size" } dd { (size(r["bytes"].as_i64().unwrap_or(0))) } }
-            div { dt { "reply" } dd { (size(r["reply_bytes"].as_i64().unwrap_or(0))) } }
-        }
+        (facts(&[
+            ("type", html! { (text(&r, "type")) }),
+            ("sent by role", html! { (text(&r, "role")) }),
+            ("attempt", html! { (number(&r, "attempt")) }),
+            ("responder", html! { span.name { (text(&r, "responder")) } }),
+            ("code", html! { (text(&r, "code")) }),
+            ("size", html! { (size(number(&r, "bytes"))) }),
+            ("reply", html! { (size(number(&r, "reply_bytes"))) }),
+        ]))
         ol.timeline {
             li { (when(&r, "sent_at")) span { "sent" } }
             @if !r["ended_at"].is_null() { li { (when(&r, "ended_at")) span { (word) } } }

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,7 @@ impl Role {
 }
 
 /// A secret that shows nowhere.
+#[derive(PartialEq, Eq)]
 struct Token(Vec<u8>);
 
 impl std::fmt::Debug for Token {
@@ -66,13 +67,19 @@ pub(crate) struct Login {
     used: Instant,
 }
 
-/// Tokens, logins and names.
+/// What is given by options, and may change while we run.
 #[derive(Debug)]
-pub(crate) struct Access {
+struct Known {
     tokens: Vec<(Role, Token)>,
     /// The names in `Host` that are ours, beside addresses and localhost; and whether they are reached by TLS.
     names: Vec<String>,
     tls: bool,
+}
+
+/// Tokens, logins and names.
+#[derive(Debug)]
+pub(crate) struct Access {
+    known: RwLock<Known>,
     /// What forms carry where no login is needed.
     csrf: String,
     logins: Mutex<HashMap<String, Login>>,
@@ -109,16 +116,34 @@ impl Access {
         };
         let names = names.iter().map(bare).collect();
         let (logins, tries) = (Mutex::default(), Mutex::default());
-        Ok(Self { tokens, names, tls, csrf: secret(), logins, tries })
+        let known = RwLock::new(Known { tokens, names, tls });
+        Ok(Self { known, csrf: secret(), logins, tries })
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was read anew. Who logged in by a token that is no longer good is logged out.
+    pub(super) fn replace(&self, fresh: Self) {
+        let fresh = fresh.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let of = |known: &Known, role| known.tokens.iter().position(|(r, _)| *r == role);
+        let stays = |role| match (of(&known, role), of(&fresh, role)) {
+            (Some(was), Some(is)) => known.tokens[was].1 == fresh.tokens[is].1,
+            _ => false,
+        };
+        locked(&self.logins).retain(|_, l| stays(l.role));
+        *known = fresh;
     }
 
     pub(crate) fn needs_login(&self) -> bool {
-        !self.tokens.is_empty()
+        !self.known().tokens.is_empty()
     }
 
     /// Cookies are to be sent by TLS alone.
     pub(crate) fn by_tls(&self) -> bool {
-        self.tls
+        self.known().tls
     }
 
     /// What forms carry for everybody, where no login is needed.
@@ -136,13 +161,13 @@ impl Access {
         };
         name == "localhost"
             || name.parse::<IpAddr>().is_ok()
-            || self.names.iter().any(|n| *n == host || *n == name)
+            || self.known().names.iter().any(|n| *n == host || *n == name)
     }
 
     /// Whose token this is.
     pub(super) fn role_of(&self, token: &str) -> Option<Role> {
         let mut found = None;
-        for (role, known) in &self.tokens {
+        for (role, known) in &self.known().tokens {
             let same = known.0.ct_eq(token.as_bytes());
             found = if bool::from(same) { Some(*role) } else { found };
         }
@@ -210,9 +235,9 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        let mut access =
+        let access =
             Access::read(None, None, &["https://ops.example.org".into(), "box:7432".into()]).unwrap();
-        access.tokens = vec![
+        access.known.write().unwrap().tokens = vec![
             (Role::Admin, Token(b"admin-token-0123".to_vec())),
             (Role::Reader, Token(b"reader-token-012".to_vec())),
         ];
@@ -249,6 +274,19 @@ mod tests {
         assert_eq!(access.login(&cookie).unwrap().role, Role::Reader);
         access.log_out(&cookie);
         assert!(access.login(&cookie).is_none() && access.login("x").is_none());
+    }
+
+    #[test]
+    fn a_token_that_is_replaced_ends_its_logins_and_no_others() {
+        let access = access();
+        let [reader, admin] =
+            ["reader-token-012", "admin-token-0123"].map(|token| access.log_in(token).unwrap());
+        let fresh = self::access();
+        fresh.known.write().unwrap().tokens[1].1 = Token(b"another-token-01".to_vec());
+        access.replace(fresh);
+        assert!(access.login(&reader).is_none() && access.login(&admin).is_some());
+        assert_eq!(access.role_of("reader-token-012"), None);
+        assert_eq!(access.role_of("another-token-01"), Some(Role::Reader));
     }
 
     #[test]

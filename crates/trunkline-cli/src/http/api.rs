@@ -22,6 +22,7 @@ use super::{
     guard::Viewer,
     openapi,
     problem::{Answer, Problem},
+    words,
 };
 
 type Shared = State<Arc<App>>;
@@ -32,12 +33,16 @@ const MOST: i32 = 1000;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/openapi.json", get(|| async { json_of(openapi::document()) }))
+        .merge(words::routes())
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/queues", get(|app, uri| part(app, uri, "queues")))
         .route("/api/v1/schedules", get(|app, uri| part(app, uri, "schedules")))
         .route("/api/v1/streams", get(|app, uri| part(app, uri, "streams")))
         .route("/api/v1/consumers", get(|app, uri| part(app, uri, "consumers")))
         .route("/api/v1/channels", get(|app, uri| part(app, uri, "channels")))
+        .route("/api/v1/topics", get(topics))
+        .route("/api/v1/subscriptions", get(|app, uri| part(app, uri, "subscriptions")))
+        .route("/api/v1/leases", get(|app, uri| part(app, uri, "leases")))
         .route("/api/v1/processes", get(|app, uri| part(app, uri, "sessions")))
         .route("/api/v1/jobs", get(jobs).post(push))
         .route("/api/v1/jobs/{id}", get(job))
@@ -50,13 +55,13 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/actions", get(actions).post(act))
 }
 
-fn json_of(value: Value) -> Response {
+pub(super) fn json_of(value: Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
 /// Ids as strings: a number above 2^53 is another one to many readers.
-fn with_text_ids(mut value: Value) -> Value {
-    const IDS: [&str; 6] = ["id", "job_id", "last_id", "last_job", "last_tick", "tick"];
+pub(super) fn with_text_ids(mut value: Value) -> Value {
+    const IDS: [&str; 7] = ["id", "job_id", "last_id", "last_job", "first_tick", "last_tick", "tick"];
     match &mut value {
         Value::Array(all) => all.iter_mut().for_each(|v| *v = with_text_ids(v.take())),
         Value::Object(fields) => {
@@ -71,7 +76,7 @@ fn with_text_ids(mut value: Value) -> Value {
 }
 
 /// What the address asks for, or what is wrong with it.
-fn query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
+pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
     Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(e.body_text()))
 }
 
@@ -108,7 +113,7 @@ impl Page {
     }
 }
 
-fn id(text: &str) -> Answer<i64> {
+pub(super) fn id(text: &str) -> Answer<i64> {
     text.parse().ok().filter(|n| *n >= 0).ok_or_else(|| Problem::bad("id: a whole number from 0 on"))
 }
 
@@ -137,6 +142,12 @@ async fn part(State(app): Shared, uri: Uri, part: &'static str) -> Answer<Respon
     let _: Nothing = query(&uri)?;
     let snapshot = app.live.now().await?;
     Ok(json_of(json!({ "items": with_text_ids(snapshot.value[part].clone()), "next": null })))
+}
+
+async fn topics(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let _: Nothing = query(&uri)?;
+    let snapshot = app.live.with_topics().await?;
+    Ok(json_of(json!({ "items": snapshot.value["topics"], "next": null })))
 }
 
 /// No parameters.
@@ -204,7 +215,7 @@ async fn actions(State(app): Shared, uri: Uri) -> Answer<Response> {
     Ok(listed(app.data.actions(limit, page.cursor()?).await?, limit))
 }
 
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Answer<T> {
+pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Answer<T> {
     serde_json::from_slice(bytes).map_err(|e| Problem::bad(format!("the body is not what is expected: {e}")))
 }
 

@@ -1,6 +1,6 @@
 //! What the pages and the API ask of the database: every statement, each a call of functions.
 //!
-//! At most four sessions, apart from the daemon's own; a statement whose viewer went away is cancelled.
+//! At most four sessions, and one for batches, apart from the daemon's own; a statement whose viewer went away is cancelled.
 
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
@@ -26,6 +26,10 @@ const SNAPSHOT: &str = "select jsonb_build_object(
                    from trunkline.request_channels() c),
     'sessions', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from trunkline.session_list() s),
     'schedules', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from trunkline.job_schedules() s),
+    'leases', (select coalesce(jsonb_agg(to_jsonb(l) - 'holder' || jsonb_build_object('waiters', case when l.waiting > 0 then
+                        (select jsonb_agg(to_jsonb(w)) from trunkline.lease_waiters(l.name) w) end)), '[]') from trunkline.lease_list() l),
+    'subscriptions', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from trunkline.topic_subscriptions() s),
+    'topics', case when $1 then (select coalesce(jsonb_agg(to_jsonb(t)), '[]') from trunkline.topic_list() t) end,
     'rings', (select coalesce(jsonb_agg(to_jsonb(r) - 'tables'), '[]') from trunkline.log_rings() r),
     'notify', pg_catalog.pg_notification_queue_usage(),
     'server', current_setting('server_version'), 'database', current_database())";
@@ -47,7 +51,22 @@ const APPEND: &str = "select to_jsonb(trunkline.stream_append(stream => $1, payl
 const SEND: &str =
     "select to_jsonb(trunkline.request_send(channel => $1, payload => $2, type => coalesce($3, '')))";
 
+const PUBLISH: &str = "select to_jsonb(trunkline.topic_publish(topic => $1, payload => $2, headers => $3, message_id => $4, kind => $5))";
+const REGISTER: &str = "select to_jsonb(trunkline.stream_register(stream => $1, consumer => $2, at => $3))";
+const NEXT: &str = "select to_jsonb(b) from trunkline.stream_next_batch(stream => $1, consumer => $2, mode => $3, member => $4, max => $5) b";
+const EVENTS: &str = "select coalesce(jsonb_agg(to_jsonb(e) - 'bytes' || case when e.payload is null
+    then jsonb_build_object('base64', encode(e.bytes, 'base64')) else '{}' end), '[]') from trunkline.stream_events(batch => $1) e";
+const AGAIN: &str =
+    "select trunkline.stream_retry(batch => $1, ids => $2, delay => make_interval(secs => $3), cause => $4)";
+const FINISH: &str = "select trunkline.stream_finish(batch => $1)";
+
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// An event that comes again: its id, after how many seconds (a dead letter without), and why.
+pub(super) type Again = (i64, Option<f64>, Option<String>);
+
+/// How long the session that holds batches stays without being asked.
+const HELD: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Which jobs are wanted.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -64,18 +83,23 @@ pub(crate) struct JobFilter {
 #[derive(Debug, Clone)]
 pub(crate) struct Data {
     pool: Pool,
+    /// The one session that holds the batches of consumers over HTTP, whoever they are: another could not take them again.
+    batches: Pool,
 }
 
 impl Data {
     pub(crate) fn new(info: ConnInfo) -> Result<Self> {
         let options = PoolOptions { max_size: 4, ..PoolOptions::default() };
-        Ok(Self { pool: Pool::new(info, options)? })
+        let one = PoolOptions { max_size: 1, idle_timeout: HELD, ..PoolOptions::default() };
+        Ok(Self { pool: Pool::new(info.clone(), options)?, batches: Pool::new(info, one)? })
     }
 
     async fn rows(&self, sql: &str, args: &[Parameter<'_>]) -> Result<Vec<Value>> {
         let work = async |client: &tokio_postgres::Client| {
             let rows = client.query_typed(sql, args).await?;
-            Ok(rows.iter().map(|r| r.try_get(0)).collect::<std::result::Result<Vec<Value>, _>>()?)
+            // What is null in SQL is so in JSON.
+            let values = rows.iter().map(|r| Ok(r.try_get::<_, Option<Value>>(0)?.unwrap_or_default()));
+            values.collect()
         };
         Box::pin(self.pool.with(work)).await
     }
@@ -84,9 +108,9 @@ impl Data {
         Ok(self.rows(sql, args).await?.pop().unwrap_or_default())
     }
 
-    /// Everything that flows and waits, in one statement.
-    pub(super) async fn snapshot(&self) -> Result<Value> {
-        self.one(SNAPSHOT, &[]).await
+    /// Everything that flows and waits, in one statement; `topics`: with the list of topics, which counts what the ring holds.
+    pub(super) async fn snapshot(&self, topics: bool) -> Result<Value> {
+        self.one(SNAPSHOT, &[(&topics, Type::BOOL)]).await
     }
 
     /// Whether the database answers, and its schema is the one of this program.
@@ -146,6 +170,76 @@ impl Data {
         let parameters: [Parameter<'_>; 3] =
             [(&who, Type::TEXT), (&action, Type::TEXT), (target, Type::JSONB)];
         Ok(self.one(ACT, &parameters).await?)
+    }
+
+    pub(super) async fn publish(
+        &self,
+        topic: &str,
+        payload: &str,
+        headers: Option<&Value>,
+        message_id: Option<&str>,
+        kind: Option<&str>,
+    ) -> Result<Value> {
+        let parameters: [Parameter<'_>; 5] = [
+            (&topic, Type::TEXT),
+            (&payload, Type::TEXT),
+            (&headers, Type::JSONB),
+            (&message_id, Type::TEXT),
+            (&kind, Type::TEXT),
+        ];
+        self.one(PUBLISH, &parameters).await
+    }
+
+    pub(super) async fn register(&self, stream: &str, consumer: &str, at: &str) -> Result<Value> {
+        self.one(REGISTER, &[(&stream, Type::TEXT), (&consumer, Type::TEXT), (&at, Type::TEXT)]).await
+    }
+
+    /// The next batch of a consumer with its events; null when there is nothing to do now.
+    pub(super) async fn next_batch(
+        &self,
+        stream: &str,
+        consumer: &str,
+        mode: &str,
+        member: &str,
+        max: i32,
+    ) -> Result<Value> {
+        let parameters: [Parameter<'_>; 5] = [
+            (&stream, Type::TEXT),
+            (&consumer, Type::TEXT),
+            (&mode, Type::TEXT),
+            (&member, Type::TEXT),
+            (&max, Type::INT4),
+        ];
+        let work = async |client: &tokio_postgres::Client| {
+            let Some(row) = client.query_typed(NEXT, &parameters).await?.pop() else {
+                return Ok(Value::Null);
+            };
+            let mut batch: Value = row.try_get(0)?;
+            let token = batch["batch"].as_str().unwrap_or_default().to_owned();
+            let rows = client.query_typed(EVENTS, &[(&token, Type::TEXT)]).await?;
+            batch["events"] = rows.first().map_or(Ok(Value::Null), |r| r.try_get(0))?;
+            Ok(batch)
+        };
+        Box::pin(self.batches.with(work)).await
+    }
+
+    /// Finishes a batch, with what comes again, in one transaction.
+    pub(super) async fn finish(&self, batch: &str, again: &[Again]) -> Result<()> {
+        let work = async |tx: &tokio_postgres::Transaction<'_>| {
+            for (id, seconds, cause) in again {
+                let ids = [*id];
+                let parameters: [Parameter<'_>; 4] = [
+                    (&batch, Type::TEXT),
+                    (&&ids[..], Type::INT8_ARRAY),
+                    (seconds, Type::FLOAT8),
+                    (cause, Type::TEXT),
+                ];
+                tx.query_typed(AGAIN, &parameters).await?;
+            }
+            tx.query_typed(FINISH, &[(&batch, Type::TEXT)]).await?;
+            Ok(())
+        };
+        Box::pin(self.batches.transaction(work)).await
     }
 
     /// Pushes a job, appends an event, or sends a request, by the word for it: its id.

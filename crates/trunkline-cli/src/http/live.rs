@@ -29,6 +29,8 @@ use super::{
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a snapshot may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long the topics are counted after somebody looked at them.
+const COUNTED: Duration = Duration::from_secs(5);
 /// How many points the charts have: a quarter of an hour of being watched.
 const POINTS: usize = 900;
 
@@ -73,10 +75,13 @@ pub(crate) struct Live {
     latest: Mutex<Option<Arc<Snapshot>>>,
     seen: watch::Sender<Seen>,
     came: Notify,
+    /// Until when snapshots tell of topics too: that counts what their ring holds, which may be much.
+    topics: Mutex<Option<Instant>>,
 }
 
 impl Snapshot {
-    /// The rows of a part: queues, streams, consumers, channels, sessions, schedules or rings.
+    /// The rows of a part: queues, streams, consumers, channels, sessions, schedules, leases, subscriptions,
+    /// topics or rings.
     pub(crate) fn rows(&self, part: &str) -> &[Value] {
         self.value[part].as_array().map_or(&[], Vec::as_slice)
     }
@@ -159,26 +164,50 @@ fn per_second(grown: i64, time: f64) -> f64 {
 impl Live {
     pub(crate) fn new(data: Data) -> Self {
         let seen = watch::Sender::new(Seen::Nothing);
-        Self { data, turn: Turn::default(), latest: Mutex::default(), seen, came: Notify::new() }
+        Self {
+            data,
+            turn: Turn::default(),
+            latest: Mutex::default(),
+            seen,
+            came: Notify::new(),
+            topics: Mutex::default(),
+        }
     }
 
     /// The newest snapshot, taken now if it is old.
     pub(crate) async fn now(&self) -> Answer<Arc<Snapshot>> {
-        if let Some(fresh) = self.latest().filter(|s| s.fresh()) {
+        let topics = self.counts_topics();
+        let fits = |s: &Arc<Snapshot>| s.fresh() && !(topics && s.value["topics"].is_null());
+        if let Some(fresh) = self.latest().filter(fits) {
             return Ok(fresh);
         }
         let _turn = self.turn.lock().await;
         let before = self.latest();
-        if let Some(fresh) = before.clone().filter(|s| s.fresh()) {
+        if let Some(fresh) = before.clone().filter(fits) {
             return Ok(fresh);
         }
         let began = Instant::now();
-        let value = timeout(PATIENCE, self.data.snapshot()).await.map_err(|_| {
+        let value = timeout(PATIENCE, self.data.snapshot(topics)).await.map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer in time")
         })??;
         let snapshot = Arc::new(Snapshot::after(value, began.elapsed(), before.as_deref()));
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
         Ok(snapshot)
+    }
+
+    /// The same, with topics from now on for a while.
+    pub(crate) async fn with_topics(&self) -> Answer<Arc<Snapshot>> {
+        self.count_topics();
+        self.now().await
+    }
+
+    /// Has the next snapshots tell of topics.
+    pub(crate) fn count_topics(&self) {
+        *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + COUNTED);
+    }
+
+    fn counts_topics(&self) -> bool {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
     }
 
     fn latest(&self) -> Option<Arc<Snapshot>> {

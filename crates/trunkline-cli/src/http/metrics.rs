@@ -135,7 +135,37 @@ fn written(s: &Snapshot) -> String {
     for family in [rings, sessions, notify] {
         family.write(&mut out);
     }
+    topics_and_leases(s, &mut out);
     out
+}
+
+fn topics_and_leases(s: &Snapshot, out: &mut String) {
+    let mut subscriptions = Family::new(
+        "topic_subscriptions",
+        "Subscriptions to topics: active ones, standbys, and those that get all.",
+    );
+    for state in ["active", "standby", "all"] {
+        let is = |o: &Value| match (o["single"] == true, o["active"] == true) {
+            (false, _) => "all",
+            (true, true) => "active",
+            (true, false) => "standby",
+        };
+        let many = s.rows("subscriptions").iter().filter(|o| is(o) == state).count();
+        subscriptions.add(&[("state", state)], &[], &Value::from(many));
+    }
+    let mut held = Family::new("lease_held", "1 while somebody holds the lease.");
+    let mut waiting = Family::new("lease_waiting", "Who wait for the lease.");
+    let mut fence = Family::largest("lease_fence", "The fence of the lease: how often it was taken.");
+    for l in s.rows("leases") {
+        let own = [("lease", text(l, "name"))];
+        let other = [("lease", "other")];
+        held.add(&own, &other, &Value::from(u8::from(!l["held_by"].is_null())));
+        waiting.add(&own, &other, &l["waiting"]);
+        fence.add(&own, &other, &l["fence"]);
+    }
+    for family in [subscriptions, held, waiting, fence] {
+        family.write(out);
+    }
 }
 
 fn jobs(s: &Snapshot, out: &mut String) {

@@ -4,6 +4,7 @@
 //!  socket ─▶ mod.rs: a slot, time limits ─▶ guard.rs: Host, who is it, Origin, CSRF ─▶ dashboard/ pages ─┐
 //!                                                                                     api.rs     JSON  ─┤
 //!                                                                                     metrics.rs text  ─┤
+//!                                                                                     words.rs ─▶ the library │
 //!                                            live.rs: one snapshot for all ◀── watched ────────────────┤
 //!                                                   │                                                   ▼
 //!                                                   └──────────────▶ data.rs: calls functions, a small pool
@@ -23,8 +24,9 @@ mod health;
 mod io;
 pub(crate) mod live;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 pub(crate) mod problem;
+mod words;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -48,7 +50,7 @@ use tokio::{
 };
 use trunkline::conninfo::ConnInfo;
 
-use self::{access::Access, data::Data, live::Live};
+use self::{access::Access, data::Data, live::Live, words::Words};
 use crate::{
     exit::{Failure, Result},
     out,
@@ -101,15 +103,16 @@ pub(crate) struct HttpArgs {
 #[derive(Debug)]
 pub(crate) struct Bound {
     listener: TcpListener,
-    access: Access,
+    access: Arc<Access>,
 }
 
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) access: Access,
+    pub(crate) access: Arc<Access>,
     pub(crate) data: Data,
     pub(crate) live: Live,
+    words: Words,
 }
 
 impl HttpArgs {
@@ -123,38 +126,71 @@ impl HttpArgs {
         if self.no_http {
             return Ok(None);
         }
-        let access = Access::read(
-            self.admin_token_file.as_deref(),
-            self.reader_token_file.as_deref(),
-            &self.http_name,
-        )?;
+        let access = self.access()?;
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
         let address = self.http.unwrap_or(usual);
-        if !address.ip().is_loopback() && !access.needs_login() {
-            return Err(Failure::Refused(format!(
-                "--http {address}: whoever reaches it could act on messages; set a token (--admin-token-file), or listen on 127.0.0.1"
-            )));
-        }
+        may_serve(address, &access)?;
         let bound = match TcpListener::bind(address).await {
             Err(_) if self.http.is_none() => TcpListener::bind((address.ip(), 0)).await,
             bound => bound,
         };
         let listener = bound.map_err(|e| Failure::io(format!("cannot listen on {address}"), e))?;
-        Ok(Some(Bound { listener, access }))
+        Ok(Some(Bound { listener, access: Arc::new(access) }))
+    }
+
+    fn access(&self) -> Result<Access> {
+        Access::read(self.admin_token_file.as_deref(), self.reader_token_file.as_deref(), &self.http_name)
+    }
+
+    /// Whether these mean the same socket.
+    pub(crate) fn same_socket(&self, other: &Self) -> bool {
+        self.http == other.http && self.no_http == other.no_http
+    }
+
+    /// Reads tokens and names anew; what is wrong with them leaves those that were good.
+    pub(crate) fn reload(&self, open: &Open) -> Result<()> {
+        let fresh = self.access()?;
+        may_serve(open.address, &fresh)?;
+        open.access.replace(fresh);
+        Ok(())
     }
 }
 
+/// Any address but our own needs a token.
+fn may_serve(address: SocketAddr, access: &Access) -> Result<()> {
+    if address.ip().is_loopback() || access.needs_login() {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "--http {address}: whoever reaches it could act on messages; set a token (--admin-token-file), or listen on 127.0.0.1"
+    )))
+}
+
+/// What is served, to be changed while it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    address: SocketAddr,
+    access: Arc<Access>,
+}
+
 impl Bound {
+    /// What [`HttpArgs::reload`] changes.
+    pub(crate) fn open(&self) -> Result<Open> {
+        let address = self.listener.local_addr().map_err(|e| Failure::io("cannot tell the address", e))?;
+        Ok(Open { address, access: self.access.clone() })
+    }
+
     /// Serves one database until it is time to stop. The address is said at once.
     pub(crate) async fn serve(self, info: ConnInfo, stop: watch::Receiver<bool>) -> Result<()> {
         let address = self.listener.local_addr().map_err(|e| Failure::io("cannot tell the address", e))?;
         out::talk(&format!("trunkline: dashboard at http://{address}/"));
-        let data = Data::new(info)?;
+        let data = Data::new(info.clone())?;
         let live = Live::new(data.clone());
-        let app = Arc::new(App { access: self.access, data, live });
+        let app = Arc::new(App { access: self.access, data, live, words: Words::new(info) });
         let watching = tokio::spawn(live::watch(app.clone()));
-        accept(self.listener, router(app), &stop).await;
+        accept(self.listener, router(app.clone()), &stop).await;
         watching.abort();
+        let _ = timeout(GRACE, app.words.close()).await;
         Ok(())
     }
 }

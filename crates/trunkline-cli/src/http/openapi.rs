@@ -1,9 +1,11 @@
-//! The description of the API, by OpenAPI 3.1, made from a table of its paths.
+//! The description of the API, by OpenAPI 3.1, made from a table of its paths; and the same as a page, `docs/http-api.md`.
+
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
 /// Path, method, what it does, its parameters (`limit` and `cursor` where it is a page), and the body's schema.
-const PATHS: [(&str, &str, &str, &[&str], &str); 21] = [
+const PATHS: [(&str, &str, &str, &[&str], &str); 30] = [
     ("/api/v1/overview", "get", "Everything that flows and waits, at one moment", &[], ""),
     ("/api/v1/queues", "get", "Queues with their jobs by state", &[], ""),
     ("/api/v1/schedules", "get", "Schedules with their next and last time", &[], ""),
@@ -16,6 +18,9 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 21] = [
         &[],
         "",
     ),
+    ("/api/v1/topics", "get", "Topics, and what their ring holds", &[], ""),
+    ("/api/v1/subscriptions", "get", "Who listens on what; which are active, and since when", &[], ""),
+    ("/api/v1/leases", "get", "Leases: who holds them, since when, with which fence; who waits", &[], ""),
     ("/api/v1/processes", "get", "Processes that are here", &[], ""),
     (
         "/api/v1/jobs",
@@ -41,11 +46,53 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 21] = [
         &[],
         "Action",
     ),
+    (
+        "/api/v1/calls",
+        "post",
+        "Call a service, and wait for its reply; a client that goes away cancels it",
+        &[],
+        "Call",
+    ),
+    (
+        "/api/v1/topics/{topic}/messages",
+        "get",
+        "Hear a topic, or with wildcards many, by server-sent events: connected, message, gap, lost, error, end; for an hour",
+        &["kind"],
+        "",
+    ),
+    (
+        "/api/v1/topics/{topic}/messages",
+        "post",
+        "Publish a message; its id, or null for a channel",
+        &[],
+        "Message",
+    ),
+    (
+        "/api/v1/streams/{stream}/consumers/{consumer}",
+        "post",
+        "Register a consumer; whether it is new",
+        &[],
+        "Consumer",
+    ),
+    (
+        "/api/v1/streams/{stream}/consumers/{consumer}/batches",
+        "post",
+        "The next batch with its events, or the one in hand again with a new token; batch is null when there is nothing now",
+        &[],
+        "Next",
+    ),
+    (
+        "/api/v1/batches/{batch}/finish",
+        "post",
+        "Finish a batch; 409 when it was handed to another (TL001), or was finished by this same token (TL017)",
+        &[],
+        "Finish",
+    ),
     ("/livez", "get", "Whether this process answers", &[], ""),
     ("/readyz", "get", "Whether the database answers too", &[], ""),
 ];
 
-pub(super) fn document() -> Value {
+pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (path, method, summary, query, body) in PATHS {
         let mut parameters: Vec<Value> = path
@@ -57,8 +104,7 @@ pub(super) fn document() -> Value {
         parameters.extend(
             query.iter().map(|name| json!({ "name": name, "in": "query", "schema": parameter(name) })),
         );
-        let mut operation =
-            json!({ "summary": summary, "parameters": parameters, "responses": responses(path, body) });
+        let mut operation = json!({ "summary": summary, "parameters": parameters, "responses": responses(path, method, body) });
         if !body.is_empty() {
             let schema = json!({ "$ref": format!("#/components/schemas/{body}") });
             operation["requestBody"] =
@@ -75,15 +121,64 @@ pub(super) fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": {
-                "Job": message("queue", true), "Request": message("channel", false), "Event": message("", true),
-                "Action": { "type": "object", "required": ["action", "target"], "additionalProperties": false, "properties": {
-                    "action": { "type": "string" }, "target": { "type": "object" } } },
-                "Problem": { "type": "object", "required": ["status", "title"], "properties": {
-                    "status": { "type": "integer" }, "title": { "type": "string" }, "detail": { "type": "string" },
-                    "code": { "type": "string", "description": "The SQLSTATE, where the database said it" } } }
-            }
+            "schemas": schemas(),
         }
+    })
+}
+
+/// A body: the fields that it must have, and those that it may have.
+fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
+    let all: Map<String, Value> =
+        required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({ "type": "object", "required": names, "additionalProperties": false, "properties": all })
+}
+
+fn text(what: &str) -> Value {
+    json!({ "type": "string", "description": what })
+}
+
+fn schemas() -> Value {
+    let payload = ("payload", text("At most 1 MiB, unless declared otherwise"));
+    let kind = ("kind", text("The type of it, for who handles it"));
+    let key = ("key", text("What has the same key keeps its order, where that was asked for"));
+    let headers = json!({ "type": "object", "additionalProperties": { "type": "string" }, "description": "Names and their values" });
+    let again = object(
+        &[("id", text("Of an event of the batch"))],
+        &[
+            (
+                "after_seconds",
+                json!({ "type": "number", "minimum": 0, "maximum": 31_536_000, "description": "It comes again then; without it, it becomes a dead letter" }),
+            ),
+            ("cause", text("Why")),
+        ],
+    );
+    json!({
+        "Job": object(&[("queue", text("The queue")), payload.clone()], &[kind.clone(), key.clone()]),
+        "Request": object(&[("channel", text("The channel")), payload.clone()], std::slice::from_ref(&kind)),
+        "Event": object(std::slice::from_ref(&payload), &[kind.clone(), key]),
+        "Call": object(&[("channel", text("The channel, or @ and the address of one session")), payload.clone()], &[
+            kind,
+            ("headers", headers.clone()),
+            ("timeout_ms", json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "description": "How long to wait for the outcome; 5000" })),
+            ("idempotent", json!({ "type": "boolean", "description": "It may run twice: when its responder dies another one gets it" })),
+        ]),
+        "Message": object(&[payload], &[
+            ("headers", headers),
+            ("message_id", text("An id of the sender's choice, at most 100 bytes")),
+            ("kind", json!({ "type": "string", "enum": ["volatile", "durable", "channel"], "description": "channel for the plain PostgreSQL channel; else as it was declared" })),
+        ]),
+        "Consumer": object(&[], &[("at", text("Where it begins: end, beginning, tick:N, like:OTHER, or a time; end"))]),
+        "Next": object(&[], &[
+            ("max", json!({ "type": "integer", "minimum": 1, "maximum": 1000, "description": "At most so many events; 100" })),
+            ("member", text("Tells those apart who share the consumer")),
+            ("mode", json!({ "type": "string", "enum": ["fail", "share", "take"], "description": "While another member holds the batch: fail with 409, share takes another one beside it, take takes it over; fail" })),
+        ]),
+        "Finish": object(&[], &[("retry", json!({ "type": "array", "items": again, "description": "What comes again, or becomes a dead letter; all else is done" }))]),
+        "Action": object(&[("action", text("What to do")), ("target", json!({ "type": "object", "description": "To what: its arguments by name" }))], &[]),
+        "Problem": { "type": "object", "required": ["status", "title"], "properties": {
+            "status": { "type": "integer" }, "title": text("The words for the status"), "detail": text("What is wrong"),
+            "code": text("The SQLSTATE, where the database said it"), "request": text("The id of the request that was sent") } }
     })
 }
 
@@ -93,34 +188,109 @@ fn parameter(name: &str) -> Value {
         "state" => {
             json!({ "type": "string", "enum": ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"] })
         }
+        "kind" => json!({ "type": "string", "maxLength": 100 }),
         _ => json!({ "type": "string" }),
     }
 }
 
-fn responses(path: &str, body: &str) -> Value {
+fn responses(path: &str, method: &str, body: &str) -> Value {
     let problem = json!({ "description": "A problem", "content": { "application/problem+json": {
         "schema": { "$ref": "#/components/schemas/Problem" } } } });
-    let fine = json!({ "description": "What was asked for", "content": { "application/json": { "schema": { "type": "object" } } } });
-    let good = if body.is_empty() || body == "Action" { "200" } else { "201" };
+    let heard = method == "get" && path.ends_with("/messages");
+    let kind = if heard { "text/event-stream" } else { "application/json" };
+    let schema = if heard { json!({ "type": "string" }) } else { json!({ "type": "object" }) };
+    let fine = json!({ "description": "What was asked for", "content": { kind: { "schema": schema } } });
+    let makes = ["Job", "Request", "Event", "Message", "Consumer"].contains(&body);
+    let good = if makes { "201" } else { "200" };
     let mut all = json!({ good: fine, "400": problem, "401": problem, "403": problem, "503": problem });
     if path.starts_with("/api/") {
         for status in ["404", "408", "409", "413", "415", "421", "429", "507"] {
             all[status] = problem.clone();
         }
     }
+    if ["Call", "Request"].contains(&body) {
+        for status in ["502", "504"] {
+            all[status] = problem.clone();
+        }
+    }
     all
 }
 
-fn message(to: &str, keyed: bool) -> Value {
-    let text = json!({ "type": "string" });
-    let mut properties = json!({ "payload": text, "kind": text });
-    let mut required = vec!["payload"];
-    if !to.is_empty() {
-        properties[to] = text.clone();
-        required.push(to);
+/// The page `docs/http-api.md`: every path of the document, with its parameters, its body and what it answers.
+pub(crate) fn page() -> String {
+    let document = document();
+    let mut out = String::from(
+        "# The HTTP API\n\n\
+         Written by `trunkline openapi --markdown`, from the same table as `/api/v1/openapi.json`. Who may, tokens and limits: [the dashboard](dashboard.md).\n\n\
+         Ids are strings. Lists hold `items` and `next`, the `cursor` of what follows. Errors are `application/problem+json`: `status`, `title`,\n\
+         `detail`, and `code`, the SQLSTATE, where the database said it. A body is `application/json`; a field that is not known is refused. A\n\
+         reader gets 403 wherever something is sent, changed, or shown with its payload. Every path may answer 400, 401, 403, 421, 429 and 503.\n",
+    );
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let _ = write!(out, "\n## {} {path}\n\n{summary}.\n", method.to_uppercase());
+            described(&mut out, operation, &document);
+        }
     }
-    if keyed {
-        properties["key"] = text;
+    out
+}
+
+fn described(out: &mut String, operation: &Value, document: &Value) {
+    let mut rows = Vec::new();
+    for p in operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query") {
+        rows.push(format!("`?{}=`: {}", p["name"].as_str().unwrap_or_default(), shape(&p["schema"])));
     }
-    json!({ "type": "object", "required": required, "additionalProperties": false, "properties": properties })
+    let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    if let Some(schema) = body.as_str().and_then(|at| document.pointer(at.trim_start_matches('#'))) {
+        fields(&mut rows, schema, "");
+    }
+    if !rows.is_empty() {
+        let _ = write!(out, "\n- {}\n", rows.join("\n- "));
+    }
+}
+
+fn fields(rows: &mut Vec<String>, schema: &Value, of: &str) {
+    let required = schema["required"].as_array();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let must = required.is_some_and(|all| all.iter().any(|r| r == name));
+        let what = field["description"].as_str().map_or(String::new(), |d| format!(". {d}"));
+        let needed = if must { ", needed" } else { "" };
+        rows.push(format!("`{of}{name}`: {}{needed}{what}", shape(field)));
+        if field["items"].is_object() {
+            fields(rows, &field["items"], &format!("{of}{name}[]."));
+        }
+    }
+}
+
+/// What a value looks like, in words.
+fn shape(schema: &Value) -> String {
+    let words: Vec<&str> =
+        schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !words.is_empty() {
+        return words.join(", ");
+    }
+    let kind = schema["type"].as_str().unwrap_or("string");
+    match (&schema["minimum"], &schema["maximum"]) {
+        (Value::Number(from), Value::Number(to)) => format!("{kind} from {from} to {to}"),
+        _ => kind.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_schema_is_used() {
+        let document = document();
+        let text = document.to_string();
+        for part in text.split("\"$ref\":\"#").skip(1) {
+            let at = part.split('"').next().unwrap();
+            assert!(document.pointer(at).is_some(), "{at}");
+        }
+        for name in document["components"]["schemas"].as_object().unwrap().keys() {
+            assert!(text.contains(&format!("#/components/schemas/{name}\"")), "{name}");
+        }
+    }
 }

@@ -18,13 +18,15 @@ pub(crate) struct Problem {
     pub(crate) kind: ErrorKind,
     /// The SQLSTATE, where the database said it.
     code: Option<String>,
+    /// The id of the request that was sent, of a call.
+    request: Option<i64>,
 }
 
 pub(crate) type Answer<T> = Result<T, Problem>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), kind: ErrorKind::Other, code: None }
+        Self { status, detail: detail.into(), kind: ErrorKind::Other, code: None, request: None }
     }
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
@@ -46,6 +48,9 @@ impl Problem {
             json!({ "status": self.status.as_u16(), "title": self.title(), "detail": self.detail });
         if let Some(code) = &self.code {
             body["code"] = json!(code);
+        }
+        if let Some(request) = self.request {
+            body["request"] = json!(request.to_string());
         }
         let mut response = (self.status, body.to_string()).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
@@ -80,6 +85,7 @@ impl From<Error> for Problem {
             kind: e.kind(),
             detail: e.to_string(),
             code: e.code().map(str::to_owned),
+            request: e.request(),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Drop for Browser {
     }
 }
 
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 15] = [
     ("overview", "/"),
     ("queues", "/jobs"),
     ("jobs", "/jobs/list?queue=mail"),
@@ -162,6 +162,8 @@ const PAGES: [(&str, &str); 13] = [
     ("consumer", "/streams/orders/billing"),
     ("channels", "/requests"),
     ("requests", "/requests/list"),
+    ("topics", "/topics"),
+    ("leases", "/leases"),
     ("processes", "/processes"),
     ("health", "/health"),
     ("try", "/try"),

@@ -72,7 +72,7 @@ impl Served {
         self.ask("GET", path, &[], "")
     }
 
-    fn post_json(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn post_json(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         self.ask("POST", path, &[&[("content-type", "application/json")], headers].concat(), body)
     }
 
@@ -125,7 +125,8 @@ fn every_page_and_every_part_of_the_api_answers_and_is_dressed() {
     let url = database();
     sql(
         &url,
-        "select trunkline.job_push('mail', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c')",
+        "select trunkline.job_push('mail', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c'),
+                trunkline.lease_acquire('nightly', gen_random_uuid(), interval '1 hour', 'somebody')",
     );
     let served = Served::start(&url, &[], &[]);
     for path in [
@@ -140,6 +141,8 @@ fn every_page_and_every_part_of_the_api_answers_and_is_dressed() {
         "/streams/s/c",
         "/requests",
         "/requests/list",
+        "/topics",
+        "/leases",
         "/processes",
         "/health",
         "/actions",
@@ -181,6 +184,8 @@ fn every_page_and_every_part_of_the_api_answers_and_is_dressed() {
         "trunkline_up 1",
         "trunkline_jobs{queue=\"mail\",state=\"waiting\"} 1",
         "trunkline_stream_consumer_lag_seconds{stream=\"s\",consumer=\"c\"} 0",
+        "trunkline_topic_subscriptions{state=\"standby\"} 0",
+        "trunkline_lease_held{lease=\"nightly\"} 1",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} in {metrics}");
     }

@@ -8,7 +8,7 @@ fn action(served: &Served, fields: &str) -> (u16, String) {
 }
 
 /// A form, where it leads, a statement, and what that says then.
-const ACTS: [(&str, &str, &str, &str); 9] = [
+const ACTS: [(&str, &str, &str, &str); 11] = [
     (
         "action=job_pause&queue=mail&back=/jobs",
         "/jobs?done=job_pause",
@@ -58,6 +58,18 @@ const ACTS: [(&str, &str, &str, &str); 9] = [
         "select count(*)::text from trunkline.stream_move",
         "1",
     ),
+    (
+        "action=lease_resign&lease=nightly&confirm=yes&back=/leases",
+        "/leases?done=lease_resign",
+        "select resign_asked::text || ' ' || fence from trunkline.lease_list()",
+        "true 1",
+    ),
+    (
+        "action=lease_revoke&lease=nightly&confirm=yes&back=/leases",
+        "/leases?done=lease_revoke",
+        "select held_by is null and fence > 1 from trunkline.lease_list()",
+        "t",
+    ),
 ];
 
 #[test]
@@ -74,6 +86,10 @@ fn each_button_does_what_it_says_and_is_noted() {
     sql(&url, "insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, content, kind, payload, errors)
         select g, 16 + 5, 2, now(), 1, now(), 1, 'k', 'p', '[{\"at\": \"2026-01-01T00:00:00\", \"attempt\": 1, \"error\": \"no route 17\"}]'
           from generate_series(1, 4) g");
+    sql(
+        &url,
+        "select trunkline.lease_acquire('nightly', gen_random_uuid(), interval '1 hour', 'one of two')",
+    );
     let served = Served::start(&url, &[], &[]);
     let id = sql(&url, "select max(id)::text from trunkline.job_held").unwrap();
     let one = |statement: &str| sql(&url, statement).unwrap();
@@ -83,12 +99,19 @@ fn each_button_does_what_it_says_and_is_noted() {
         assert!(status == 303 && said.contains(location), "{fields}: {status} {said}");
         assert_eq!(one(state), wanted, "{fields}");
     }
-    assert_eq!(one("select count(*)::text from trunkline.action"), "9", "each is noted");
+    assert_eq!(one("select count(*)::text from trunkline.action"), "11", "each is noted");
+    let noted = "select (before ->> 'held_by') || ' ' || (after ->> 'resign_asked') from trunkline.action where name = 'lease_resign'";
+    assert_eq!(one(noted), "one of two true");
+    let (status, said) = action(&served, "action=lease_resign&lease=nightly&confirm=yes&back=/leases");
+    assert!(status == 303 && said.contains("done=nothing"), "nobody holds it: {status} {said}");
+    let (status, said) = action(&served, "action=lease_revoke&lease=nightly&back=/leases");
+    assert!(status == 200 && said.contains("Do you mean to take the lease away"), "{said}");
+    assert_eq!(action(&served, "action=lease_resign&lease=unknown&confirm=yes&back=/").0, 404);
     let (status, said) = action(&served, &format!("action=job_cancel&id={id}&back=/jobs/{id}"));
     assert!(status == 200 && said.contains("Do you mean to cancel the job"), "{said}");
     let (status, said) = action(&served, "action=job_cancel_all&queue=mail&state=scheduled&back=/jobs");
     assert!(status == 200 && said.contains("2 jobs"), "with the number first: {said}");
-    assert_eq!(one("select count(*)::text from trunkline.action"), "9", "asking is not acting");
+    assert_eq!(one("select count(*)::text from trunkline.action"), "12", "asking is not acting");
     assert_eq!(action(&served, "action=drop_everything&back=/").0, 400);
     assert_eq!(action(&served, "action=job_retry&id=12345&back=/").0, 404);
     let page = served.get("/actions").body;
@@ -96,6 +119,38 @@ fn each_button_does_what_it_says_and_is_noted() {
         page.contains("local at 127.0.0.1") && page.contains("job schedule run") && page.contains("nightly"),
         "{page}"
     );
+}
+
+#[test]
+fn jobs_that_are_chosen_in_the_list_are_acted_on_together() {
+    let url = database();
+    sql(
+        &url,
+        "select trunkline.job_push('mail', 'x', run_at => now() + interval '1 day') from generate_series(1, 4)",
+    );
+    let served = Served::start(&url, &[], &[]);
+    let page = served.get("/jobs/list").body;
+    assert_eq!(page.matches("type=\"checkbox\"").count(), 4, "{page}");
+    let ids: Vec<String> = page
+        .split("type=\"checkbox\" name=\"id\" value=\"")
+        .skip(1)
+        .map(|s| s.split('"').next().unwrap().to_owned())
+        .collect();
+    let chosen = format!("chosen=yes&id={}&id={}&id=987654&back=/jobs/list", ids[0], ids[1]);
+    let (status, said) = action(&served, &format!("action=job_cancel&{chosen}"));
+    assert!(status == 200 && said.contains("Do you mean to cancel 3 jobs"), "{said}");
+    let (status, said) = action(&served, &format!("action=job_cancel&confirm=yes&{chosen}"));
+    assert!(status == 303 && said.contains("done=job_cancel_all&n=2"), "one is not there: {said}");
+    let left = "select count(*)::text from trunkline.job_list(state => 'scheduled')";
+    assert_eq!(sql(&url, left).as_deref(), Some("2"));
+    assert_eq!(
+        sql(&url, "select count(*)::text from trunkline.action").as_deref(),
+        Some("2"),
+        "each is noted"
+    );
+    assert_eq!(action(&served, &format!("action=stream_purge&confirm=yes&{chosen}")).0, 400);
+    let (status, said) = action(&served, "action=job_cancel&chosen=yes&back=/jobs/list");
+    assert!(status == 303 && said.contains("n=0"), "none was chosen: {said}");
 }
 
 /// Strings that would run, or look like something else, where somebody forgot that they are text.
@@ -123,7 +178,20 @@ pub(crate) fn plant(url: &str) {
         sql(url, &format!("insert into trunkline.job_held (id, lane, state, due_at, attempt, max_attempts, ended_at, content, kind, payload, key, errors)
             select {}, 16 + 5, 2, now(), 1, 1, now(), 1, '{quoted}', convert_to('{quoted}', 'UTF8'), '{quoted}',
                    jsonb_build_array(jsonb_build_object('attempt', 1, 'at', now(), 'error', '{quoted}'))", n + 900_001));
-        sql(url, &format!("select trunkline._session_open('{quoted}', false, '1 hour')"));
+        sql(
+            url,
+            &format!(
+                "select trunkline.topic_create('{quoted}', 'channel'),
+            trunkline.lease_acquire('planted-{n}', gen_random_uuid(), interval '1 hour', '{quoted}')"
+            ),
+        );
+        sql(
+            url,
+            &format!(
+                "select trunkline._topic_subscribe(o.id, 1, array['{quoted}'], 'channel', '{quoted}', true)
+            from trunkline._session_open('{quoted}', false, '1 hour') o"
+            ),
+        );
         sql(
             url,
             &format!(
@@ -148,6 +216,8 @@ fn hostile_text_is_text_on_every_page() {
         "/jobs/list",
         "/jobs/list?queue=mail",
         "/jobs/dead",
+        "/topics",
+        "/leases",
         "/processes",
         "/requests",
         "/requests/list",
@@ -173,5 +243,8 @@ fn hostile_text_is_text_on_every_page() {
         }
         seen += page.body.matches("&lt;script&gt;").count();
     }
-    assert!(seen > 8, "the strings are there, as text: {seen}");
+    for path in ["/topics", "/leases"] {
+        assert!(served.get(path).body.matches("&lt;script&gt;").count() > 0, "{path}");
+    }
+    assert!(seen > 12, "the strings are there, as text: {seen}");
 }

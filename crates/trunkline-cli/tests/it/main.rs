@@ -6,13 +6,18 @@
 
 mod bad_input;
 mod browser;
+mod config;
+mod contrib;
 mod daemon;
 mod daemon_faults;
 mod demo;
 mod doctor;
 mod from_pages;
 mod http;
+mod http_crowd;
 mod http_dashboard;
+mod http_plans;
+mod http_words;
 mod jobs;
 mod jobs_attach;
 mod jobs_cron;
@@ -23,6 +28,7 @@ mod schema;
 mod streams;
 mod streams_look;
 mod streams_relay;
+mod top;
 mod topics;
 mod usage;
 
@@ -205,6 +211,10 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn ended(&mut self) -> bool {

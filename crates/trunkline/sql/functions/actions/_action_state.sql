@@ -1,4 +1,4 @@
--- The state of what an action is about, for the note of it: of a job, a queue, a schedule or a consumer; null for others, and for
+-- The state of what an action is about, for the note of it: of a job, a queue, a schedule, a lease or a consumer; null for others, and for
 -- what is not there.
 create or replace function trunkline._action_state(target jsonb) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -13,6 +13,9 @@ begin
         when target ? 'schedule' then
             (select jsonb_build_object('paused_at', s.paused_at, 'next_at', s.next_at, 'last_job', s.last_job)
                from trunkline.job_schedule s where s.name = target ->> 'schedule')
+        when target ? 'lease' then
+            (select jsonb_build_object('held_by', l.held_by, 'fence', l.fence, 'resign_asked', l.resign_asked)
+               from trunkline.lease_list() l where l.name = target ->> 'lease')
         when target ? 'consumer' then
             (select jsonb_build_object('tick', trunkline._stream_low(c.id),
                                        'dead', (select count(*) from trunkline.stream_dead d where d.consumer = c.id))

@@ -1,7 +1,8 @@
 -- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
 -- the function that it is named after says, as JSON.
--- target: its arguments by name, and `schedule` for a schedule's name. Of job_*_all, `dry_run` counts and notes nothing.
--- job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job as it was pushed once more.
+-- target: its arguments by name, and `schedule` and `lease` for their names. Of job_*_all, `dry_run` counts and notes nothing.
+-- lease_revoke: lease_resign with force. job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job
+-- as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
 create or replace function trunkline.action_do(who text, action text, target jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -39,6 +40,8 @@ begin
         when 'job_schedule_pause' then to_jsonb(trunkline.job_schedule_pause(target ->> 'schedule'))
         when 'job_schedule_resume' then to_jsonb(trunkline.job_schedule_resume(target ->> 'schedule'))
         when 'request_cancel' then to_jsonb(trunkline.request_cancel((target ->> 'request')::bigint))
+        when 'lease_resign' then to_jsonb(trunkline.lease_resign(target ->> 'lease'))
+        when 'lease_revoke' then to_jsonb(trunkline.lease_resign(target ->> 'lease', force => true))
         when 'stream_seek' then to_jsonb(trunkline.stream_seek(target ->> 'stream', target ->> 'consumer', target ->> 'at'))
         when 'stream_replay' then to_jsonb(trunkline.stream_replay(target ->> 'stream', target ->> 'consumer'))
         when 'stream_purge' then to_jsonb(trunkline.stream_purge(target ->> 'stream', target ->> 'consumer'))

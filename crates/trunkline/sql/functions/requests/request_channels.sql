@@ -29,9 +29,10 @@ begin
          cross join lateral unnest(t.ids) u(id)
          where t.lane > 0 and u.id >= (select min(n.id) from newest n)
     ), ended as materialized (
-        select n.id, n.lane, n.sent_at, e.status, e.ended_at,
+        select n.id, n.lane, n.sent_at, e.ended_at, extract(epoch from e.ended_at - n.sent_at)::float8 * 1000 as ms,
                case when e.status is not null then trunkline._request_outcome(e.status)
-                    when n.expires_at <= v_now then 'timed out' when t.id is not null then 'taken' else 'waiting' end as outcome
+                    when n.expires_at <= v_now then 'timed out'
+                    when n.id in (select t.id from taken t) then 'taken' else 'waiting' end as outcome
           from newest n
           left join lateral (
               select e.status, e.ended_at from trunkline.ending_e0 e where e.id = n.id and e.part = 0 and e.status <> 6
@@ -42,7 +43,6 @@ begin
               union all
               select e.status, e.ended_at from trunkline.ending_d1 e where e.id = n.id and e.part = 0 and e.status <> 6
               limit 1) e on true
-          left join taken t on t.id = n.id
     )
     select c.name, c.durable, (select count(*) from trunkline.responder r where r.channel = c.id and trunkline._session_alive(r.session)),
            count(e.id) filter (where e.outcome = 'waiting'), count(e.id) filter (where e.outcome = 'taken'),
@@ -51,13 +51,10 @@ begin
            count(e.id) filter (where e.outcome = 'lost'),
            count(e.id) filter (where e.sent_at > v_now - interval '10 seconds') / 10.0::float8,
            count(e.id) filter (where e.ended_at > v_now - interval '10 seconds') / 10.0::float8,
-           l.p[1], l.p[2], l.p[3], v_now - min(e.sent_at) filter (where e.outcome = 'waiting')
+           percentile_cont(0.5) within group (order by e.ms), percentile_cont(0.95) within group (order by e.ms),
+           percentile_cont(0.99) within group (order by e.ms), v_now - min(e.sent_at) filter (where e.outcome = 'waiting')
       from trunkline.request_channel c
       left join ended e on e.lane = c.id
-      left join lateral (
-          select percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from o.ended_at - o.sent_at)::float8 * 1000)
-                 as p
-            from ended o where o.lane = c.id and o.ended_at is not null) l on true
-     group by c.id, c.name, c.durable, l.p
+     group by c.id, c.name, c.durable
      order by c.name;
 end $$;

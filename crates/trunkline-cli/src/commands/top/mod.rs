@@ -1,0 +1,141 @@
+//! `trunkline top`: what flows and waits, at a terminal, again and again.
+//!
+//! The same snapshot as the dashboard's, taken once a second, or less often where it takes long. On a terminal the screen is
+//! painted anew until Ctrl-C, and keys lead into a queue and act; otherwise, or with --once, it is printed once, with rates where a
+//! second snapshot tells them.
+
+mod keys;
+mod screen;
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use trunkline::Error;
+
+use self::keys::{Do, Hand, Key, View};
+use crate::{
+    args::Global,
+    exit::{OK, Result},
+    http::{
+        data::{Data, JobFilter},
+        live::Live,
+        problem::Problem,
+    },
+    input,
+    out::Out,
+    source,
+};
+
+/// By what queues are sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    /// How many wait
+    #[default]
+    Waiting,
+    /// How many are dead
+    Dead,
+    /// How many were pushed a second
+    In,
+    /// For how long the oldest has waited
+    Oldest,
+    /// By name
+    Name,
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Sort queues by this
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+
+    /// Only what has this in its name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+
+    /// How many rows of a table
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    rows: usize,
+
+    /// The time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = input::pause)]
+    every: Duration,
+
+    /// Print it once, and end
+    #[arg(long)]
+    once: bool,
+}
+
+pub(crate) async fn run(global: &Global, args: TopArgs) -> Result<u8> {
+    let database = source::choose(global).await?;
+    database.checked().await?;
+    let data = Data::new(database.info)?;
+    let live = Live::new(data.clone());
+    let out = Out::new(global.json, true);
+    if std::io::stdout().is_terminal() && !args.once && !global.json {
+        return watch(&data, &live, &out, &args).await;
+    }
+    let snapshot = live.now().await.map_err(failed)?;
+    if global.json {
+        out.json(&snapshot.value)?;
+    } else {
+        out.bytes(screen::all(&snapshot, &args, None).as_bytes())?;
+    }
+    Ok(OK)
+}
+
+fn failed(problem: Problem) -> Error {
+    Error::new(problem.kind, problem.detail)
+}
+
+/// Paints the screen again and again, and does what keys ask for.
+async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8> {
+    // Without a keyboard it is looked at alone, until Ctrl-C.
+    let (_raw, mut pressed) = keys::listen().unwrap_or_else(|| (None, mpsc::channel(1).1));
+    let mut hand = Hand::default();
+    loop {
+        let snapshot = live.now().await.map_err(failed)?;
+        let text = match &hand.view.clone() {
+            View::All => {
+                let queues = screen::queues(&snapshot, args);
+                hand.rows = queues.iter().map(|q| screen::of_queue(q)).collect();
+                hand.stay();
+                screen::all(&snapshot, args, Some(hand.at))
+            }
+            View::Queue(queue) => {
+                let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
+                let most = i32::try_from(args.rows).unwrap_or(1000).clamp(1, 1000);
+                let jobs = data.jobs(&filter, most).await?;
+                hand.rows = jobs.iter().map(screen::of_job).collect();
+                hand.stay();
+                screen::jobs(queue, &jobs, hand.at)
+            }
+        };
+        let text = format!("{text}\n{}\n", hand.foot());
+        // Home, the screen, and nothing left of what was below.
+        out.bytes(format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")).as_bytes())?;
+        let key = tokio::select! {
+            key = pressed.recv(), if !pressed.is_closed() => key,
+            () = tokio::time::sleep(args.every) => None,
+        };
+        match key.and_then(|key: Key| hand.press(key)) {
+            Some(Do::End) => return Ok(OK),
+            Some(Do::Act(action, target)) => {
+                hand.said = match data.act(&who(), action, &target).await {
+                    Ok(Value::Bool(false) | Value::Null) => "nothing was changed".to_owned(),
+                    Ok(_) => format!("{} done", action.replace('_', " ")),
+                    Err(problem) => problem.detail,
+                };
+            }
+            None => {}
+        }
+    }
+}
+
+/// As the note of an action names who did it.
+fn who() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    format!("{} by trunkline top", user.chars().take(100).collect::<String>())
+}

@@ -1,0 +1,86 @@
+//! What pages cost where there is much: how many rows each reads by sequential scans, and how long it takes.
+//!
+//! `TRUNKLINE_TEST_JOBS=1000000` for a million jobs in 500 queues, each page timed; else 30,000 in 50.
+
+use std::time::Instant;
+
+use crate::{database, http::Served, sql, until};
+
+/// Pages, parts of the API, and how often each may read all jobs by a sequential scan.
+const PAGES: [(&str, u64); 19] = [
+    // The states of jobs are counted by reading the ring, once for all who look.
+    ("/", 1),
+    ("/jobs", 1),
+    ("/topics", 1),
+    ("/leases", 1),
+    ("/metrics", 1),
+    ("/api/v1/queues", 1),
+    ("/jobs/list", 0),
+    ("/jobs/list?queue=q7", 0),
+    ("/jobs/list?queue=q7&state=waiting", 0),
+    ("/jobs/list?before=20000", 0),
+    ("/jobs/list?kind=seldom&queue=q7", 0),
+    ("/jobs/dead", 0),
+    ("/requests/list", 0),
+    ("/requests/list?channel=hash", 0),
+    ("/actions", 0),
+    ("/health", 0),
+    ("/streams/orders/billing", 1),
+    ("/api/v1/jobs?limit=1000", 0),
+    ("/api/v1/streams/orders/consumers/billing/dead", 0),
+];
+
+#[test]
+fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
+    let many: u64 = std::env::var("TRUNKLINE_TEST_JOBS").map_or(30_000, |v| v.parse().unwrap());
+    let queues = if many >= 1_000_000 { 500 } else { 50 };
+    let url = database();
+    sql(
+        &url,
+        "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing'), trunkline.request_open('hash')",
+    );
+    sql(
+        &url,
+        &format!(
+            "select count(trunkline.job_push('q' || n % {queues}, '{{\"n\": ' || n || '}}')) from generate_series(1, {many}) n"
+        ),
+    );
+    sql(&url, "select count(trunkline.stream_append('orders', 'x')) from generate_series(1, 10000)");
+    sql(&url, "select count(trunkline.topic_publish('t' || n % 50, 'x')) from generate_series(1, 10000) n");
+    sql(
+        &url,
+        "select count(trunkline.request_send('hash', 'x', wait_for_responder => true, timeout => '1 hour')) from generate_series(1, 3000) n",
+    );
+    let served = Served::start(&url, &[], &[]);
+    // What was read is counted at the latest when a session ends.
+    let read = || -> u64 {
+        sql(
+            &url,
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+        );
+        until("the sessions to end", || {
+            let others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and state <> 'active' and backend_start < now() - interval '1 second'";
+            sql(&url, others).as_deref() == Some("0")
+        });
+        let counted =
+            "select coalesce(sum(seq_tup_read), 0) from pg_stat_user_tables where schemaname = 'trunkline'";
+        sql(&url, counted).unwrap().parse().unwrap()
+    };
+    for (path, scans) in PAGES {
+        let before = read();
+        let mut took = Instant::now();
+        until("the page", || {
+            took = Instant::now();
+            served.get(path).status == 200
+        });
+        let took = took.elapsed();
+        let rows = read() - before;
+        // A tenth for small tables, and for the duties beside it.
+        let most = scans * many + many / 10 + 30_000 * scans.min(1);
+        println!("{path}: {rows} rows, {took:.1?}");
+        assert!(rows <= most, "{path} read {rows} rows by sequential scans; at most {most} are known");
+        if many >= 1_000_000 {
+            assert!(took.as_millis() < 1000, "{path} took {took:?}");
+        }
+    }
+}

@@ -4,9 +4,13 @@
 //! finished when each of its messages was let go of, or is to come again. For exactly once take the batches yourself
 //! ([`Streams::consumer`](crate::streams::Streams::consumer)), and finish each in the transaction of your writes.
 //!
+//! A subscription with wildcards has a consumer of every topic that matches: the database makes those of topics that are declared later,
+//! in the transaction that declares them, so that nothing of them is missed; here they are found when their door rings.
+//!
 //! What if it dies here: a batch that was not finished comes again as a whole, to whoever has the name.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,21 +20,36 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
+use tokio_postgres::types::Type;
 use tracing::{debug, warn};
 
 use super::{
+    filter::is_wild,
     look::Said,
     message::{Event, Message, Sent, Turn},
     queue::Queue,
+    reader::ANY,
 };
 use crate::{
-    ErrorKind, Result,
-    listener::{Listener, POLL, lock},
+    Error, ErrorKind, Result,
+    listener::{Args, Asleep, Link, Listener, POLL, lock},
     streams::{self, Batch, Consumer, Mode, backoff},
 };
+
+const FOLLOW: &str = "select trunkline._topic_follow($1, $2)";
+/// The door that rings when a durable topic is declared.
+pub(super) const DECLARED: i32 = ANY + 1;
+/// How often who sleeps soundly on it looks all the same.
+const LONG_POLL: Duration = Duration::from_secs(30);
+
+/// Registers a named subscription with the topics that it is about: those that are there.
+pub(super) async fn register(link: &Link, name: &str, topics: &[String]) -> Result<Vec<String>> {
+    let args: &Args<'_> = &[(&name, Type::TEXT), (&topics, Type::TEXT_ARRAY)];
+    link.value(FOLLOW, args).await
+}
 
 /// A message of a batch that is handled; when it is dropped, it was.
 #[derive(Debug)]
@@ -75,32 +94,107 @@ pub(super) fn start(
     name: &str,
     queue: &Arc<Queue>,
     turn: Option<&Turn>,
-) -> Vec<JoinHandle<()>> {
-    // Whoever has the lease takes over what another one holds; those without one share.
-    let mode = if turn.is_some() { Mode::Take } else { Mode::Share };
-    let task = |topic: &String| {
-        let consumer = Consumer::new(listener.clone(), topic.clone(), name.to_owned()).mode(mode);
-        tokio::spawn(consume(consumer, topic.clone(), listener.clone(), queue.clone(), turn.cloned()))
+) -> JoinHandle<()> {
+    let following = Following {
+        listener: listener.clone(),
+        topics: said.topics.clone(),
+        name: name.to_owned(),
+        queue: queue.clone(),
+        turn: turn.cloned(),
+        known: HashSet::new(),
+        consuming: JoinSet::new(),
     };
-    said.topics.iter().map(task).collect()
+    tokio::spawn(following.run())
 }
 
-async fn consume(
-    mut consumer: Consumer,
-    topic: String,
+/// A subscription, and its consumers.
+struct Following {
     listener: Arc<Listener>,
+    /// Names and wildcards.
+    topics: Vec<String>,
+    name: String,
     queue: Arc<Queue>,
     turn: Option<Turn>,
-) {
-    while !queue.is_over(turn.as_ref()) {
+    /// Topics that have a consumer here.
+    known: HashSet<String>,
+    consuming: JoinSet<(String, Option<Error>)>,
+}
+
+impl Following {
+    async fn run(mut self) {
+        let (wild, named): (Vec<_>, Vec<_>) = self.topics.iter().cloned().partition(|t| is_wild(t));
+        named.into_iter().for_each(|topic| self.consume(topic));
+        let wild = !wild.is_empty();
+        let mut bell = self.listener.bell(DECLARED);
+        let (mut asleep, mut due) = (None, wild);
+        while !self.queue.is_over(self.turn.as_ref()) {
+            if std::mem::take(&mut due)
+                && let Err(e) = self.look(&mut asleep).await
+            {
+                if ends(e.kind()) || *self.listener.closing().borrow() {
+                    return self.queue.close(Some(e));
+                }
+                warn!(error = %e, "cannot look for durable topics; trying again");
+                asleep = None;
+            }
+            let poll = if asleep.as_ref().is_some_and(Asleep::soundly) { LONG_POLL } else { POLL };
+            tokio::select! {
+                Some(Ok((topic, failure))) = self.consuming.join_next() => match failure {
+                    // It was dropped; others go on, and it may be declared again.
+                    Some(e) if wild && e.kind() == ErrorKind::NotFound => drop(self.known.remove(&topic)),
+                    Some(e) => return self.queue.close(Some(e)),
+                    None => {} // it is over
+                },
+                _ = timeout(poll, bell.rung()), if wild => due = true,
+                else => return,
+            }
+        }
+    }
+
+    /// Finds the topics that match by now. Asleep before it looks, so that none is declared unheard.
+    async fn look(&mut self, asleep: &mut Option<Asleep>) -> Result<()> {
+        if !asleep.as_ref().is_some_and(|a| a.lasts(&self.listener)) {
+            *asleep = Some(self.listener.doze(&[DECLARED]).await?);
+        }
+        let link = self.listener.link().await?;
+        for topic in register(&link, &self.name, &self.topics).await? {
+            self.consume(topic);
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, topic: String) {
+        if !self.known.insert(topic.clone()) {
+            return;
+        }
+        // Whoever has the lease takes over what another one holds; those without one share.
+        let mode = if self.turn.is_some() { Mode::Take } else { Mode::Share };
+        let consumer = Consumer::new(self.listener.clone(), topic.clone(), self.name.clone()).mode(mode);
+        let (listener, queue, turn) = (self.listener.clone(), self.queue.clone(), self.turn.clone());
+        self.consuming.spawn(async move {
+            let failure = consume(consumer, &topic, &listener, &queue, turn.as_ref()).await.err();
+            (topic, failure)
+        });
+    }
+}
+
+/// Hands out what one consumer gets, until the subscription is over.
+async fn consume(
+    mut consumer: Consumer,
+    topic: &str,
+    listener: &Listener,
+    queue: &Queue,
+    turn: Option<&Turn>,
+) -> Result<()> {
+    while !queue.is_over(turn) {
         let failed = match consumer.next().await {
-            Ok(batch) => hand_out(batch, &topic, &queue, turn.as_ref()).await.err(),
+            Ok(batch) => hand_out(batch, topic, queue, turn).await.err(),
             Err(e) => Some(e),
         };
         match failed {
             None => {}
             Some(e) if e.kind() == ErrorKind::Stale => debug!(error = %e, "a batch was another's"),
-            Some(e) if ends(e.kind()) || *listener.closing().borrow() => return queue.close(Some(e)),
+            Some(e) if ends(e.kind()) || *listener.closing().borrow() => return Err(e),
             Some(e) => {
                 warn!(topic, error = %e, "cannot take a batch; trying again");
                 queue.tell(Event::Error(e));
@@ -108,6 +202,7 @@ async fn consume(
             }
         }
     }
+    Ok(())
 }
 
 /// Errors that no later try heals.

@@ -10,7 +10,7 @@
 //! What if it dies here: a batch that was not finished comes again as a whole, to whoever has the name.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +20,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    task::{JoinHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_postgres::types::Type;
@@ -39,16 +39,16 @@ use crate::{
     streams::{self, Batch, Consumer, Mode, backoff},
 };
 
-const FOLLOW: &str = "select trunkline._topic_follow($1, $2)";
+const FOLLOW: &str = "select topic, consumer from trunkline._topic_follow($1, $2)";
 /// The door that rings when a durable topic is declared.
 pub(super) const DECLARED: i32 = ANY + 1;
 /// How often who sleeps soundly on it looks all the same.
 const LONG_POLL: Duration = Duration::from_secs(30);
 
-/// Registers a named subscription with the topics that it is about: those that are there.
-pub(super) async fn register(link: &Link, name: &str, topics: &[String]) -> Result<Vec<String>> {
+/// Registers a named subscription with the topics that it is about: those that are there, and the number of its consumer of each.
+pub(super) async fn register(link: &Link, name: &str, topics: &[String]) -> Result<HashMap<String, i32>> {
     let args: &Args<'_> = &[(&name, Type::TEXT), (&topics, Type::TEXT_ARRAY)];
-    link.value(FOLLOW, args).await
+    link.query(FOLLOW, args).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 /// A message of a batch that is handled; when it is dropped, it was.
@@ -101,7 +101,7 @@ pub(super) fn start(
         name: name.to_owned(),
         queue: queue.clone(),
         turn: turn.cloned(),
-        known: HashSet::new(),
+        known: HashMap::new(),
         consuming: JoinSet::new(),
     };
     tokio::spawn(following.run())
@@ -115,16 +115,17 @@ struct Following {
     name: String,
     queue: Arc<Queue>,
     turn: Option<Turn>,
-    /// Topics that have a consumer here.
-    known: HashSet<String>,
-    consuming: JoinSet<(String, Option<Error>)>,
+    /// Topics that have a consumer here, and its number.
+    known: HashMap<String, (i32, AbortHandle)>,
+    consuming: JoinSet<(String, i32, Option<Error>)>,
 }
 
 impl Following {
     async fn run(mut self) {
-        let (wild, named): (Vec<_>, Vec<_>) = self.topics.iter().cloned().partition(|t| is_wild(t));
-        named.into_iter().for_each(|topic| self.consume(topic));
-        let wild = !wild.is_empty();
+        let wild = self.topics.iter().any(|t| is_wild(t));
+        if !wild {
+            self.topics.clone().into_iter().for_each(|topic| self.consume(topic, 0));
+        }
         let mut bell = self.listener.bell(DECLARED);
         let (mut asleep, mut due) = (None, wild);
         while !self.queue.is_over(self.turn.as_ref()) {
@@ -139,10 +140,12 @@ impl Following {
             }
             let poll = if asleep.as_ref().is_some_and(Asleep::soundly) { LONG_POLL } else { POLL };
             tokio::select! {
-                Some(Ok((topic, failure))) = self.consuming.join_next() => match failure {
+                Some(ended) = self.consuming.join_next() => match ended.ok().and_then(|(topic, number, e)| Some((topic, number, e?))) {
                     // It was dropped; others go on, and it may be declared again.
-                    Some(e) if wild && e.kind() == ErrorKind::NotFound => drop(self.known.remove(&topic)),
-                    Some(e) => return self.queue.close(Some(e)),
+                    Some((topic, number, e)) if wild && e.kind() == ErrorKind::NotFound => {
+                        self.known.retain(|t, (n, _)| *t != topic || *n != number);
+                    }
+                    Some((.., e)) => return self.queue.close(Some(e)),
                     None => {} // it is over
                 },
                 _ = timeout(poll, bell.rung()), if wild => due = true,
@@ -157,24 +160,33 @@ impl Following {
             *asleep = Some(self.listener.doze(&[DECLARED]).await?);
         }
         let link = self.listener.link().await?;
-        for topic in register(&link, &self.name, &self.topics).await? {
-            self.consume(topic);
+        let there = register(&link, &self.name, &self.topics).await?;
+        self.known.retain(|topic, (number, consuming)| {
+            let same = there.get(topic) == Some(number);
+            if !same {
+                consuming.abort(); // it was dropped
+            }
+            same
+        });
+        for (topic, number) in there {
+            if !self.known.contains_key(&topic) {
+                self.consume(topic, number);
+            }
         }
         Ok(())
     }
 
-    fn consume(&mut self, topic: String) {
-        if !self.known.insert(topic.clone()) {
-            return;
-        }
+    fn consume(&mut self, topic: String, number: i32) {
         // Whoever has the lease takes over what another one holds; those without one share.
         let mode = if self.turn.is_some() { Mode::Take } else { Mode::Share };
         let consumer = Consumer::new(self.listener.clone(), topic.clone(), self.name.clone()).mode(mode);
+        let name = topic.clone();
         let (listener, queue, turn) = (self.listener.clone(), self.queue.clone(), self.turn.clone());
-        self.consuming.spawn(async move {
+        let consuming = self.consuming.spawn(async move {
             let failure = consume(consumer, &topic, &listener, &queue, turn.as_ref()).await.err();
-            (topic, failure)
+            (topic, number, failure)
         });
+        self.known.insert(name, (number, consuming));
     }
 }
 

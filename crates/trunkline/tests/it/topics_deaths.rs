@@ -231,12 +231,19 @@ impl Scene {
         let db = cluster.database("takeovers").await;
         let raw = db.raw().await;
         raw.run(TABLES).await;
-        let publishers = LINES.iter().map(|line| Publisher::start(line, &db)).collect();
-        let mut scene =
-            Self { cluster: Some(cluster), db, raw, processes: BTreeMap::new(), publishers, started: 0 };
+        let mut scene = Self {
+            cluster: Some(cluster),
+            db,
+            raw,
+            processes: BTreeMap::new(),
+            publishers: Vec::new(),
+            started: 0,
+        };
         for _ in 0..3 {
             scene.join().await;
         }
+        // What is published before anybody listens is nobody's.
+        scene.publishers = LINES.iter().map(|line| Publisher::start(line, &scene.db)).collect();
         scene
     }
 

@@ -1,15 +1,15 @@
 -- Registers a named subscription as a consumer of the durable topics that it is about: those that it names, and those that its
--- wildcards match, now and whenever one is declared (topic_create). Those that are there, by name. Once more: the same.
+-- wildcards match, now and whenever one is declared (topic_create). Those that are there, by name, with the consumer's number: another
+-- one where the topic was dropped and declared again. Once more: the same.
 -- Errors: 22004, 22023 for the name and the topics; 42501 for another role's consumer; 25001 outside READ COMMITTED; 55P03 while a
 -- topic is declared in a transaction that stays open. Locks: the wildcards, so that none is declared unseen; as stream_register.
-create or replace function trunkline._topic_follow(name text, topics text[]) returns text[]
+create or replace function trunkline._topic_follow(name text, topics text[]) returns table (topic text, consumer int)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp set lock_timeout = '1s' as $$
 #variable_conflict use_column
 declare
     v_wild  text[] := array(select t from unnest(_topic_follow.topics) t where t ~ '[*>]');
     v_known text[] := array(select w.pattern from trunkline.topic_wildcard w where w.name = _topic_follow.name);
     v_one   text;
-    v_all   text[] := '{}';
 begin
     perform trunkline._check_name('consumer', _topic_follow.name);
     perform trunkline._check_read_committed('_topic_follow');
@@ -32,7 +32,9 @@ begin
                         where s.name = v_one and c.name = _topic_follow.name) then
             perform trunkline.stream_register(v_one, _topic_follow.name);
         end if;
-        v_all := v_all || v_one;
+        topic := v_one;
+        consumer := (select c.id from trunkline.stream_consumer c join trunkline.stream s on s.id = c.stream
+                      where s.name = v_one and c.name = _topic_follow.name);
+        return next;
     end loop;
-    return v_all;
 end $$;

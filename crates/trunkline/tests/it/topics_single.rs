@@ -148,6 +148,40 @@ async fn a_single_listener_on_a_channel_loses_nothing_when_it_is_cut_off() {
 }
 
 #[tokio::test]
+async fn what_a_single_listener_on_a_channel_had_not_handled_comes_to_the_next_however_long_it_had_it() {
+    let db = Db::new().await;
+    let (a, b, raw) = (db.client("a").await, db.client("b").await, db.raw().await);
+    let single = || Subscribe::new(["c"]).kind(Kind::Channel).single();
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut first).await, Event::Active { .. }) {}
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut second).await, Event::Standby { .. }) {}
+    raw.run("notify c, 'in hand'; notify c, 'in the buffer'").await;
+    let in_hand = message(&mut first).await;
+    assert_eq!(in_hand.text().unwrap(), "in hand");
+    let old =
+        "select progress ~ '^late [0-9]{4,}$' from trunkline.lease_list() where name = 'trunkline/topics/c'";
+    raw.until("it to be noted how old that is", old).await;
+    let cut = async |name: &str| {
+        let pid = db.backend(&raw, name).await;
+        raw.run(&format!("select pg_terminate_backend({pid}, 10000)")).await;
+    };
+    cut("a").await;
+    while !matches!(next(&mut second).await, Event::Active { .. }) {}
+    assert_eq!(texts(&mut second, 1).await, ["in hand"]);
+    // Of all that listen it alone is left, and the next one is itself.
+    first.close().await;
+    cut("b").await;
+    let mut again = Vec::new();
+    while again.last().is_none_or(|text| text != "in the buffer") {
+        if let Event::Message(message) = next(&mut second).await {
+            again.push(message.text().unwrap().to_owned());
+        }
+    }
+    assert!(again.contains(&"in hand".to_owned()), "{again:?}");
+}
+
+#[tokio::test]
 async fn all_listen_and_one_executes_each_message_also_when_the_first_dies() {
     let db = Db::new().await;
     let raw = db.raw().await;

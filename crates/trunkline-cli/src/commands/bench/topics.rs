@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_postgres::Client;
 use trunkline::{
     Error, ErrorKind, Result, Trunkline,
     topics::{Event, OnFull, Subscribe},
@@ -374,22 +375,26 @@ async fn taken_over(url: &str, signal: &str) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// Transactions a minute of the whole database while a process listens to two topics on which nothing comes.
+/// Transactions a minute that a process makes which listens to two topics on which nothing comes: its connection's too.
 async fn idle(url: &str, say: &mut dyn FnMut(&str)) -> Result<f64> {
-    const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
     /// For so long the first session is watched for what a crash may have left.
     const FIRST: Duration = Duration::from_secs(65);
-    const WINDOW: Duration = Duration::from_secs(60);
     let (admin, _rx) = session(url).await?;
+    let nobody = a_minute(&admin).await?;
     let process = connect(url).await?;
     let mut subscription = process.topics().subscribe(Subscribe::new(["bench.a", "bench.b"])).await?;
     connected(subscription.next().await?)?;
     sleep(FIRST).await;
-    let before: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
-    sleep(WINDOW).await;
-    let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    let with = a_minute(&admin).await?;
     process.close().await;
-    let a_minute = (after - before) / WINDOW.as_secs_f64() * 60.0;
-    say(&format!("idle: {a_minute:.0} transactions a minute, of all that the process does"));
-    Ok(a_minute)
+    say(&format!("idle: {with:.0} transactions a minute, and {nobody:.0} while nobody is connected"));
+    Ok(with - nobody)
+}
+
+async fn a_minute(admin: &Client) -> Result<f64> {
+    const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
+    let before: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    sleep(Duration::from_secs(60)).await;
+    let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    Ok(after - before)
 }

@@ -177,7 +177,9 @@ mod tests {
         alarms.active(1, 7);
         alarms.standby(2);
         assert!(alarms.settled(1) && !alarms.hold());
-        [1, 2].map(|n| alarms.hear(1, n));
+        for n in [1, 2] {
+            alarms.hear(1, n);
+        }
         alarms.kill();
         alarms.active(2, 8);
         alarms.hear(2, 2);

@@ -294,7 +294,7 @@ fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {
         "messages": b.alarms.published,
         "messages_heard": b.alarms.heard(),
         "messages_again": b.alarms.again,
-        "takeover_ms": b.alarms.took_over.map(|t| (t.as_secs_f64() * 1000.0).round()),
+        "takeover_ms": b.alarms.took_over.and_then(|t| u64::try_from(t.as_millis()).ok()),
         "shutdown_confirmed": verdict.confirmed,
         "remained": verdict.remained,
         "killed": verdict.killed,

@@ -57,7 +57,7 @@ struct State {
     kept: VecDeque<Message>,
     /// When the newest came that was dropped from there.
     dropped_at: Option<SystemTime>,
-    /// From when on that may be so which came while this one was active itself.
+    /// When the newest came that this one handled itself: all since may not have been.
     left_off: Option<SystemTime>,
     /// Behind how many of the messages that are still here a position is: all before was handled once the next is asked for.
     marks: VecDeque<(usize, Position)>,
@@ -163,7 +163,6 @@ impl Queue {
         let mut state = lock(&self.state);
         if state.keeps && state.lease.is_some() {
             state.note_oldest();
-            state.left_off = Some(state.oldest().unwrap_or_else(SystemTime::now));
         }
         state.events.retain(|e| !matches!(e, Event::Message(_)));
         state.marks.clear();
@@ -192,6 +191,7 @@ impl Queue {
     pub(super) fn settle(&self) {
         let mut state = lock(&self.state);
         state.in_hand = false;
+        state.left_off = state.in_hand_at.or(state.left_off);
         state.note();
         state.note_oldest();
     }
@@ -217,6 +217,7 @@ impl Queue {
             {
                 let mut state = lock(&self.state);
                 if std::mem::take(&mut state.in_hand) {
+                    state.left_off = state.in_hand_at.or(state.left_off);
                     state.note();
                     self.taken.notify_waiters();
                 }

@@ -113,7 +113,7 @@ pub(crate) enum Command {
     /// The private PostgreSQL: start, stop, look
     #[command(subcommand)]
     Db(db::Command),
-    /// See it work: requests, a stream and a queue of jobs, with faults, and a summary
+    /// See it work: requests, a stream, a queue of jobs and listeners, with faults, and a summary
     Demo(demo::DemoArgs),
     /// Measure this machine, with the floor and a baseline in the same run
     Bench(bench::BenchArgs),

@@ -14,6 +14,8 @@ fn the_demo_holds_its_promises_and_leaves_no_consumer_behind() {
     // What a consumer that was killed had just been answered, it may not have appended.
     assert!(events > 0 && events <= number("replied") + number("unknown"), "{told}");
     assert_eq!((number("consumer_a"), number("consumer_b")), (events, events));
+    let (published, heard) = (number("messages"), number("messages_heard"));
+    assert!(published >= 60 && heard == published && number("takeover_ms") > 0, "{told}");
     let kept = "select (select count(*) from trunkline.stream_consumer) || ' ' || (select count(*) from trunkline.stream)";
     assert_eq!(sql(&url, kept).as_deref(), Some("0 1"));
 }
@@ -36,6 +38,11 @@ fn the_demo_kills_a_worker_and_every_job_is_done() {
         text.contains("120 of 120 jobs are done: ") && text.contains("✓ each of 120 jobs was done"),
         "{text}"
     );
+    assert!(
+        text.contains("is killed (SIGKILL) after ") && text.contains(" s after the kill, with fence "),
+        "{text}"
+    );
+    assert!(text.contains("messages was heard by the one listener that was active"), "{text}");
     // What it told is what the database has.
     let kept = "select concat_ws(' ', count(*), count(*) filter (where state = 'done'), count(*) filter (where attempt = 2),
                                  count(*) filter (where errors @> '[{\"attempt\": 1}]'), sum(attempt))

@@ -10,6 +10,14 @@ create table trunkline.topic (
     made_at   timestamptz not null default clock_timestamp()
 );
 
+-- Named subscriptions to durable topics by wildcards: what is declared later and matches gets a consumer of that name.
+create table trunkline.topic_wildcard (
+    name    text not null,
+    pattern text not null,
+    role    text not null,
+    primary key (name, pattern)
+);
+
 -- The ring: one row, unlogged like what it speaks of. After a crash it is gone, and the next reader makes another one.
 create unlogged table trunkline.topic_ring (
     only_row    boolean primary key default true check (only_row),

@@ -4,9 +4,13 @@
 //! finished when each of its messages was let go of, or is to come again. For exactly once take the batches yourself
 //! ([`Streams::consumer`](crate::streams::Streams::consumer)), and finish each in the transaction of your writes.
 //!
+//! A subscription with wildcards has a consumer of every topic that matches: the database makes those of topics that are declared later,
+//! in the transaction that declares them, so that nothing of them is missed; here they are found when their door rings.
+//!
 //! What if it dies here: a batch that was not finished comes again as a whole, to whoever has the name.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,21 +20,36 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
+use tokio_postgres::types::Type;
 use tracing::{debug, warn};
 
 use super::{
+    filter::is_wild,
     look::Said,
     message::{Event, Message, Sent, Turn},
     queue::Queue,
+    reader::ANY,
 };
 use crate::{
-    ErrorKind, Result,
-    listener::{Listener, POLL, lock},
+    Error, ErrorKind, Result,
+    listener::{Args, Asleep, Link, Listener, POLL, lock},
     streams::{self, Batch, Consumer, Mode, backoff},
 };
+
+const FOLLOW: &str = "select topic, consumer from trunkline._topic_follow($1, $2)";
+/// The door that rings when a durable topic is declared.
+pub(super) const DECLARED: i32 = ANY + 1;
+/// How often who sleeps soundly on it looks all the same.
+const LONG_POLL: Duration = Duration::from_secs(30);
+
+/// Registers a named subscription with the topics that it is about: those that are there, and the number of its consumer of each.
+pub(super) async fn register(link: &Link, name: &str, topics: &[String]) -> Result<HashMap<String, i32>> {
+    let args: &Args<'_> = &[(&name, Type::TEXT), (&topics, Type::TEXT_ARRAY)];
+    link.query(FOLLOW, args).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
 
 /// A message of a batch that is handled; when it is dropped, it was.
 #[derive(Debug)]
@@ -75,32 +94,119 @@ pub(super) fn start(
     name: &str,
     queue: &Arc<Queue>,
     turn: Option<&Turn>,
-) -> Vec<JoinHandle<()>> {
-    // Whoever has the lease takes over what another one holds; those without one share.
-    let mode = if turn.is_some() { Mode::Take } else { Mode::Share };
-    let task = |topic: &String| {
-        let consumer = Consumer::new(listener.clone(), topic.clone(), name.to_owned()).mode(mode);
-        tokio::spawn(consume(consumer, topic.clone(), listener.clone(), queue.clone(), turn.cloned()))
+) -> JoinHandle<()> {
+    let following = Following {
+        listener: listener.clone(),
+        topics: said.topics.clone(),
+        name: name.to_owned(),
+        queue: queue.clone(),
+        turn: turn.cloned(),
+        known: HashMap::new(),
+        consuming: JoinSet::new(),
     };
-    said.topics.iter().map(task).collect()
+    tokio::spawn(following.run())
 }
 
-async fn consume(
-    mut consumer: Consumer,
-    topic: String,
+/// A subscription, and its consumers.
+struct Following {
     listener: Arc<Listener>,
+    /// Names and wildcards.
+    topics: Vec<String>,
+    name: String,
     queue: Arc<Queue>,
     turn: Option<Turn>,
-) {
-    while !queue.is_over(turn.as_ref()) {
+    /// Topics that have a consumer here, and its number.
+    known: HashMap<String, (i32, AbortHandle)>,
+    consuming: JoinSet<(String, i32, Option<Error>)>,
+}
+
+impl Following {
+    async fn run(mut self) {
+        let wild = self.topics.iter().any(|t| is_wild(t));
+        if !wild {
+            self.topics.clone().into_iter().for_each(|topic| self.consume(topic, 0));
+        }
+        let mut bell = self.listener.bell(DECLARED);
+        let (mut asleep, mut due) = (None, wild);
+        while !self.queue.is_over(self.turn.as_ref()) {
+            if std::mem::take(&mut due)
+                && let Err(e) = self.look(&mut asleep).await
+            {
+                if ends(e.kind()) || *self.listener.closing().borrow() {
+                    return self.queue.close(Some(e));
+                }
+                warn!(error = %e, "cannot look for durable topics; trying again");
+                asleep = None;
+            }
+            let poll = if asleep.as_ref().is_some_and(Asleep::soundly) { LONG_POLL } else { POLL };
+            tokio::select! {
+                Some(ended) = self.consuming.join_next() => match ended.ok().and_then(|(topic, number, e)| Some((topic, number, e?))) {
+                    // It was dropped; others go on, and it may be declared again.
+                    Some((topic, number, e)) if wild && e.kind() == ErrorKind::NotFound => {
+                        self.known.retain(|t, (n, _)| *t != topic || *n != number);
+                    }
+                    Some((.., e)) => return self.queue.close(Some(e)),
+                    None => {} // it is over
+                },
+                _ = timeout(poll, bell.rung()), if wild => due = true,
+                else => return,
+            }
+        }
+    }
+
+    /// Finds the topics that match by now. Asleep before it looks, so that none is declared unheard.
+    async fn look(&mut self, asleep: &mut Option<Asleep>) -> Result<()> {
+        if !asleep.as_ref().is_some_and(|a| a.lasts(&self.listener)) {
+            *asleep = Some(self.listener.doze(&[DECLARED]).await?);
+        }
+        let link = self.listener.link().await?;
+        let there = register(&link, &self.name, &self.topics).await?;
+        self.known.retain(|topic, (number, consuming)| {
+            let same = there.get(topic) == Some(number);
+            if !same {
+                consuming.abort(); // it was dropped
+            }
+            same
+        });
+        for (topic, number) in there {
+            if !self.known.contains_key(&topic) {
+                self.consume(topic, number);
+            }
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, topic: String, number: i32) {
+        // Whoever has the lease takes over what another one holds; those without one share.
+        let mode = if self.turn.is_some() { Mode::Take } else { Mode::Share };
+        let consumer = Consumer::new(self.listener.clone(), topic.clone(), self.name.clone()).mode(mode);
+        let name = topic.clone();
+        let (listener, queue, turn) = (self.listener.clone(), self.queue.clone(), self.turn.clone());
+        let consuming = self.consuming.spawn(async move {
+            let failure = consume(consumer, &topic, &listener, &queue, turn.as_ref()).await.err();
+            (topic, number, failure)
+        });
+        self.known.insert(name, (number, consuming));
+    }
+}
+
+/// Hands out what one consumer gets, until the subscription is over.
+async fn consume(
+    mut consumer: Consumer,
+    topic: &str,
+    listener: &Listener,
+    queue: &Queue,
+    turn: Option<&Turn>,
+) -> Result<()> {
+    while !queue.is_over(turn) {
         let failed = match consumer.next().await {
-            Ok(batch) => hand_out(batch, &topic, &queue, turn.as_ref()).await.err(),
+            Ok(batch) => hand_out(batch, topic, queue, turn).await.err(),
             Err(e) => Some(e),
         };
         match failed {
             None => {}
             Some(e) if e.kind() == ErrorKind::Stale => debug!(error = %e, "a batch was another's"),
-            Some(e) if ends(e.kind()) || *listener.closing().borrow() => return queue.close(Some(e)),
+            Some(e) if ends(e.kind()) || *listener.closing().borrow() => return Err(e),
             Some(e) => {
                 warn!(topic, error = %e, "cannot take a batch; trying again");
                 queue.tell(Event::Error(e));
@@ -108,6 +214,7 @@ async fn consume(
             }
         }
     }
+    Ok(())
 }
 
 /// Errors that no later try heals.

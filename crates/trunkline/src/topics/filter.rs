@@ -5,6 +5,11 @@
 
 use crate::{Error, ErrorKind, Result};
 
+/// Whether what was read as a pattern is a wildcard.
+pub(super) fn is_wild(text: &str) -> bool {
+    text.split('.').any(|word| matches!(word, "*" | ">"))
+}
+
 /// A topic, or a wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern(String);
@@ -37,7 +42,7 @@ impl Pattern {
 
     /// The topic, where it is no wildcard.
     pub(super) fn plain(&self) -> Option<&str> {
-        (!self.0.split('.').any(|word| matches!(word, "*" | ">"))).then_some(&self.0)
+        (!is_wild(&self.0)).then_some(&self.0)
     }
 
     pub(super) fn matches(&self, topic: &str) -> bool {

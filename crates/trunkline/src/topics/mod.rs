@@ -45,6 +45,7 @@ use crate::{
 
 const CREATE: &str = "select trunkline.topic_create($1, $2)";
 const DROP: &str = "select trunkline.topic_drop($1)";
+const FORGET: &str = "select trunkline.topic_forget($1)";
 const SUBSCRIPTIONS: &str = "select topics, kind, name, single, active, fence, since, application, address from trunkline.topic_subscriptions()";
 const PUBLISH_ON: [&str; 3] = [
     "select coalesce(trunkline.topic_publish_bytes($1, $2, $3::text::jsonb, $4, $5), 0)",
@@ -154,7 +155,11 @@ impl Topics {
     pub async fn create(&self, topic: &str, kind: Kind) -> Result<bool> {
         let word = kind.word();
         let args: &Args<'_> = &[(&topic, Type::TEXT), (&word, Type::TEXT)];
-        self.engine.listener.link().await?.value(CREATE, args).await
+        let new = self.engine.listener.link().await?.value(CREATE, args).await?;
+        if new {
+            self.engine.listener.ring(durable::DECLARED); // a session does not notify itself
+        }
+        Ok(new)
     }
 
     /// Forgets what was declared: false when nothing was. A durable topic's messages go with it.
@@ -163,6 +168,15 @@ impl Topics {
     /// [`ErrorKind::Conflict`] for a durable topic that has subscriptions; [`ErrorKind::Denied`].
     pub async fn drop(&self, topic: &str) -> Result<bool> {
         self.engine.listener.link().await?.value(DROP, &[(&topic, Type::TEXT)]).await
+    }
+
+    /// Ends a named subscription to durable topics for good, with its wildcards, and what was kept for it: from how many topics it was
+    /// removed. Whoever subscribes under the name then begins anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] for another role's.
+    pub async fn forget(&self, name: &str) -> Result<i32> {
+        self.engine.listener.link().await?.value(FORGET, &[(&name, Type::TEXT)]).await
     }
 
     /// Publishes a message: its id, once it is committed; 0 on a channel, which numbers nothing. Those that many tasks publish at the

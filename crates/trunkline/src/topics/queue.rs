@@ -53,16 +53,18 @@ struct State {
     /// Of channels, which keep nothing themselves.
     keeps: bool,
     lease: Option<Arc<Lease>>,
-    /// What came on channels while another one was active, which may have died before it handled that.
+    /// What came on channels lately, which whoever is active may not have handled when it dies; also this one.
     kept: VecDeque<Message>,
     /// When the newest came that was dropped from there.
     dropped_at: Option<SystemTime>,
-    /// How late messages are yielded, as noted with the lease.
-    late: Duration,
+    /// When the newest came that this one handled itself: all since may not have been.
+    left_off: Option<SystemTime>,
     /// Behind how many of the messages that are still here a position is: all before was handled once the next is asked for.
     marks: VecDeque<(usize, Position)>,
     /// A message was yielded, and the next one not asked for.
     in_hand: bool,
+    /// When that came.
+    in_hand_at: Option<SystemTime>,
 }
 
 /// The buffer takes no more than this, whatever its size in messages, but always one.
@@ -105,6 +107,7 @@ impl Queue {
         state.messages += 1;
         state.bytes += message.bytes();
         state.events.push_back(Event::Message(message));
+        state.note_oldest();
         drop(state);
         self.arrived.notify_one();
         Ok(())
@@ -115,9 +118,12 @@ impl Queue {
         let at = message.at();
         let message = {
             let mut state = lock(&self.state);
+            if state.keeps {
+                state.keep(message.clone(), self.most);
+            }
             match state.turn() {
                 turn if !state.single || turn.is_some() => message.under(turn.as_ref()),
-                _ => return state.keep(message, self.most),
+                _ => return,
             }
         };
         if self.push(message).is_err() {
@@ -135,8 +141,10 @@ impl Queue {
     pub(super) fn activate(&self, lease: Arc<Lease>, since: Option<SystemTime>) {
         let mut state = lock(&self.state);
         state.lease = Some(lease);
-        let (turn, kept) = (state.turn(), std::mem::take(&mut state.kept));
-        let missed = state.dropped_at.take().filter(|at| since.is_some_and(|since| *at >= since));
+        // Nobody knows of another one since: as far as it had come itself.
+        let since = since.or(state.left_off);
+        let (turn, kept) = (state.turn(), state.kept.clone());
+        let missed = state.dropped_at.filter(|at| since.is_some_and(|since| *at >= since));
         if let (Some(until), Some(since)) = (missed, since) {
             state.add(Event::Gap(Gap { since, until, missed: None }));
         }
@@ -145,6 +153,7 @@ impl Queue {
             state.bytes += message.bytes();
             state.events.push_back(Event::Message(message.under(turn.as_ref())));
         }
+        state.note_oldest();
         drop(state);
         self.arrived.notify_one();
     }
@@ -152,12 +161,8 @@ impl Queue {
     /// No message comes any more: what is here goes.
     pub(super) fn deactivate(&self) -> Option<Arc<Lease>> {
         let mut state = lock(&self.state);
-        let oldest = state.events.iter().find_map(|e| match e {
-            Event::Message(message) => Some(message.at()),
-            _ => None,
-        });
-        if let Some(at) = oldest.filter(|_| state.keeps) {
-            state.note_late(at);
+        if state.keeps && state.lease.is_some() {
+            state.note_oldest();
         }
         state.events.retain(|e| !matches!(e, Event::Message(_)));
         state.marks.clear();
@@ -186,7 +191,9 @@ impl Queue {
     pub(super) fn settle(&self) {
         let mut state = lock(&self.state);
         state.in_hand = false;
+        state.left_off = state.in_hand_at.or(state.left_off);
         state.note();
+        state.note_oldest();
     }
 
     /// Waits until what was yielded is handled. Cancel-safe.
@@ -210,15 +217,22 @@ impl Queue {
             {
                 let mut state = lock(&self.state);
                 if std::mem::take(&mut state.in_hand) {
+                    state.left_off = state.in_hand_at.or(state.left_off);
                     state.note();
                     self.taken.notify_waiters();
                 }
                 if let Some(event) = state.take() {
-                    state.in_hand = matches!(event, Event::Message(_));
+                    state.in_hand_at = match &event {
+                        Event::Message(message) => Some(message.at()),
+                        _ => None,
+                    };
+                    state.in_hand = state.in_hand_at.is_some();
+                    state.note_oldest();
                     drop(state);
                     self.taken.notify_waiters();
                     return Some(Ok(event));
                 }
+                state.note_oldest();
                 if state.closed {
                     return state.failure.take().map(Err);
                 }
@@ -269,9 +283,6 @@ impl State {
             let Event::Message(message) = &event else { return Some(event) };
             self.gone(message.bytes());
             if self.may_yield(message) {
-                if self.keeps {
-                    self.note_late(message.at());
-                }
                 return Some(event);
             }
         }
@@ -307,14 +318,19 @@ impl State {
         }
     }
 
-    /// Notes with the lease how late a message that came then is yielded, when that has changed.
-    fn note_late(&mut self, at: SystemTime) {
-        let late = at.elapsed().unwrap_or_default();
-        if let Some(lease) =
-            self.lease.as_ref().filter(|_| late.abs_diff(self.late) > Duration::from_millis(50))
-        {
-            self.late = late;
-            lease.note(format!("late {}", late.as_millis()));
+    /// When the oldest message came that was not handled.
+    fn oldest(&self) -> Option<SystemTime> {
+        let waiting = self.events.iter().find_map(|e| match e {
+            Event::Message(message) => Some(message.at()),
+            _ => None,
+        });
+        self.in_hand_at.filter(|_| self.in_hand).or(waiting)
+    }
+
+    /// Has it noted with the lease how old that is.
+    fn note_oldest(&self) {
+        if let Some(lease) = self.lease.as_ref().filter(|_| self.keeps) {
+            lease.note_age(self.oldest());
         }
     }
 

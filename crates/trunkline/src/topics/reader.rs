@@ -50,7 +50,7 @@ pub(super) const ANY: i32 = FIRST + 64;
 /// Who listens to more topics than this, or to wildcards, sleeps on the door for any.
 const FEW: usize = 16;
 /// How often who sleeps soundly looks all the same; well within the minute for which a message is kept.
-const LONG_POLL: Duration = Duration::from_secs(10);
+const LONG_POLL: Duration = Duration::from_secs(20);
 
 /// A subscription, as the reader knows it.
 #[derive(Debug)]

@@ -48,7 +48,7 @@ use crate::{
 
 /// So long the one who is active may keep silent; it notes its position three times as often.
 const TTL: Duration = Duration::from_secs(5);
-/// What is noted of lateness is so old, or so inexact, at most.
+/// What is noted of the age of what is not handled is so inexact, at most.
 const SLACK: Duration = Duration::from_millis(250);
 /// For what is handled just now, when it is asked to resign.
 const GRACE: Duration = Duration::from_secs(5);
@@ -152,7 +152,7 @@ impl Single {
         if self.kind == Kind::Durable {
             let name = self.said.name.as_deref().unwrap_or_default();
             let consumer = name.strip_prefix(PREFIX).unwrap_or(name);
-            return durable::start(listener, &self.said, consumer, queue, Some(turn));
+            return vec![durable::start(listener, &self.said, consumer, queue, Some(turn))];
         }
         let noted = lease.predecessor_progress().and_then(Position::of_text);
         let position = noted.unwrap_or_else(|| self.begin.clone());
@@ -214,7 +214,7 @@ impl Single {
     }
 }
 
-/// From when on what came on channels may not have been handled: the one before was alive then, and so late.
+/// From when on what came on channels may not have been handled: the one before was alive then, and the oldest it had was so old.
 fn kept_since(lease: &Lease) -> Option<SystemTime> {
     let noted = lease.predecessor_progress().and_then(|p| p.strip_prefix("late ")?.parse().ok());
     let late = Duration::from_millis(noted.unwrap_or(0)) + SLACK;

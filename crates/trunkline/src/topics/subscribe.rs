@@ -29,7 +29,6 @@ use crate::{
 };
 
 const KIND: &str = "select trunkline._topic_kind($1, $2)";
-const REGISTER: &str = "select trunkline.stream_register($1, $2)";
 const UNSUBSCRIBE: &str = "select trunkline._topic_unsubscribe($1, $2)::text";
 
 /// What to listen to, and how.
@@ -45,7 +44,8 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// These topics: names, and for volatile ones wildcards: `orders.*` is one word more, `orders.>` one or more.
+    /// These topics: names, and wildcards: `orders.*` is one word more, `orders.>` one or more. Wildcards are for volatile topics, and with
+    /// [`Subscribe::kind`] for durable ones: those that are there, and those that are declared later.
     pub fn new(topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             topics: topics.into_iter().map(Into::into).collect(),
@@ -116,7 +116,7 @@ impl Subscribe {
                 channels::check_name(topic)?;
                 Kind::Channel
             } else if Pattern::parse(topic)?.plain().is_none() {
-                Kind::Volatile
+                self.kind.unwrap_or(Kind::Volatile)
             } else {
                 let asked = self.kind.map(Kind::word);
                 let args: &Args<'_> = &[(topic, Type::TEXT), (&asked, Type::TEXT)];
@@ -124,7 +124,7 @@ impl Subscribe {
             };
             if kind.is_some_and(|k| k != own) {
                 return invalid(
-                    "the topics of a subscription are of one kind, and only volatile ones have wildcards",
+                    "the topics of a subscription are of one kind; wildcards are for volatile ones, and for durable ones where that is said",
                 );
             }
             kind = Some(own);
@@ -179,10 +179,7 @@ impl Subscription {
             Self { engine: engine.clone(), number, kind, channels: Vec::new(), queue, tasks: Vec::new() };
         let queue = subscription.queue.clone();
         if kind == Kind::Durable {
-            let name = options.name.as_deref().unwrap_or_default();
-            for topic in &options.topics {
-                link.query(REGISTER, &[(topic, Type::TEXT), (&name, Type::TEXT)]).await?;
-            }
+            durable::register(&link, options.name.as_deref().unwrap_or_default(), &options.topics).await?;
         }
         match kind {
             Kind::Volatile | Kind::Durable if options.single => {
@@ -224,7 +221,7 @@ impl Subscription {
                 subscribe(&link, &said).await?;
                 queue.tell(Event::Connected);
                 let name = options.name.unwrap_or_default();
-                subscription.tasks = durable::start(&engine.listener, &said, &name, &queue, None);
+                subscription.tasks = vec![durable::start(&engine.listener, &said, &name, &queue, None)];
             }
         }
         Ok(subscription)

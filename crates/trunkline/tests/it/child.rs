@@ -44,7 +44,9 @@ async fn part() {
         }
         // Take jobs, and die or are late.
         "jobber" => crate::jobs_deaths::holder(&me).await,
-        "single" => crate::topics_single::listener(&me, &db).await,
+        "single" => crate::topics_deaths::listener(&me, &db).await,
+        "hearer" => crate::topics_frozen::listener(&me, true).await,
+        "rester" => crate::topics_frozen::listener(&me, false).await,
         "clock" => crate::jobs_cron::clock(&me).await,
         "lease-holder" => crate::leases_deaths::holder(&me).await,
         "late-jobber" => crate::jobs_deaths::late(&me, &db).await,

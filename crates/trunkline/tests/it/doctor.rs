@@ -12,7 +12,7 @@ use trunkline_embedded::Mode;
 
 use crate::support::{Cluster, Db, shared, until};
 
-const NOW: Duration = Duration::ZERO;
+pub const NOW: Duration = Duration::ZERO;
 const LATER: Duration = Duration::from_secs(300);
 
 async fn findings(url: &str, old: Duration) -> Vec<Finding> {
@@ -26,7 +26,7 @@ async fn findings(url: &str, old: Duration) -> Vec<Finding> {
 }
 
 /// The findings of one check, as `level object: finding > remedy`.
-async fn of(db: &Db, check: &str, old: Duration) -> Vec<String> {
+pub async fn of(db: &Db, check: &str, old: Duration) -> Vec<String> {
     let found = findings(&db.url, old).await;
     let said = |f: &Finding| {
         format!("{} {}: {} > {}", f.level, f.object.as_deref().unwrap_or("-"), f.finding, f.remedy)
@@ -35,7 +35,7 @@ async fn of(db: &Db, check: &str, old: Duration) -> Vec<String> {
 }
 
 /// What the remedy says, run as it stands.
-async fn mend(db: &Db, check: &str, old: Duration) {
+pub async fn mend(db: &Db, check: &str, old: Duration) {
     let found = findings(&db.url, old).await;
     let raw = db.raw().await;
     for f in found.iter().filter(|f| f.check == check) {

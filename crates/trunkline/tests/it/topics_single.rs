@@ -1,201 +1,14 @@
-//! Of many that listen, one: hand-overs under constant publishing, what is lost and doubled, and effects of those who are stale.
-
-use std::{collections::BTreeMap, time::Instant};
+//! Of many that listen, one: who resigns, who stands by, and where the next one begins. When they die: `topics_deaths`.
 
 use tokio::task::JoinHandle;
-use trunkline::{
-    ErrorKind, Trunkline,
-    topics::{Event, Kind, Subscribe, Subscription},
-};
+use trunkline::topics::{Event, Kind, Subscribe, Subscription};
 
 use crate::{
-    support::{Cluster, Db, Process, Raw, millis, say, signal, until, within},
+    support::{Cluster, Db, millis, until, within},
     topics::{message, next, texts},
 };
 
 const LEASE: &str = "trunkline/topics/work.*";
-
-/// A process that listens as one of many, and writes what it gets, guarded, with its fence.
-pub async fn listener(me: &Trunkline, db: &Db) {
-    let mut subscription = me.topics().subscribe(Subscribe::new(["work.*"]).single()).await.unwrap();
-    say("ready");
-    let mut raw = None;
-    while let Some(event) = subscription.next().await.unwrap() {
-        let Event::Message(message) = event else { continue };
-        loop {
-            let mut session = match raw.take() {
-                Some(session) => session,
-                None => match tokio_postgres::connect(&db.url, tokio_postgres::NoTls).await {
-                    Ok((client, connection)) => {
-                        tokio::spawn(connection);
-                        // Who is frozen in the midst of a guarded transaction would keep the next one from the lease.
-                        let _ = client.batch_execute("set idle_in_transaction_session_timeout = '1s'").await;
-                        client
-                    }
-                    Err(_) => {
-                        tokio::time::sleep(millis(20)).await;
-                        continue;
-                    }
-                },
-            };
-            let n: i64 = message.text().unwrap().parse().unwrap();
-            let effect = async {
-                let tx = session.transaction().await?;
-                tx.execute("insert into effect values ($1, $2)", &[&n, &message.fence().unwrap()]).await?;
-                if let Err(e) = message.guard(&mut &tx).await {
-                    return Ok::<_, tokio_postgres::Error>(e.kind() == ErrorKind::Stale);
-                }
-                tx.commit().await.map(|()| false)
-            };
-            match effect.await {
-                Ok(stale) => {
-                    if stale {
-                        let _ = session.execute("insert into stale values ($1)", &[&n]).await;
-                    }
-                    raw = Some(session);
-                    break;
-                }
-                Err(_) => tokio::time::sleep(millis(20)).await,
-            }
-        }
-    }
-}
-
-/// Publishes numbers without a pause worth the name, and says how many were committed when it is told to end.
-fn publisher(db: &Db, done: tokio::sync::watch::Receiver<bool>) -> JoinHandle<Vec<i64>> {
-    let url = db.url.clone();
-    tokio::spawn(async move {
-        let (mut sent, mut n, mut session) = (Vec::new(), 0_i64, None);
-        while !*done.borrow() {
-            let client = match &session {
-                Some(client) => client,
-                None => match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
-                    Ok((client, connection)) => {
-                        tokio::spawn(connection);
-                        session.insert(client)
-                    }
-                    Err(_) => {
-                        tokio::time::sleep(millis(20)).await;
-                        continue;
-                    }
-                },
-            };
-            n += 1;
-            match client.execute("select trunkline.topic_publish('work.a', $1)", &[&n.to_string()]).await {
-                Ok(_) => sent.push(n),
-                Err(_) => session = None,
-            }
-            tokio::time::sleep(millis(4)).await;
-        }
-        sent
-    })
-}
-
-/// Who is active, by process and fence.
-async fn active(raw: &Raw) -> Option<(i32, i64)> {
-    let holder = format!(
-        "select split_part(held_by, ':', 2), fence from trunkline.lease_list() where name = '{LEASE}' and held_by is not null"
-    );
-    let row = raw.rows(&holder).await.pop()?;
-    let (pid, fence) = row.split_once('|')?;
-    Some((pid.parse().ok()?, fence.parse().ok()?))
-}
-
-/// Waits until another one acts, with a higher fence.
-async fn next_active(raw: &Raw, before: i64) -> (i32, i64) {
-    let mut found = (0, 0);
-    until("another one to act", async || {
-        let Some(now) = active(raw).await else { return false };
-        found = now;
-        let acted = format!("select exists (select from effect where fence = {})", now.1);
-        now.1 > before && raw.one(&acted).await == "t"
-    })
-    .await;
-    found
-}
-
-/// Counts what was lost, doubled and stale, prints it, and holds it to what is promised.
-async fn count(raw: &Raw, sent: &[i64], rounds: usize, times: BTreeMap<&str, Vec<u128>>) {
-    let got: BTreeMap<i64, i64> = raw
-        .rows("select n, count(*) from effect group by n")
-        .await
-        .iter()
-        .filter_map(|row| row.split_once('|'))
-        .map(|(n, many)| (n.parse().unwrap(), many.parse().unwrap()))
-        .collect();
-    let lost = sent.iter().filter(|n| !got.contains_key(n)).count();
-    let doubled: i64 = got.values().map(|many| many - 1).sum();
-    let stale = raw.one("select count(*) from stale").await;
-    let backwards = raw
-        .one("select count(*) from (select fence < max(fence) over (order by ctid) as back from effect) e where back")
-        .await;
-    crate::support::say(&format!(
-        "{} messages, {rounds} hand-overs: {lost} lost, {doubled} doubled; {stale} stale effects tried, {backwards} committed",
-        sent.len()
-    ));
-    for (how, mut times) in times {
-        times.sort_unstable();
-        crate::support::say(&format!(
-            "{how}: {} to {} ms, median {} ms",
-            times[0],
-            times[times.len() - 1],
-            times[times.len() / 2]
-        ));
-    }
-    assert_eq!((lost, backwards.as_str()), (0, "0"));
-}
-
-/// `TRUNKLINE_TAKEOVERS` sets how many hand-overs.
-#[tokio::test]
-async fn of_three_processes_one_is_active_and_none_of_its_deaths_loses_a_message() {
-    let rounds = std::env::var("TRUNKLINE_TAKEOVERS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
-    let (cluster, db) = Cluster::own().await;
-    let raw = db.raw().await;
-    raw.run("create table effect (n bigint, fence bigint); create table stale (n bigint)").await;
-    let mut processes = BTreeMap::new();
-    for _ in 0..3 {
-        let process = Process::start("single", &db).await;
-        processes.insert(process.pid(), process);
-    }
-    let (stop, done) = tokio::sync::watch::channel(false);
-    let publishing = publisher(&db, done);
-    let (mut pid, mut fence) = next_active(&raw, 0).await;
-    let mut times: BTreeMap<&str, Vec<u128>> = BTreeMap::new();
-    for round in 0..rounds {
-        let how = ["killed", "cut off", "stopped"][round % 3];
-        let began = Instant::now();
-        match how {
-            "killed" => signal(pid, "-KILL"),
-            "stopped" => signal(pid, "-STOP"),
-            _ => {
-                let of = format!(
-                    "select pg_terminate_backend(s.pid, 10000) from trunkline.session s join trunkline.topic_subscriptions() t on t.session = s.id where t.active and t.fence = {fence}"
-                );
-                raw.run(&of).await;
-            }
-        }
-        let old = pid;
-        (pid, fence) = next_active(&raw, fence).await;
-        times.entry(how).or_default().push(began.elapsed().as_millis());
-        match how {
-            "killed" => {
-                processes.remove(&old);
-                let process = Process::start("single", &db).await;
-                processes.insert(process.pid(), process);
-            }
-            "stopped" => signal(old, "-CONT"),
-            _ => {}
-        }
-    }
-    stop.send_replace(true);
-    let sent = publishing.await.unwrap();
-    let last = sent[sent.len() - 1];
-    raw.until("the last one to be handled", &format!("select exists (select from effect where n = {last})"))
-        .await;
-    count(&raw, &sent, rounds, times).await;
-    drop(processes);
-    drop(cluster);
-}
 
 async fn stands(subscription: &mut Subscription) -> String {
     loop {
@@ -332,6 +145,40 @@ async fn a_single_listener_on_a_channel_loses_nothing_when_it_is_cut_off() {
     );
     assert!(fences.len() > 2 && seen.len() == 400, "{fences:?}: {} came", seen.len());
     listeners.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_a_single_listener_on_a_channel_had_not_handled_comes_to_the_next_however_long_it_had_it() {
+    let db = Db::new().await;
+    let (a, b, raw) = (db.client("a").await, db.client("b").await, db.raw().await);
+    let single = || Subscribe::new(["c"]).kind(Kind::Channel).single();
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut first).await, Event::Active { .. }) {}
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut second).await, Event::Standby { .. }) {}
+    raw.run("notify c, 'in hand'; notify c, 'in the buffer'").await;
+    let in_hand = message(&mut first).await;
+    assert_eq!(in_hand.text().unwrap(), "in hand");
+    let old =
+        "select progress ~ '^late [0-9]{4,}$' from trunkline.lease_list() where name = 'trunkline/topics/c'";
+    raw.until("it to be noted how old that is", old).await;
+    let cut = async |name: &str| {
+        let pid = db.backend(&raw, name).await;
+        raw.run(&format!("select pg_terminate_backend({pid}, 10000)")).await;
+    };
+    cut("a").await;
+    while !matches!(next(&mut second).await, Event::Active { .. }) {}
+    assert_eq!(texts(&mut second, 1).await, ["in hand"]);
+    // Of all that listen it alone is left, and the next one is itself.
+    first.close().await;
+    cut("b").await;
+    let mut again = Vec::new();
+    while again.last().is_none_or(|text| text != "in the buffer") {
+        if let Event::Message(message) = next(&mut second).await {
+            again.push(message.text().unwrap().to_owned());
+        }
+    }
+    assert!(again.contains(&"in hand".to_owned()), "{again:?}");
 }
 
 #[tokio::test]

@@ -52,15 +52,15 @@ impl Wire {
                 let (real, mut cuts) = (real.clone(), cuts.clone());
                 cuts.borrow_and_update();
                 tokio::spawn(async move {
-                    let mut far = tokio::net::UnixStream::connect(&real).await.unwrap();
+                    let Ok(mut far) = tokio::net::UnixStream::connect(&real).await else { return };
                     let (mut a, mut b) = (vec![0; 65536], vec![0; 65536]);
                     loop {
                         tokio::select! {
                             n = near.read(&mut a) => match n {
                                 Ok(n) if n > 0 => if mute.load(Ordering::Relaxed) {
                                     lost.fetch_add(n, Ordering::Relaxed);
-                                } else {
-                                    far.write_all(&a[..n]).await.unwrap();
+                                } else if far.write_all(&a[..n]).await.is_err() {
+                                    return;
                                 },
                                 _ => return,
                             },
@@ -77,6 +77,17 @@ impl Wire {
             }
         });
         wire
+    }
+
+    /// The database as it is at the end of the wire.
+    pub fn db(&self, db: &Db) -> Db {
+        Db { url: self.url.clone(), ..db.clone() }
+    }
+
+    /// From now on neither hears the other.
+    pub fn silence(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
+        self.mute.store(true, Ordering::Relaxed);
     }
 
     /// A process of the library's kind at the end of the wire.

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     event::{Done, Event, How, Told},
+    listener::Alarms,
     queue::Figures,
     tally::Tally,
 };
@@ -74,6 +75,8 @@ pub(super) struct Books {
     pub(super) tally: Tally,
     /// What the database says of the jobs.
     pub(super) jobs: Figures,
+    /// The messages, and who heard them.
+    pub(super) alarms: Alarms,
     /// What became of the SHUTDOWNs, by address.
     pub(super) told: HashMap<String, Told>,
 }
@@ -127,6 +130,9 @@ impl Books {
                 bench.done += 1;
                 bench.in_hand.remove(id);
             }
+            Event::Active { fence } => self.alarms.active(part, *fence),
+            Event::Standby => self.alarms.standby(part),
+            Event::Heard { n, .. } => self.alarms.hear(part, *n),
             Event::Logged { id } => self.tally.log(*id),
             Event::Counted { events } => self.tally.count(part, events),
             Event::Told { address, told } => {

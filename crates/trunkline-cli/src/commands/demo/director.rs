@@ -1,4 +1,5 @@
-//! The director: six phases, from steady work over absent and dead parts to SHUTDOWN for everybody, and a queue of jobs.
+//! The director: seven phases, from steady work over absent and dead parts to SHUTDOWN for everybody, a queue of jobs, and listeners of
+//! which one is active.
 
 use std::time::Duration;
 
@@ -6,10 +7,11 @@ use tokio::time::Instant;
 use trunkline::{Error, ErrorKind, Result};
 
 use super::{
-    COUNTERS, VICTIM, WORKERS,
+    ALARMS, COUNTERS, LISTENERS, VICTIM, WORKERS,
     books::Books,
     counter,
     event::How,
+    listener::Publisher,
     part::{self, Order},
     plan::Plan,
     queue::{JOBS, Queue, TAKES, listed},
@@ -69,7 +71,8 @@ async fn play(plan: &Plan, stage: &mut Stage, url: &str) -> Result<()> {
     let controllers = Box::pin(show.back()).await?;
     let last = Box::pin(show.kills(controllers)).await?;
     Box::pin(show.shutdown(last)).await?;
-    Box::pin(show.jobs(url)).await
+    Box::pin(show.jobs(url)).await?;
+    Box::pin(show.listeners(url)).await
 }
 
 struct Show<'a> {
@@ -288,6 +291,52 @@ impl Show<'_> {
         Ok(())
     }
 
+    /// 7: of three that listen one is active, and is killed.
+    async fn listeners(&mut self, url: &str) -> Result<()> {
+        self.phase(7, "one listener");
+        let mut listeners = Vec::new();
+        for number in 1..=LISTENERS {
+            listeners.push(self.stage.start(Role::Listener, format!("listener {number}"), &[])?);
+        }
+        self.ready(&listeners).await?;
+        let settled = |s: &Stage| s.books.alarms.settled(LISTENERS - 1);
+        self.stage.until(Instant::now() + PATIENCE, settled).await?;
+        let publisher = Publisher::start(url);
+        let heard = Box::pin(self.kill_listener()).await;
+        self.stage.books.alarms.published = publisher.end().await?;
+        heard?;
+        self.stage.until(Instant::now() + PATIENCE, |s| s.books.alarms.complete()).await?;
+        listeners.retain(|id| !self.stage.parts[*id].ended());
+        for listener in &listeners {
+            self.stage.order(*listener, Order::Leave).await;
+        }
+        self.stage.settled(&listeners, &[State::Left], PATIENCE).await
+    }
+
+    async fn kill_listener(&mut self) -> Result<()> {
+        let Some((victim, _)) = self.stage.books.alarms.turn() else {
+            return Err(Error::new(ErrorKind::Other, "no listener became active"));
+        };
+        let name = self.name(victim);
+        self.say(&format!("{LISTENERS} listen to \"{ALARMS}\": {name} is active, the others stand by"));
+        self.stage.until(Instant::now() + PATIENCE, |s| s.books.alarms.of(victim) >= 30).await?;
+        self.stage.books.alarms.kill();
+        self.stage.kill(victim).await?;
+        let heard = self.stage.books.alarms.of(victim);
+        self.act(&name, &format!("is killed (SIGKILL) after {heard} messages; publishing goes on"));
+        let other = |s: &Stage| s.books.alarms.turn().filter(|(id, _)| *id != victim);
+        let goes_on = |s: &Stage| other(s).is_some_and(|(id, _)| s.books.alarms.of(id) >= 30);
+        self.stage.until(Instant::now() + PATIENCE, goes_on).await?;
+        if let (Some((id, fence)), Some(took)) = (other(self.stage), self.stage.books.alarms.took_over) {
+            let name = self.name(id);
+            self.say(&format!(
+                "{name} is active {:.2} s after the kill, with fence {fence}",
+                took.as_secs_f64()
+            ));
+        }
+        Ok(())
+    }
+
     async fn start_counters(&mut self) -> Result<Vec<usize>> {
         let mut ids = Vec::new();
         for (number, letter) in (1..=COUNTERS).zip('a'..) {
@@ -342,7 +391,7 @@ impl Show<'_> {
     }
 
     fn phase(&mut self, number: u8, title: &str) {
-        self.stage.phase = format!("{number}/6 {title}");
+        self.stage.phase = format!("{number}/7 {title}");
         self.stage.screen.phase(&self.stage.phase);
     }
 

@@ -90,6 +90,12 @@ pub(super) enum Event {
     Began { id: i64, attempt: i32 },
     /// Its handler is done with it; `text` is the MD5.
     Finished { id: i64, text: String },
+    /// A listener is the active one, under this fence.
+    Active { fence: i64 },
+    /// It stands by.
+    Standby,
+    /// It heard a message.
+    Heard { n: u64, text: String },
     /// A controller sent SHUTDOWN to this address.
     Told { address: String, told: Told },
     /// A consumer was told SHUTDOWN.
@@ -181,6 +187,9 @@ fn sentence(event: &Event) -> Option<String> {
         Event::Took { id, attempt, .. } => format!("request {id} taken over, attempt {attempt}"),
         Event::Began { id, attempt } => format!("job {id} comes again, attempt {attempt}"),
         Event::Finished { id, text } => format!("job {id}: {text}"),
+        Event::Active { fence } => format!("active, with fence {fence}"),
+        Event::Standby => "standing by".to_owned(),
+        Event::Heard { text, .. } => format!("message {text}"),
         Event::Done { number, done: Done::Answered, text, .. } => format!("HASH {number}: {text}"),
         Event::Done { number, done: Done::Ended, .. } => {
             format!("HASH {number}: given up, its caller no longer waits")

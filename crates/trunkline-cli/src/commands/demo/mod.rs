@@ -1,4 +1,4 @@
-//! `trunkline demo`: requests, a stream and jobs at work between processes, and what happens when some of them die.
+//! `trunkline demo`: requests, a stream, jobs and an elected listener at work between processes, and what happens when some of them die.
 //!
 //! ```text
 //!                        demo (director)
@@ -9,13 +9,14 @@
 //!   SHUTDOWN, one-way ──────────────────▶ serve their own address
 //!                                        answers ──▶ stream `answers` ──▶ counter a, counter b
 //!   director: jobs ──▶ queue `demo` ──▶ worker 1, 2, 3
+//!   director: messages ──▶ topic `demo.alarms` ──▶ one of listener 1, 2, 3
 //! ```
 //! The director starts the parts, takes some away and kills others, and keeps the books: every request that a
 //! consumer announces must end exactly once, and each counter must see every answer exactly once. At the end it asks the
 //! database what became of the jobs. The parts can also be started by hand, each in a terminal of its own.
 //! Guarantees: no part outlives the director, however that ends (a part leaves when its stdin closes); every wait is
-//! bounded. Fails when the books do not balance, a reply is wrong, an event is missed, a SHUTDOWN is not confirmed, or a
-//! job is not done.
+//! bounded. Fails when the books do not balance, a reply is wrong, an event is missed, a SHUTDOWN is not confirmed, a
+//! job is not done, or a message not heard.
 
 mod books;
 mod consumer;
@@ -23,6 +24,7 @@ mod controller;
 mod counter;
 mod director;
 mod event;
+mod listener;
 mod part;
 mod plan;
 mod queue;
@@ -48,6 +50,9 @@ const COUNTERS: u8 = 2;
 const QUEUE: &str = "demo";
 const WORKERS: u8 = 3;
 const VICTIM: u8 = 2;
+/// The topic, and how many listen to it, of which one is active.
+const ALARMS: &str = "demo.alarms";
+const LISTENERS: usize = 3;
 /// The request's types, in pgReQ's words.
 const HASH: &str = "HASH";
 const SHUTDOWN: &str = "SHUTDOWN";
@@ -89,6 +94,8 @@ enum PartCommand {
     Counter(counter::CounterArgs),
     /// Does the jobs of the queue "demo", until Ctrl-C: each carries a number, its result is the number's MD5
     Worker(worker::WorkerArgs),
+    /// Listens to the topic "demo.alarms", until Ctrl-C: of all that do, one is active and the others stand by
+    Listener(listener::ListenerArgs),
 }
 
 impl DemoArgs {
@@ -126,6 +133,7 @@ pub(crate) async fn run(args: DemoArgs, url: String, json: bool) -> Result<()> {
         Some(PartCommand::Consumer(part)) => Box::pin(consumer::run(&url, &part, json)).await,
         Some(PartCommand::Counter(part)) => Box::pin(counter::run(&url, &part, json)).await,
         Some(PartCommand::Worker(part)) => Box::pin(worker::run(&url, &part, json)).await,
+        Some(PartCommand::Listener(part)) => Box::pin(listener::run(&url, &part, json)).await,
         None => {
             let length = args.length.unwrap_or(Duration::from_secs(20));
             let plan =

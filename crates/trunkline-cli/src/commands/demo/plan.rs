@@ -1,4 +1,4 @@
-//! How long each phase lasts, and how patient the parts are: all of it but the jobs in proportion to the time given.
+//! How long each phase lasts, and how patient the parts are: all of it but the jobs and the listeners in proportion to the time given.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ pub(super) struct Plan {
     pub(super) rate: u32,
 }
 
-/// What the jobs at the end take of it; at least three seconds are left for what comes before.
-const JOBS: Duration = Duration::from_secs(3);
+/// What the jobs and the listeners at the end take of it; at least three seconds are left for what comes before.
+const LAST: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(3);
 /// The longest that a controller stands still: well below the five seconds after which a session counts as dead.
 const LONGEST_FREEZE: Duration = Duration::from_millis(2500);
@@ -21,9 +21,9 @@ impl Plan {
         Self { length, consumers, rate }
     }
 
-    /// This many hundredths of what comes before the jobs.
+    /// This many hundredths of what comes before those.
     pub(super) fn share(&self, hundredths: u32) -> Duration {
-        self.length.saturating_sub(JOBS).max(SHORTEST) * hundredths / 100
+        self.length.saturating_sub(LAST).max(SHORTEST) * hundredths / 100
     }
 
     /// How long the controller is stopped, so that accepted requests run into their deadline.

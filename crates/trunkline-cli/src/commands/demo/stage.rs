@@ -36,6 +36,8 @@ pub(super) enum Role {
     /// A consumer of the stream.
     Counter,
     Worker,
+    /// Of a topic.
+    Listener,
 }
 
 /// How a part is doing.
@@ -134,6 +136,7 @@ impl Stage {
             Role::Consumer => "consumer",
             Role::Counter => "counter",
             Role::Worker => "worker",
+            Role::Listener => "listener",
         };
         let mut arguments: Vec<OsString> = ["demo", word, "--events"].map(Into::into).into();
         for (option, value) in options {

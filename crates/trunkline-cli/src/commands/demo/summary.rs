@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    COUNTERS, VICTIM,
+    ALARMS, COUNTERS, VICTIM,
     books::Books,
     event::{How, Told, milliseconds},
+    listener::Alarms,
     queue::Figures,
     screen::Tone,
     stage::{Part, Role, Stage, State},
@@ -69,6 +70,7 @@ impl Verdict {
                 ),
             ),
             (b.jobs.hold(), jobs(&b.jobs)),
+            (b.alarms.hold(), alarms(&b.alarms)),
             (replied > 0, "there were replies".to_owned()),
         ];
         Self { confirmed, remained, killed, promises }
@@ -85,6 +87,16 @@ fn jobs(jobs: &Figures) -> String {
         format!(", and what the killed worker had in its hands was begun again within {last:.2} s")
     });
     format!("each of {} jobs was done, {} of them by a second attempt{again}", jobs.pushed, jobs.again.len())
+}
+
+fn alarms(alarms: &Alarms) -> String {
+    let took = alarms
+        .took_over
+        .map_or_else(String::new, |t| format!(", {:.2} s after the kill of the one before", t.as_secs_f64()));
+    format!(
+        "each of {} messages was heard by the one listener that was active, {} of them again by the next{took}",
+        alarms.published, alarms.again
+    )
 }
 
 fn named(names: &[String]) -> String {
@@ -131,6 +143,7 @@ fn activity(stage: &Stage, id: usize, part: &Part) -> String {
             let held = if part.ended() { 0 } else { b.in_hand.len() };
             format!("did {:<7} in hand {held}", b.done)
         }),
+        Role::Listener => format!("heard {}", stage.books.alarms.of(id)),
         Role::Consumer => stage.books.accounts.get(&id).map_or_else(String::new, |a| {
             let sign = match a.last_how {
                 None => " ",
@@ -186,6 +199,12 @@ fn table(stage: &Stage) -> Vec<String> {
     let events = stage.books.tally.events();
     lines.push(format!("Stream \"answers\": {events} events; {}", counted.join(", ")));
     lines.push(format!("Queue \"demo\": {}", b.jobs.were_done(VICTIM)));
+    let heard: Vec<String> = (0..)
+        .zip(&stage.parts)
+        .filter(|(_, part)| part.role == Role::Listener)
+        .map(|(id, part)| format!("{} by {}", b.alarms.of(id), name(part)))
+        .collect();
+    lines.push(format!("Topic \"{ALARMS}\": {} messages; heard {}", b.alarms.published, heard.join(", ")));
     if let (Some(p50), Some(p99)) = (b.percentile(50), b.percentile(99)) {
         lines.push(format!(
             "Round trip while nothing was wrong: p50 {}, p99 {} ({} requests)",
@@ -272,6 +291,10 @@ fn object(stage: &Stage, verdict: &Verdict, took: Duration) -> String {
         "jobs_again": b.jobs.again.len(),
         "jobs_again_ms": b.jobs.span().map(|(_, last)| (last * 1000.0).round()),
         "job_attempts": b.jobs.attempts,
+        "messages": b.alarms.published,
+        "messages_heard": b.alarms.heard(),
+        "messages_again": b.alarms.again,
+        "takeover_ms": b.alarms.took_over.and_then(|t| u64::try_from(t.as_millis()).ok()),
         "shutdown_confirmed": verdict.confirmed,
         "remained": verdict.remained,
         "killed": verdict.killed,

@@ -2,6 +2,7 @@
 -- whether any other is to be watched, so that it is to be called again in a second. Safe to run anywhere, any number at once.
 -- A call does some slices of the work and no more (_session_abandon): the caller's connection carries a whole process, and each
 -- call is a transaction.
+-- Those that are over and still connected, and hold up the server, lose their connection (_session_unblock).
 -- One whose requests are being answered just now, in a transaction that stays open, is left for the next round after 50 ms.
 -- A database crash forgets the sessions and keeps durable takes: for a minute after it, those are looked for as well,
 -- after the five seconds in which a process that lives on may answer.
@@ -16,6 +17,7 @@ declare
     v_old   trunkline.buried;
 begin
     perform trunkline._check_read_committed('maintain');
+    perform trunkline._session_unblock();
     buried := 0;
     for v_id in select s.id from trunkline.session s loop
         exit when v_left = 0;

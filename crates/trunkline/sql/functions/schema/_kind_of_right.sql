@@ -23,7 +23,8 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
             '_job_return', '_job_attend', '_job_push_wait', '_job_wait', '_job_unwait', '_job_outcomes', '_job_progress',
             '_job_progress_of', '_job_schedule', '_lease_look', '_lease_leave', '_lease_renew', '_lease_release', '_lease_watch',
             '_lease_unwatch', '_lease_vigil', '_lease_in_force', '_request_text', '_request_headers', '_topic_write', '_topic_look',
-            '_topic_subscribe', '_topic_unsubscribe', '_topic_stands', '_topic_doors', '_topic_kind') then 'writer'
+            '_topic_subscribe', '_topic_unsubscribe', '_topic_stands', '_topic_doors', '_topic_kind',
+            '_topic_follow') then 'writer'
         when function_name ~ '^_request_(write|take|take_again|reply|refused|fetch|pass|confirm)_[ed][01]$' then 'writer'
         when function_name ~ '^_job_done_[ed][01]$' then 'writer'
         when function_name ~ '^_request_(write|reply|finish|outcome|watch|return)_[ed]$' then 'writer'

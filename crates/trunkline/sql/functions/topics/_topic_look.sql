@@ -15,6 +15,7 @@ declare
     v_near boolean := trunkline._log_near($1);
     v_from xid8 := case when v_near then pg_snapshot_xmin($1) else pg_snapshot_xmax($1) end;
     v_past bigint := case when $3 >= v_from then $4 else -1 end;   -- with v_from the one lower bound: the index takes no second one
+    v_at   timestamptz;                        -- before the snapshot: what that does not see was committed later
     v_old  xid8[] := case when not v_near then array(select x from pg_snapshot_xip($1) x where x >= $3) end;
 begin
     v_from := greatest(v_from, $3);
@@ -22,8 +23,9 @@ begin
         perform trunkline._topic_begin();
     end if;
     lock table trunkline.topic_message in access share mode;
+    v_at := clock_timestamp();
     return query
-    select pg_current_snapshot(), clock_timestamp(), r.incarnation, r.empties, coalesce(not trunkline._topic_covers($1, r.emptied), false),
+    select pg_current_snapshot(), v_at, r.incarnation, r.empties, coalesce(not trunkline._topic_covers($1, r.emptied), false),
            null::bigint, null::xid8, null::text, null::timestamptz, null::uuid, null::smallint, null::bytea, null::text, null::text
       from trunkline.topic_ring r
     union all

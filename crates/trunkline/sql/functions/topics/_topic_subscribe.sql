@@ -11,7 +11,8 @@ begin
     if not exists (select from trunkline.topic_ring) then
         perform trunkline._topic_begin();
     end if;
-    select pg_current_snapshot(), clock_timestamp(), r.incarnation, r.empties into seen, at, incarnation, empties
+    at := clock_timestamp();                   -- before the snapshot: what that does not see was committed later
+    select pg_current_snapshot(), r.incarnation, r.empties into seen, incarnation, empties
       from trunkline.topic_ring r;
     if exists (select from trunkline.session s where s.id = session and (s.pid = pg_backend_pid() or s.role = trunkline._role())) then
         insert into trunkline.topic_subscription as o (session, number, topics, kind, name, single, active)

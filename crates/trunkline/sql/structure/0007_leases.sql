@@ -21,7 +21,8 @@ create table trunkline.lease_expiry (
     expires_at timestamptz not null,
     seen_at    timestamptz not null,           -- the newest holder's last sign of life, its release included
     resign_at  timestamptz,                    -- when the holder was asked to resign
-    progress   text                            -- what a holder noted for its successor
+    progress   text,                           -- what a holder noted for its successor
+    noted_at   timestamptz                     -- and when; a hand-over changes neither
 ) with (fillfactor = 50);
 create index lease_expiry_session on trunkline.lease_expiry (session);
 

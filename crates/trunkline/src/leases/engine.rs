@@ -19,7 +19,7 @@ use super::{
     trust::Trust,
     vigil::Vigil,
     watch::Standing,
-    wire::{self, Asked, Looked, Mine},
+    wire::{self, Asked, Looked, Mine, Predecessor},
 };
 use crate::{
     ErrorKind, Result,
@@ -404,9 +404,9 @@ impl Engine {
         for (n, looked) in answers {
             let Some(asked) = due.get(n) else { continue };
             match looked {
-                Looked::Granted { fence, silent, progress } => {
+                Looked::Granted { fence, before } => {
                     let trust = Trust { began, asked: began, ttl: asked.ttl };
-                    let lease = self.granted(asked, fence, trust, silent, progress);
+                    let lease = self.granted(asked, fence, trust, before);
                     self.answer(asked.holder, Ok(Some(lease)));
                 }
                 Looked::Again { ripe: false, .. } if !asked.waits => self.answer(asked.holder, Ok(None)),
@@ -437,14 +437,7 @@ impl Engine {
         }
     }
 
-    fn granted(
-        self: &Arc<Self>,
-        asked: &Asked,
-        fence: i64,
-        trust: Trust,
-        silent: Option<Duration>,
-        progress: Option<String>,
-    ) -> Lease {
+    fn granted(self: &Arc<Self>, asked: &Asked, fence: i64, trust: Trust, before: Predecessor) -> Lease {
         let presence = self.listener.presence();
         let hold = Arc::new(Hold::new(asked.holder, asked.name.clone(), fence, trust, presence));
         let mut state = lock(&self.state);
@@ -453,7 +446,7 @@ impl Engine {
             watched.next = Instant::now();
         }
         debug!(lease = asked.name, fence, "held");
-        Lease::new(self.clone(), hold, silent, progress)
+        Lease::new(self.clone(), hold, before)
     }
 
     /// Tells who asked; a lease that nobody waits for any more is dropped, and so resigned.

@@ -12,7 +12,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Engine, trust::Trust, wire};
+use super::{
+    Engine,
+    trust::Trust,
+    wire::{self, Predecessor},
+};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
@@ -141,18 +145,12 @@ impl Hold {
 pub struct Lease {
     engine: Arc<Engine>,
     hold: Arc<Hold>,
-    silent: Option<Duration>,
-    progress: Option<String>,
+    before: Predecessor,
 }
 
 impl Lease {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        hold: Arc<Hold>,
-        silent: Option<Duration>,
-        progress: Option<String>,
-    ) -> Self {
-        Self { engine, hold, silent, progress }
+    pub(super) fn new(engine: Arc<Engine>, hold: Arc<Hold>, before: Predecessor) -> Self {
+        Self { engine, hold, before }
     }
 
     /// Its name.
@@ -171,13 +169,20 @@ impl Lease {
     /// most nobody acted. None when there was none.
     #[must_use]
     pub fn predecessor_silent(&self) -> Option<Duration> {
-        self.silent
+        self.before.silent
     }
 
     /// What the holders before noted last: see [`Lease::note`].
     #[must_use]
     pub fn predecessor_progress(&self) -> Option<&str> {
-        self.progress.as_deref()
+        self.before.progress.as_deref()
+    }
+
+    /// When that was noted, by this machine's clock, rather too early than too late: a holder that died soon after it took over
+    /// has noted nothing, and then it is older than that.
+    #[must_use]
+    pub fn predecessor_noted_at(&self) -> Option<SystemTime> {
+        self.before.noted_at
     }
 
     /// Notes how far this holder has come, for the one after it and for people; at most 1,000 characters are kept. It is

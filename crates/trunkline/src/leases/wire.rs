@@ -1,6 +1,6 @@
 //! The statements of the engine, and their answers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::{
     listener::{Args, Link},
 };
 
-const LOOK: &str = "select n, fence, silent_ms, progress, again_ms, ripe, vigil from trunkline._lease_look($1, $2, $3, $4, $5, $6)";
+const LOOK: &str = "select n, fence, silent_ms, progress, again_ms, ripe, vigil, noted_ms from trunkline._lease_look($1, $2, $3, $4, $5, $6)";
 const LEAVE: &str = "select trunkline._lease_leave($1)::text";
 const RENEW: &str = "select n, held, resign from trunkline._lease_renew($1, $2, $3, $4)";
 const RELEASE: &str = "select trunkline._lease_release($1, $2, $3)";
@@ -31,11 +31,21 @@ pub(super) struct Asked {
     pub(super) waits: bool,
 }
 
+/// What is known of the holder before.
+#[derive(Debug, Default)]
+pub(super) struct Predecessor {
+    /// For how long it had been silent.
+    pub(super) silent: Option<Duration>,
+    /// What it noted, or one before it, and when that was, by this machine's clock: rather too early than too late.
+    pub(super) progress: Option<String>,
+    pub(super) noted_at: Option<SystemTime>,
+}
+
 /// What a look came to for one who asked.
 #[derive(Debug)]
 pub(super) enum Looked {
-    /// The lease is theirs: the fence, for how long the predecessor had been silent, and what it noted.
-    Granted { fence: i64, silent: Option<Duration>, progress: Option<String> },
+    /// The lease is theirs: the fence, and the predecessor.
+    Granted { fence: i64, before: Predecessor },
     /// When to look again; whether there may be something to take then, for which the process must be known to hold something;
     /// and whether a vigil tells of it sooner.
     Again { after: Duration, ripe: bool, vigil: bool },
@@ -56,15 +66,20 @@ pub(super) async fn look(link: &Link, asked: &[Asked]) -> Result<Vec<(usize, Loo
         (&ttls, Type::INT4_ARRAY),
         (&waits, Type::BOOL_ARRAY),
     ];
+    let began = SystemTime::now();
     let rows = link.query(LOOK, args).await?;
     rows.iter()
         .map(|row| {
             let looked = match row.try_get(1)? {
-                Some(fence) => Looked::Granted {
-                    fence,
-                    silent: row.try_get::<_, Option<i64>>(2)?.map(millis),
-                    progress: row.try_get(3)?,
-                },
+                Some(fence) => {
+                    let noted = row.try_get::<_, Option<i64>>(7)?.map(millis);
+                    let before = Predecessor {
+                        silent: row.try_get::<_, Option<i64>>(2)?.map(millis),
+                        progress: row.try_get(3)?,
+                        noted_at: noted.and_then(|ago| began.checked_sub(ago)),
+                    };
+                    Looked::Granted { fence, before }
+                }
                 None => Looked::Again {
                     after: millis(row.try_get::<_, Option<i32>>(4)?.unwrap_or(0).into()),
                     ripe: row.try_get(5)?,

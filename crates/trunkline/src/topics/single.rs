@@ -9,7 +9,8 @@
 //! to where it has handled everything, and the next one reads on from there in the ring. After a resignation that is exact; after a
 //! death what was handled since the last renewal is yielded again. A message is yielded only while the lease is valid by this process's
 //! clock, and carries the fence, by which a transaction can be guarded. What the ring no longer has is a gap. Channels keep nothing, so
-//! who stands by listens and keeps what came in the last minute: the next one begins with what came since the one before was seen alive.
+//! who stands by listens and keeps what came in the last minute: the active one notes with each renewal how old the oldest is that it
+//! has not handled, and the next one begins there, however many had the lease since and noted nothing.
 //!
 //! What if it dies here:
 //!
@@ -48,8 +49,8 @@ use crate::{
 
 /// So long the one who is active may keep silent; it notes its position three times as often.
 const TTL: Duration = Duration::from_secs(5);
-/// What is noted of the age of what is not handled is so inexact, at most.
-const SLACK: Duration = Duration::from_millis(250);
+/// What is noted of the age of what is not handled is so inexact: a renewal takes its time.
+const SLACK: Duration = Duration::from_millis(500);
 /// For what is handled just now, when it is asked to resign.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -214,11 +215,11 @@ impl Single {
     }
 }
 
-/// From when on what came on channels may not have been handled: the one before was alive then, and the oldest it had was so old.
+/// From when on what came on channels may not have been handled: that was noted then, whoever held the lease since, and the
+/// oldest that was there had come so long before.
 fn kept_since(lease: &Lease) -> Option<SystemTime> {
-    let noted = lease.predecessor_progress().and_then(|p| p.strip_prefix("late ")?.parse().ok());
-    let late = Duration::from_millis(noted.unwrap_or(0)) + SLACK;
-    SystemTime::now().checked_sub(lease.predecessor_silent()? + late)
+    let late = lease.predecessor_progress().and_then(|p| p.strip_prefix("late ")?.parse().ok());
+    lease.predecessor_noted_at()?.checked_sub(Duration::from_millis(late?) + SLACK)
 }
 
 /// Ends them when it is dropped.

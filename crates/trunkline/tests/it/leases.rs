@@ -1,6 +1,9 @@
 //! Leases from Rust: waiting in turn, renewing, resigning, losing, watching.
 
-use std::{future::IntoFuture as _, time::Duration};
+use std::{
+    future::IntoFuture as _,
+    time::{Duration, SystemTime},
+};
 
 use tokio_postgres::NoTls;
 use trunkline::{
@@ -33,6 +36,24 @@ async fn a_lease_has_one_holder_and_the_next_one_has_a_higher_fence() {
     let lease = two.leases().acquire("l").await.unwrap();
     assert_eq!((lease.fence(), lease.predecessor_progress()), (2, Some("so far")));
     assert!(lease.predecessor_silent().unwrap() < secs(5));
+}
+
+#[tokio::test]
+async fn what_one_before_noted_is_as_old_as_it_is_whoever_had_the_lease_since() {
+    let db = Db::new().await;
+    let (one, two) = (db.client("one").await, db.client("two").await);
+    let lease = one.leases().acquire("l").await.unwrap();
+    assert_eq!(lease.predecessor_noted_at(), None);
+    lease.note("so far");
+    lease.resign().await.unwrap();
+    let noted = SystemTime::now();
+    for tl in [&two, &one, &two] {
+        let lease = tl.leases().acquire("l").await.unwrap();
+        assert_eq!(lease.predecessor_progress(), Some("so far"));
+        assert!(lease.predecessor_noted_at().unwrap() <= noted, "not when the lease was taken since");
+        assert!(lease.predecessor_silent().unwrap() < secs(2));
+        lease.resign().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -417,8 +417,6 @@ async fn whatever_ends_the_active_one_the_next_goes_on_and_what_is_lost_is_told(
         counts.push((line.kind, scene.count(line, sent).await));
     }
     for (kind, (told, untold, stale)) in counts {
-        // Of a channel, what the active one had when the server ended may be lost without a word: see docs/topics.md.
-        let untold = if kind == Kind::Channel { 0 } else { untold };
         assert_eq!((untold, stale.as_str()), (0, "0"), "{}", kind.word());
         assert!(told == 0 || kind != Kind::Durable, "a durable topic has no gaps");
     }

@@ -6,7 +6,7 @@
 -- ttls: in ms. Errors: those of _lease_make, 22023 for a ttl; 55P03 when something is locked, to be tried again. Locks: see _lease_take.
 create or replace function trunkline._lease_look(session int, names text[], holders uuid[], held_by text[], ttls int[],
     waits boolean[])
-returns table (n int, fence bigint, silent_ms bigint, progress text, again_ms int, ripe boolean, vigil boolean)
+returns table (n int, fence bigint, silent_ms bigint, progress text, noted_ms bigint, again_ms int, ripe boolean, vigil boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set lock_timeout = '50ms' as $$
 #variable_conflict use_column
@@ -25,7 +25,7 @@ begin
                left join trunkline.lease_waiter w on w.holder = u.holder
               order by u.name, u.n loop
         n := v.n;
-        fence := null; silent_ms := null; progress := null; again_ms := null;
+        fence := null; silent_ms := null; progress := null; noted_ms := null; again_ms := null;
         ripe := v.waits; vigil := false;
         select * into v_lease from trunkline.lease_expiry e where e.name = v.name;
         if not found then
@@ -37,7 +37,7 @@ begin
             update trunkline.lease_expiry e
                set expires_at = clock_timestamp() + e.ttl, seen_at = clock_timestamp(), session = _lease_look.session
              where e.name = v.name and e.holder = v.holder and e.expires_at > clock_timestamp()
-            returning e.fence, e.progress into fence, progress;
+            returning e.fence, e.progress, extract(epoch from clock_timestamp() - e.noted_at) * 1000 into fence, progress, noted_ms;
             ripe := v.waits;
             again_ms := case when fence is null then 20 end;
             return next;
@@ -63,7 +63,7 @@ begin
             ripe := true;
             again_ms := 0;
         else
-            select t.fence, t.silent_ms, t.progress, t.again_ms into fence, silent_ms, progress, again_ms
+            select t.fence, t.silent_ms, t.progress, t.noted_ms, t.again_ms into fence, silent_ms, progress, noted_ms, again_ms
               from trunkline._lease_take(v.name, v.holder, _lease_look.session, v.held_by, v.ttl, v_ahead, false) t;
         end if;
         return next;

@@ -19,7 +19,8 @@ begin
         if v.held then
             update trunkline.lease_expiry e
                set holder = null, session = null, held_by = '', expires_at = '-infinity', seen_at = clock_timestamp(),
-                   resign_at = null, progress = coalesce(left(v.progress, 1000), e.progress)
+                   resign_at = null, progress = coalesce(left(v.progress, 1000), e.progress),
+                   noted_at = case when v.progress is null then e.noted_at else clock_timestamp() end
              where e.name = v.name;
             perform trunkline._lease_tell(v.name);
         end if;

@@ -18,7 +18,8 @@ begin
     renewed as (
         update trunkline.lease_expiry e
            set expires_at = clock_timestamp() + e.ttl, seen_at = clock_timestamp(), session = _lease_renew.session,
-               progress = coalesce(left(r.progress, 1000), e.progress)
+               progress = coalesce(left(r.progress, 1000), e.progress),
+               noted_at = case when r.progress is null then e.noted_at else clock_timestamp() end
           from row_of r where e.name = r.name and r.held)
     select m.n, case when r.name is not null then coalesce(r.held, false) end, r.resign_at is not null
       from mine m left join row_of r on r.n = m.n;

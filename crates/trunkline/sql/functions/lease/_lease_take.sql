@@ -4,7 +4,8 @@
 -- The fence rises with each hand-over, and above all of earlier epochs. Locks: the expiry row, then the fence row, for which a
 -- guard's transaction must end. Waited for only when `patient`; TL008 after a restore.
 create or replace function trunkline._lease_take(name text, holder uuid, session int, held_by text, ttl interval, ahead int,
-    patient boolean, out fence bigint, out silent_ms bigint, out progress text, out again_ms int)
+    patient boolean, out fence bigint, out silent_ms bigint, out progress text, out noted_ms bigint,
+    out again_ms int)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -49,6 +50,7 @@ begin
     if v.fence > 0 then
         silent_ms := extract(epoch from clock_timestamp() - v.seen_at) * 1000;
         progress := v.progress;
+        noted_ms := extract(epoch from clock_timestamp() - v.noted_at) * 1000;
     end if;
     delete from trunkline.lease_waiter w where w.holder = _lease_take.holder;
     perform trunkline._lease_tell(_lease_take.name);

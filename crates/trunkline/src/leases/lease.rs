@@ -241,17 +241,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::Stale`](crate::ErrorKind::Stale) when another has had the lease since: roll back.
     pub async fn guard(&self, executor: &mut impl Executor) -> Result<()> {
-        let params = [Param::Text(Some(&self.hold.name)), Param::I64(self.hold.fence)];
-        if executor.scalar(wire::IN_FORCE, &params).await? == 1 {
-            return Ok(());
-        }
-        // It fails now, whatever the caller makes of our answer; and not every driver passes on why.
-        match executor.scalar(wire::CHECK, &params).await {
-            Err(e) if e.code().is_none() && e.kind() == ErrorKind::Other => {
-                Err(Error::new(ErrorKind::Stale, e.to_string()).with_code("TL002"))
-            }
-            checked => checked.map(drop),
-        }
+        guard(executor, &self.hold.name, self.hold.fence).await
     }
 
     /// Gives the lease back, and waits until the next one may have it. One that was lost is nobody's to give. Cancel-safe: it is given back all the same.
@@ -263,6 +253,21 @@ impl Lease {
             Some(released) => released.await.map_err(|_| closed()),
             None => Ok(()),
         }
+    }
+}
+
+/// Makes a transaction fail unless a lease's fence is in force.
+pub(crate) async fn guard(executor: &mut impl Executor, name: &str, fence: i64) -> Result<()> {
+    let params = [Param::Text(Some(name)), Param::I64(fence)];
+    if executor.scalar(wire::IN_FORCE, &params).await? == 1 {
+        return Ok(());
+    }
+    // It fails now, whatever the caller makes of our answer; and not every driver passes on why.
+    match executor.scalar(wire::CHECK, &params).await {
+        Err(e) if e.code().is_none() && e.kind() == ErrorKind::Other => {
+            Err(Error::new(ErrorKind::Stale, e.to_string()).with_code("TL002"))
+        }
+        checked => checked.map(drop),
     }
 }
 

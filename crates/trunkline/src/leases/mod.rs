@@ -59,7 +59,7 @@ pub use self::{
     lease::{Lease, Loss},
     watch::{Standing, Watch},
 };
-pub(crate) use self::{engine::Engine, wire::CHECK};
+pub(crate) use self::{engine::Engine, lease::guard};
 use crate::{Result, listener::Args};
 
 const LIST: &str = "select name, fence, held_by, since, expires_at, seen_at, resign_asked, progress, waiting from trunkline.lease_list() where name = coalesce($1, name)";

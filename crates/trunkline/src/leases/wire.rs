@@ -19,7 +19,7 @@ const UNWATCH: &str = "select trunkline._lease_unwatch($1, $2)::text";
 /// Whether a fence is in force, for a guard.
 pub(super) const IN_FORCE: &str = "select trunkline._lease_in_force($1, $2)";
 /// In SQL, to use a statement's checks where it yields nothing.
-pub(crate) const CHECK: &str = "select 1::bigint from trunkline.lease_check($1, $2)";
+pub(super) const CHECK: &str = "select 1::bigint from trunkline.lease_check($1, $2)";
 
 /// One who asks for a lease.
 #[derive(Debug, Clone)]

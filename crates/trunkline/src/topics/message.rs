@@ -13,7 +13,7 @@ use super::{Kind, durable::InHand};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
-    leases::{CHECK, Loss},
+    leases::{self, Loss},
     requests::{Headers, Payload},
 };
 
@@ -175,8 +175,7 @@ impl Message {
     /// [`ErrorKind::Stale`] when another has been active since: roll back.
     pub async fn guard(&self, executor: &mut impl Executor) -> Result<()> {
         let (Some(fence), Some(lease)) = (self.fence, &self.lease) else { return Ok(()) };
-        let params = [Param::Text(Some(lease)), Param::I64(fence)];
-        executor.scalar(CHECK, &params).await.map(drop)
+        leases::guard(executor, lease, fence).await
     }
 
     /// Claims it, by the id that its sender chose, in your own transaction: true for the one of all who listen that executes it. The

@@ -24,6 +24,7 @@ mod listener;
 mod maintenance;
 pub mod pgq;
 pub mod requests;
+mod running;
 pub mod schema;
 pub mod streams;
 pub mod topics;

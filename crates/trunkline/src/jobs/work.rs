@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{Job, Outcome, attempt::performer, blocking::Threads, layer::Layer, pump::Pump};
-use crate::{Error, ErrorKind, Result, listener::Listener, requests::Failure};
+use crate::{Error, ErrorKind, Result, listener::Listener, requests::Failure, running::Running};
 
 /// What to work on, and how.
 #[derive(Debug, Clone)]
@@ -121,10 +121,7 @@ pub(super) enum Stop {
 
 /// A worker. Dropping it hands back what it runs.
 #[derive(Debug)]
-pub struct Working {
-    stop: watch::Sender<Stop>,
-    task: Option<JoinHandle<Result<()>>>,
-}
+pub struct Working(Running<Stop>);
 
 impl Working {
     /// Takes no more, and waits until what runs has ended, for [`Work::grace`] at most; the rest is handed back.
@@ -132,8 +129,8 @@ impl Working {
     /// # Errors
     /// What ended it before: see [`Working::ended`].
     pub async fn stop(mut self) -> Result<()> {
-        self.stop.send_replace(Stop::Drain);
-        self.ended().await
+        self.0.tell(Stop::Drain);
+        self.0.ended().await
     }
 
     /// Hands back what runs, at once: its futures are dropped, and these attempts do not count.
@@ -141,8 +138,8 @@ impl Working {
     /// # Errors
     /// What ended it before: see [`Working::ended`].
     pub async fn stop_now(mut self) -> Result<()> {
-        self.stop.send_replace(Stop::Now);
-        self.ended().await
+        self.0.tell(Stop::Now);
+        self.0.ended().await
     }
 
     /// Completes when it works no longer: after [`Work::drain`], [`Work::at_most`], or what makes work impossible. Cancel-safe.
@@ -151,16 +148,13 @@ impl Working {
     /// What ended it, when that was not asked for: [`ErrorKind::Invalid`] for a queue's name, or a concurrency out of its limits,
     /// [`ErrorKind::Denied`], [`ErrorKind::Epoch`], [`ErrorKind::Schema`]; told once.
     pub async fn ended(&mut self) -> Result<()> {
-        let Some(task) = &mut self.task else { return Ok(()) };
-        let ended = task.await.unwrap_or(Ok(()));
-        self.task = None;
-        ended
+        self.0.ended().await
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.stop.send_replace(Stop::Now);
+        self.0.tell(Stop::Now);
     }
 }
 
@@ -175,11 +169,9 @@ where
     F: Future<Output = std::result::Result<O, Failure>> + Send + 'static,
     O: Into<Outcome> + 'static,
 {
-    let (stop, stopped) = watch::channel(Stop::No);
     let run = performer(&options, handler);
-    let task = tokio::spawn(async move {
+    Working(Running::start(Stop::No, |stopped| async move {
         options.check()?;
         Pump::new(listener, options, run, (stopped, closing)).run().await
-    });
-    Working { stop, task: Some(task) }
+    }))
 }

@@ -6,7 +6,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use tokio::{sync::watch, task::JoinHandle};
 use tracing::{debug, warn};
 
 use super::{Batch, Consumer, Event, Mode, backoff};
@@ -14,6 +13,7 @@ use crate::{
     ErrorKind, Result,
     listener::{Listener, turned},
     requests::Failure,
+    running::Running,
 };
 
 /// What happens with an event whose handler failed.
@@ -73,10 +73,7 @@ impl Consume {
 
 /// A handler at work. Dropping it stops it at its next `.await`; what it held comes again.
 #[derive(Debug)]
-pub struct Consuming {
-    stop: watch::Sender<bool>,
-    task: Option<JoinHandle<Result<()>>>,
-}
+pub struct Consuming(Running<bool>);
 
 impl Consuming {
     /// Stops after the batch in hand, and waits for that.
@@ -84,8 +81,8 @@ impl Consuming {
     /// # Errors
     /// What ended it before: see [`Consuming::ended`].
     pub async fn stop(mut self) -> Result<()> {
-        self.stop.send_replace(true);
-        self.ended().await
+        self.0.tell(true);
+        self.0.ended().await
     }
 
     /// Completes when it goes on no longer. Cancel-safe.
@@ -94,18 +91,13 @@ impl Consuming {
     /// What ended it: [`ErrorKind::NotFound`] for a stream or consumer that is not there, [`ErrorKind::Denied`],
     /// [`ErrorKind::Epoch`]; told once.
     pub async fn ended(&mut self) -> Result<()> {
-        let Some(task) = &mut self.task else { return Ok(()) };
-        let ended = task.await.unwrap_or(Ok(()));
-        self.task = None;
-        ended
+        self.0.ended().await
     }
 }
 
 impl Drop for Consuming {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 
@@ -114,8 +106,7 @@ where
     H: Fn(Event) -> F + Send + Sync + 'static,
     F: Future<Output = std::result::Result<(), Failure>> + Send + 'static,
 {
-    let (stop, mut stopped) = watch::channel(false);
-    let task = tokio::spawn(async move {
+    Consuming(Running::start(false, |mut stopped| async move {
         let consumer = Consumer::new(listener, options.stream.clone(), options.consumer.clone());
         let mut consumer = consumer.mode(options.mode);
         loop {
@@ -141,8 +132,7 @@ where
             };
             let _ = tokio::time::timeout(pause, turned(&mut stopped)).await;
         }
-    });
-    Consuming { stop, task: Some(task) }
+    }))
 }
 
 const HELD: Duration = Duration::from_secs(1);

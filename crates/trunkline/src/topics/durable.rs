@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -58,9 +58,15 @@ pub(super) struct InHand {
     attempt: i32,
     batch: Arc<Handed>,
     failed: Mutex<Option<String>>,
+    given: AtomicBool,
 }
 
 impl InHand {
+    /// It was yielded, or dropped and told.
+    pub(super) fn given(&self) {
+        self.given.store(true, Ordering::Release);
+    }
+
     pub(super) fn fail(&self, cause: String) {
         *lock(&self.failed) = Some(cause);
     }
@@ -68,6 +74,9 @@ impl InHand {
 
 impl Drop for InHand {
     fn drop(&mut self) {
+        if !self.given.load(Ordering::Acquire) {
+            self.batch.withheld.store(true, Ordering::Release);
+        }
         let failed = lock(&self.failed).take();
         let failed = failed.or_else(|| std::thread::panicking().then(|| "the handler panicked".to_owned()));
         if let Some(cause) = failed {
@@ -82,6 +91,8 @@ impl Drop for InHand {
 #[derive(Debug)]
 struct Handed {
     left: AtomicUsize,
+    /// One of them was not yielded: it comes again, with the others.
+    withheld: AtomicBool,
     /// The messages that come again: their ids, attempts and why.
     failed: Mutex<Vec<(i64, i32, String)>>,
     changed: Notify,
@@ -149,9 +160,10 @@ impl Following {
                     None => {} // it is over
                 },
                 _ = timeout(poll, bell.rung()), if wild => due = true,
-                else => return,
+                () = self.queue.over(self.turn.as_ref()) => {}
             }
         }
+        while self.consuming.join_next().await.is_some() {} // what was handled is finished
     }
 
     /// Finds the topics that match by now. Asleep before it looks, so that none is declared unheard.
@@ -199,7 +211,11 @@ async fn consume(
     turn: Option<&Turn>,
 ) -> Result<()> {
     while !queue.is_over(turn) {
-        let failed = match consumer.next().await {
+        let batch = tokio::select! {
+            batch = consumer.next() => batch,
+            () = queue.over(turn) => return Ok(()),
+        };
+        let failed = match batch {
             Ok(batch) => hand_out(batch, topic, queue, turn).await.err(),
             Err(e) => Some(e),
         };
@@ -230,6 +246,7 @@ async fn hand_out(mut batch: Batch, topic: &str, queue: &Queue, turn: Option<&Tu
     let events = batch.take_events();
     let handed = Arc::new(Handed {
         left: AtomicUsize::new(events.len()),
+        withheld: AtomicBool::new(false),
         failed: Mutex::default(),
         changed: Notify::new(),
     });
@@ -243,8 +260,8 @@ async fn hand_out(mut batch: Batch, topic: &str, queue: &Queue, turn: Option<&Tu
     while handed.left.load(Ordering::Acquire) > 0 && !queue.is_over(turn) {
         let _ = timeout(Duration::from_secs(1), handed.changed.notified()).await;
     }
-    if queue.is_over(turn) {
-        return Ok(()); // what is left was let go of by nobody's handling
+    if handed.left.load(Ordering::Acquire) > 0 || handed.withheld.load(Ordering::Acquire) {
+        return Ok(());
     }
     let failed = std::mem::take(&mut *lock(&handed.failed));
     for (id, attempt, cause) in failed {
@@ -264,6 +281,7 @@ fn message(event: streams::Event, topic: &str, batch: &Arc<Handed>) -> Message {
         payload,
         headers,
     };
-    let in_hand = InHand { id, attempt, batch: batch.clone(), failed: Mutex::default() };
+    let in_hand =
+        InHand { id, attempt, batch: batch.clone(), failed: Mutex::default(), given: AtomicBool::new(false) };
     Message { in_hand: Some(Arc::new(in_hand)), ..Message::new(Arc::new(sent)) }
 }

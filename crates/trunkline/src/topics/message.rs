@@ -217,6 +217,13 @@ impl Message {
         }
     }
 
+    /// It was yielded, or dropped and told: what becomes of it is known.
+    pub(super) fn given(&self) {
+        if let Some(in_hand) = &self.in_hand {
+            in_hand.given();
+        }
+    }
+
     /// For how much it counts in a buffer.
     pub(super) fn bytes(&self) -> usize {
         self.sent.payload.bytes().len()

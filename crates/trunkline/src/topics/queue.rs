@@ -97,6 +97,7 @@ impl Queue {
                 OnFull::DropOldest => state.drop_oldest(),
                 OnFull::DropNewest => {
                     let at = message.at();
+                    message.given();
                     state.add(Event::Gap(Gap { since: at, until: at, missed: Some(1) }));
                     drop(state);
                     self.arrived.notify_one();
@@ -266,6 +267,21 @@ impl Queue {
         state.closed || !turns
     }
 
+    /// Waits until it is over. Cancel-safe.
+    pub(super) async fn over(&self, turn: Option<&Turn>) {
+        loop {
+            let taken = self.taken.notified();
+            if self.is_over(turn) {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    pub(super) fn is_single(&self) -> bool {
+        lock(&self.state).single
+    }
+
     /// Nothing more goes in; what is in it is still told, and then the failure.
     pub(super) fn close(&self, failure: Option<Error>) {
         let mut state = lock(&self.state);
@@ -283,6 +299,7 @@ impl State {
             let Event::Message(message) = &event else { return Some(event) };
             self.gone(message.bytes());
             if self.may_yield(message) {
+                message.given();
                 return Some(event);
             }
         }
@@ -349,6 +366,7 @@ impl State {
     fn drop_oldest(&mut self) {
         let Some(at) = self.events.iter().position(|e| matches!(e, Event::Message(_))) else { return };
         let Some(Event::Message(message)) = self.events.remove(at) else { return };
+        message.given();
         self.gone(message.bytes());
         let gap = Gap { since: message.at(), until: message.at(), missed: Some(1) };
         match at.checked_sub(1).and_then(|before| self.events.get_mut(before)) {

@@ -5,11 +5,12 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::types::Type;
 use tracing::{debug, warn};
 
@@ -26,9 +27,12 @@ use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link, closed, turned},
     requests::Failure,
+    running::Running,
 };
 
 const KIND: &str = "select trunkline._topic_kind($1, $2)";
+/// So long a durable one that is closed waits for what was handled to be noted.
+const FINISH: Duration = Duration::from_secs(5);
 const UNSUBSCRIBE: &str = "select trunkline._topic_unsubscribe($1, $2)::text";
 
 /// What to listen to, and how.
@@ -238,8 +242,7 @@ impl Subscription {
     /// Runs handlers for what comes, one message at a time, until [`Handling::stop`], or until the handle is dropped.
     #[must_use]
     pub fn handle(mut self, handlers: Handlers) -> Handling {
-        let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
+        Handling(Running::start(false, |mut stopped| async move {
             loop {
                 let event = tokio::select! {
                     biased;
@@ -255,13 +258,19 @@ impl Subscription {
             }
             self.close().await;
             Ok(())
-        });
-        Handling { stop, task: Some(task) }
+        }))
     }
 
-    /// Ends it, and says so in the database. What was yielded counts as handled; of a single one the next in turn goes on from there.
+    /// Ends it, and says so in the database. What was yielded counts as handled, of a durable one when it was dropped too; of a single
+    /// one the next in turn goes on from there.
     pub async fn close(mut self) {
         self.queue.settle();
+        if self.kind == Kind::Durable && !self.queue.is_single() {
+            self.queue.close(None);
+            for task in &mut self.tasks {
+                let _ = timeout(FINISH, task).await;
+            }
+        }
         self.leave();
         if let Some(link) = self.engine.listener.current() {
             unsubscribe(&link, self.number).await;
@@ -449,10 +458,7 @@ where
 
 /// Handlers at work. Dropping it stops them at their next `.await`.
 #[derive(Debug)]
-pub struct Handling {
-    stop: watch::Sender<bool>,
-    task: Option<JoinHandle<Result<()>>>,
-}
+pub struct Handling(Running<bool>);
 
 impl Handling {
     /// Stops after the message in hand, and waits for that.
@@ -460,8 +466,8 @@ impl Handling {
     /// # Errors
     /// What ended it before: see [`Subscription::next`].
     pub async fn stop(mut self) -> Result<()> {
-        self.stop.send_replace(true);
-        self.ended().await
+        self.0.tell(true);
+        self.0.ended().await
     }
 
     /// Completes when it goes on no longer. Cancel-safe.
@@ -469,17 +475,12 @@ impl Handling {
     /// # Errors
     /// What ended it: see [`Subscription::next`]; told once.
     pub async fn ended(&mut self) -> Result<()> {
-        let Some(task) = &mut self.task else { return Ok(()) };
-        let ended = task.await.unwrap_or(Ok(()));
-        self.task = None;
-        ended
+        self.0.ended().await
     }
 }
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.0.abort();
     }
 }

@@ -119,3 +119,25 @@ async fn of_single_ones_by_wildcards_the_next_goes_on_and_bad_ones_are_refused()
     let nameless = a.topics().subscribe(Subscribe::new(["a.*"]).kind(Kind::Durable)).await.unwrap_err();
     assert!(nameless.to_string().contains("needs a name"), "{nameless}");
 }
+
+#[tokio::test]
+async fn what_was_yielded_is_handled_once_it_is_closed_and_what_was_not_comes_to_the_next() {
+    let db = Db::new().await;
+    let tl = db.client("topics").await;
+    tl.topics().create("bills", Kind::Durable).await.unwrap();
+    let books = || Subscribe::new(["bills"]).kind(Kind::Durable).name("books");
+    let mut subscription = tl.topics().subscribe(books()).await.unwrap();
+    connected(&mut subscription).await;
+    for n in 0..20 {
+        tl.topics().publish("bills", n.to_string()).await.unwrap();
+        assert_eq!(some(&mut subscription, 1).await, [format!("bills {n}")], "once");
+        subscription.close().await;
+        subscription = tl.topics().subscribe(books()).await.unwrap();
+    }
+    tl.topics().publish_all("bills", ["a", "b", "c"]).await.unwrap();
+    assert_eq!(some(&mut subscription, 1).await, ["bills a"]);
+    subscription.close().await;
+    let mut subscription = tl.topics().subscribe(books()).await.unwrap();
+    let again = some(&mut subscription, 3).await;
+    assert_eq!(again, ["bills a", "bills b", "bills c"], "the batch as a whole");
+}

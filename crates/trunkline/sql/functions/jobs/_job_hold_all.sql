@@ -24,7 +24,8 @@ begin
         insert into trunkline.job_held (id, lane, state, due_at, max_attempts, key, unique_key, counted, content, kind, payload,
                                         headers)
         select u.id, queue.id * 16 + u.priority, case when u.behind then 5 else 0 end,
-               clock_timestamp() + greatest(u.ms, 0) * interval '1 ms', coalesce(u.most, queue.max_attempts), u.key, u.unique_key, queue.max_length > 0, u.content, u.kind,
+               clock_timestamp() + greatest(u.ms, 0) * interval '1 ms', coalesce(u.most, queue.max_attempts), u.key,
+               u.unique_key, queue.max_length > 0, u.content, u.kind,
                case u.content when 0 then u.bytes when 1 then convert_to(u.text, 'UTF8')
                               else convert_to(u.text::json::text, 'UTF8') end, u.header::jsonb::text
           from u order by u.n

@@ -363,3 +363,45 @@ async fn a_look_reads_what_is_new_and_no_more_however_full_the_ring_is() {
     let read = number(raw.one(read).await) - number(before);
     assert!(read < 2000, "{read} entries for 20 looks");
 }
+
+/// What an engine's look says of the ring and how many messages it brings, by its own statement.
+fn direct(since: &str) -> String {
+    let look = include_str!("../../sql/direct/topic_look.sql")
+        .replace("$2", "pg_snapshot_xmin($1)")
+        .replace("$1", &format!("'{since}'::pg_snapshot"))
+        .replace("$3", "-1::bigint")
+        .replace("$4", "null::text[]")
+        .replace("$5", "null::text")
+        .replace("$6", "1000");
+    format!("select bool_or(missed) || ' ' || count(id) from ({look}) look")
+}
+
+#[tokio::test]
+async fn a_look_that_waits_for_a_segment_to_be_emptied_says_what_it_missed() {
+    let (_cluster, db) = Cluster::own().await;
+    let (raw, looker) = (db.raw().await, db.raw().await);
+    turn(&raw, "1 hour", 1 << 40).await; // there is a ring
+    raw.run("select trunkline.topic_publish('a', 'before')").await;
+    let since = raw.one("select pg_current_snapshot()").await;
+    let look = looker.client.prepare(&direct(&since)).await.unwrap();
+    raw.run("select trunkline.topic_publish('a', 'one'), trunkline.topic_publish('a', 'two')").await;
+    for _ in 0..7 {
+        let read: String = looker.client.query_one(&look, &[]).await.unwrap().get(0);
+        assert_eq!(read, "false 2", "its plan is made once, and kept");
+    }
+    loop {
+        raw.run("begin").await;
+        if turn(&raw, "1 hour", 0).await == "emptied" {
+            break;
+        }
+        raw.run("commit").await;
+    }
+    let pid = looker.pid;
+    let waiting = tokio::spawn(async move {
+        let read: String = looker.client.query_one(&look, &[]).await.unwrap().get(0);
+        read
+    });
+    raw.blocked(pid).await;
+    raw.run("commit").await;
+    assert_eq!(waiting.await.unwrap(), "true 0");
+}

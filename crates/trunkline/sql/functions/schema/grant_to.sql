@@ -27,7 +27,8 @@ begin
                        ' trunkline.own_ending_d1, trunkline.job to %I', role);
     end if;
     if what = 'engine' then
-        execute format('grant select on trunkline.session, trunkline.job_queue, trunkline.job_cancel to %I', role);
+        execute format('grant select on trunkline.session, trunkline.job_queue, trunkline.job_cancel, trunkline.topic_ring,'
+                       ' trunkline.topic_message to %I', role);
         execute format('grant usage on trunkline.log_id_e, trunkline.log_id_d to %I', role);
         foreach v_table in array array['request', 'take', 'ending', 'job', 'job_slice', 'job_done'] loop
             execute format('grant select, insert on trunkline.%1$I, trunkline.%2$I, trunkline.%3$I, trunkline.%4$I to %5$I',

@@ -17,4 +17,4 @@ select null, null, null, null, null, m.id, m.xid, m.topic, m.sent_at, m.sender, 
                  where (m.xid, m.id) > ($2, $3) and not pg_visible_in_snapshot(m.xid, $1)
                    and ($4 is null or m.topic = any ($4) or m.topic ~ $5)
                  order by m.xid, m.id limit $6) p) m
- where m.before < 4194304
+ where m.before < 4194304 and exists (select from trunkline.topic_ring)

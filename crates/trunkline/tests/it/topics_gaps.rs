@@ -380,8 +380,16 @@ fn direct(since: &str) -> String {
 async fn a_look_that_waits_for_a_segment_to_be_emptied_says_what_it_missed() {
     let (_cluster, db) = Cluster::own().await;
     let (raw, looker) = (db.raw().await, db.raw().await);
-    turn(&raw, "1 hour", 1 << 40).await; // there is a ring
     raw.run("select trunkline.topic_publish('a', 'before')").await;
+    assert!(
+        raw.rows(
+            &direct("1:1:").replace(" || ' ' ||", ",").replace("select bool_or", "select count(*), bool_or")
+        )
+        .await[0]
+            .starts_with('0'),
+        "no ring, no rows"
+    );
+    turn(&raw, "1 hour", 1 << 40).await; // there is one from now on
     let since = raw.one("select pg_current_snapshot()").await;
     let look = looker.client.prepare(&direct(&since)).await.unwrap();
     raw.run("select trunkline.topic_publish('a', 'one'), trunkline.topic_publish('a', 'two')").await;

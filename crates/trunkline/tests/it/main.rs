@@ -1,7 +1,8 @@
 //! The library against a real PostgreSQL: a fresh database for each test, raw sessions for each race, and processes
 //! that are really killed. Nothing here waits on a clock for something to have happened; see `support`.
 //!
-//! `TRUNKLINE_TEST_PG_BIN` names the directory of another version's `postgres` and `initdb`.
+//! `TRUNKLINE_TEST_PG_BIN` names the directory of another version's `postgres` and `initdb`; `TRUNKLINE_TEST_DIR` where servers keep
+//! what need not outlive a crash of the machine, a directory in memory say: each database is a thousand files, 10 GB in all.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; helpers of tests do as well")]
 #![allow(

@@ -40,7 +40,9 @@ impl Cluster {
     /// Starts one of the programs in this directory.
     pub fn start_of(safe: bool, bin: Option<PathBuf>) -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-{n}", std::process::id()));
+        let here = std::env::var_os("TRUNKLINE_TEST_DIR").filter(|_| !safe);
+        let here = here.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+        let dir = here.join(format!("it-{}-{n}", std::process::id()));
         let onoff = if safe { "on" } else { "off" };
         let mut settings = Settings::default()
             .data_dir(&dir)

@@ -158,6 +158,7 @@ impl Consumer {
     /// [`ErrorKind::NotFound`] for a stream or consumer that is not there; [`ErrorKind::Conflict`] while another member
     /// holds it ([`Mode::Fail`]); [`ErrorKind::Epoch`] after a restore. While the connection is down it waits.
     pub async fn next(&mut self) -> Result<Batch> {
+        let mut anew = false;
         loop {
             if let Some(known) = &self.known {
                 sleep_until(known.pace.due()).await; // what comes until then comes with one look
@@ -166,6 +167,11 @@ impl Consumer {
                 Ok(Some(batch)) => return Ok(batch),
                 Ok(None) => {}
                 Err(e) if e.kind() == ErrorKind::Conflict && self.mode == Mode::Wait => {}
+                // A table that is not there: the stream was dropped while it was read, which who asks anew is told.
+                Err(e) if e.code() == Some("42P01") && !std::mem::replace(&mut anew, true) => {
+                    self.known = None;
+                    continue;
+                }
                 // A busy moment, or a connection that ended: the next look tells.
                 Err(e) if e.kind() == ErrorKind::Unreachable && !*self.listener.closing().borrow() => {
                     sleep(Duration::from_millis(50)).await;

@@ -41,10 +41,10 @@ impl Cluster {
     pub fn start_of(safe: bool, bin: Option<PathBuf>) -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let here = std::env::var_os("TRUNKLINE_TEST_DIR").filter(|_| !safe);
-        let here = here.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-        let dir = here.join(format!("it-{}-{n}", std::process::id()));
+        let here = here.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = PathBuf::from(here).join(format!("it-{}-{n}", std::process::id()));
         let onoff = if safe { "on" } else { "off" };
-        let mut settings = Settings::default()
+        let settings = Settings::default()
             .data_dir(&dir)
             .fetch(Fetch::Forbidden)
             .setting("max_prepared_transactions", "10")
@@ -52,9 +52,7 @@ impl Cluster {
             .setting("fsync", onoff)
             .setting("full_page_writes", onoff)
             .setting("track_activity_query_size", "16384");
-        if let Some(bin) = bin {
-            settings = settings.bin_dir(bin);
-        }
+        let settings = bin.into_iter().fold(settings, |s, bin| s.bin_dir(bin));
         let server = Server::start(&settings, &mut |_| {}).expect("a server");
         let watcher = watch(&dir);
         Self { server, settings, _watcher: watcher }
@@ -114,8 +112,9 @@ pub async fn shared() -> &'static Cluster {
     static WATCHDOG: std::sync::Once = std::sync::Once::new();
     WATCHDOG.call_once(|| {
         std::thread::spawn(|| {
-            let storm = std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok());
-            std::thread::sleep(secs(1200 + storm.unwrap_or(0)));
+            let storm =
+                std::env::var("TRUNKLINE_STORM_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+            std::thread::sleep(secs(1200 + storm));
             say("the tests hang: twenty minutes have passed");
             std::process::exit(101);
         });
@@ -495,7 +494,7 @@ impl Process {
 
 /// What a child says to its parent.
 pub fn say(line: &str) {
-    let mut out = std::io::stdout();
+    let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "@@{line}");
     let _ = out.flush();
 }

@@ -112,17 +112,17 @@ async fn who_tested_the_door_before_it_was_held_and_commits_later_is_waited_for(
 #[tokio::test]
 async fn what_was_sent_while_the_library_fell_asleep_is_found_before_its_poll() {
     let db = Db::new().await;
-    let early = db.raw().await;
+    let (early, raw) = (db.raw().await, db.raw().await);
     let responder = db.client("responder").await;
+    let door = early.one("select trunkline.request_open('work')").await;
     // The door was tested before anybody held it; the commit, silent, comes after.
     early.run(&format!("begin; {SEND}")).await;
     let mut inbox = responder.requests().inbox("work");
-    let raw = db.raw().await;
-    raw.until(
-        "the door to be held",
-        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid = 1)",
-    )
-    .await;
+    let held = format!(
+        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid = {door} and granted
+            and database = (select oid from pg_database where datname = current_database()))"
+    );
+    raw.until("the door to be held", &held).await;
     early.run("commit").await;
     within(500, "what was sent", inbox.next()).await.unwrap();
 }

@@ -461,8 +461,14 @@ async fn nobody_who_is_awake_is_notified_and_who_sleeps_is_woken() {
     let (db, tl, raw) = one().await;
     let mut subscription = tl.topics().subscribe(Subscribe::new(["a", "b"])).await.unwrap();
     connected(&mut subscription).await;
-    let asleep = "select count(*) = 2 from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid::text::bigint between 2147483648 and 2147483712";
-    raw.until("it to sleep on its two doors", asleep).await;
+    let doors = |number: i32| {
+        format!(
+            "select count(*) = {number} from pg_locks where locktype = 'advisory' and classid = 1953656427 and granted
+                and objid::text::bigint between 2147483648 and 2147483712
+                and database = (select oid from pg_database where datname = current_database())"
+        )
+    };
+    raw.until("it to sleep on its two doors", &doors(2)).await;
     let other = db.raw().await;
     for n in 0..5 {
         other.run(&format!("select trunkline.topic_publish('a', '{n}')")).await;
@@ -472,6 +478,5 @@ async fn nobody_who_is_awake_is_notified_and_who_sleeps_is_woken() {
         assert!(late.is_zero(), "found by the poll, {late:?} late");
     }
     subscription.close().await;
-    raw.until("the doors to be left", "select count(*) = 0 from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid::text::bigint between 2147483648 and 2147483712")
-        .await;
+    raw.until("the doors to be left", &doors(0)).await;
 }

@@ -56,6 +56,19 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "URL", env = "TRUNKLINE_PG_MIRROR", hide_env_values = true)]
     pub(crate) pg_mirror: Option<String>,
 
+    /// Send traces, and the daemon's metrics, to this OpenTelemetry collector: OTLP over HTTP
+    ///
+    /// `/v1/traces` and `/v1/metrics` are added. What OpenTelemetry's own variables say counts as well: OTEL_SERVICE_NAME,
+    /// OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER. A TRACEPARENT is what commands go on with.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true
+    )]
+    pub(crate) otlp_endpoint: Option<String>,
+
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -112,6 +112,7 @@ pub(crate) async fn run(
     shell.stdin(Stdio::piped()).stderr(Stdio::piped());
     shell.stdout(if keep { Stdio::piped() } else { Stdio::inherit() });
     shell.envs(variables.iter().map(|(name, value)| (name, value)));
+    shell.envs(trunkline::trace::traceparent().map(|parent| ("TRACEPARENT", parent)));
     let mut child = shell.spawn()?;
     let mut group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

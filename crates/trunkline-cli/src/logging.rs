@@ -18,6 +18,8 @@ use tracing_subscriber::{
 
 use crate::{
     args::{Cli, LogFormat},
+    exit::Result,
+    otlp,
     progress::Log,
 };
 
@@ -41,11 +43,13 @@ fn wanted(cli: &Cli) -> Targets {
         (false, _) => LevelFilter::TRACE,
     };
     let foreign = if cli.global.verbose > 2 { LevelFilter::DEBUG } else { LevelFilter::WARN.min(level) };
-    Targets::new().with_target("trunkline", level).with_default(foreign)
+    // Spans of messages are for collectors; in lines they would be the longest part.
+    let spans = if cli.global.verbose > 1 { level } else { LevelFilter::OFF };
+    Targets::new().with_target("trunkline", level).with_target(otlp::TARGET, spans).with_default(foreign)
 }
 
-/// Starts logging for this process.
-pub(crate) fn start(cli: &Cli) {
+/// Starts logging, and tracing, for this process.
+pub(crate) fn start(cli: &Cli) -> Result<()> {
     let (wanted, handle) = reload::Layer::new(wanted(cli));
     let _ = WANTED.set(handle);
     let layer = match cli.command.log_format() {
@@ -59,5 +63,8 @@ pub(crate) fn start(cli: &Cli) {
             fmt::layer().with_target(false).with_ansi(color).with_writer(|| Log).boxed()
         }
     };
-    tracing_subscriber::registry().with(layer.with_filter(wanted)).init();
+    let traces =
+        cli.global.otlp_endpoint.as_deref().filter(|e| !e.is_empty()).map(otlp::layer).transpose()?;
+    tracing_subscriber::registry().with(layer.with_filter(wanted)).with(traces).init();
+    Ok(())
 }

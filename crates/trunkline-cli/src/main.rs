@@ -13,6 +13,7 @@ mod exit;
 mod http;
 mod input;
 mod logging;
+mod otlp;
 mod out;
 mod pieces;
 mod progress;
@@ -20,6 +21,8 @@ mod signals;
 mod source;
 
 use std::{process::ExitCode, time::Duration};
+
+use tracing::Instrument as _;
 
 use crate::{config::Stop, exit::Failure};
 
@@ -33,14 +36,17 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::USAGE));
         }
     };
-    logging::start(&cli);
+    if let Err(failure) = logging::start(&cli) {
+        return exit::report(&failure);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return exit::report(&Failure::io("cannot start", e)),
     };
-    let outcome = runtime.block_on(Box::pin(commands::run(cli)));
+    let outcome = runtime.block_on(Box::pin(commands::run(cli).instrument(otlp::begun())));
     // A read of stdin that nobody waits for any more must not hold us up.
     runtime.shutdown_timeout(Duration::ZERO);
+    otlp::finish();
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => exit::report(&failure),

@@ -28,6 +28,7 @@ mod running;
 pub mod schema;
 pub mod streams;
 pub mod topics;
+pub mod trace;
 mod writer;
 
 pub use client::Trunkline;

@@ -20,45 +20,76 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Answer<impl IntoResponse> {
-    let snapshot = app.live.now().await;
-    let text = match &snapshot {
-        Ok(snapshot) => written(snapshot),
-        Err(_) => String::new(),
-    };
-    let up = u8::from(snapshot.is_ok());
-    let head = format!(
-        "# HELP trunkline_up Whether the database answered.\n# TYPE trunkline_up gauge\ntrunkline_up {up}\n\
-         # HELP trunkline_build_info The program that tells this.\n# TYPE trunkline_build_info gauge\n\
-         trunkline_build_info{{version=\"{}\"}} 1\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], head + &text))
+    let mut text = String::new();
+    families(&app).await.iter().for_each(|family| family.write(&mut text));
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
+
+/// All that is told, of now.
+pub(super) async fn families(app: &App) -> Vec<Family> {
+    let snapshot = app.live.now().await;
+    let mut up = Family::new("up", "Whether the database answered.");
+    up.add(&[], &[], &Value::from(u8::from(snapshot.is_ok())));
+    let mut build = Family::new("build_info", "The program that tells this.");
+    build.add(&[("version", env!("CARGO_PKG_VERSION"))], &[], &Value::from(1));
+    let mut all = vec![up, build];
+    if let Ok(snapshot) = &snapshot {
+        told(snapshot, &mut all);
+    }
+    all
+}
+
+/// The name of a label, and what it says.
+type Label = (&'static str, String);
 
 /// A family: its series are added up by label.
-struct Family<'a> {
-    name: &'a str,
-    help: &'a str,
+pub(crate) struct Family {
+    name: &'static str,
+    pub(crate) help: &'static str,
     largest: bool,
-    series: BTreeMap<String, f64>,
+    series: BTreeMap<Vec<Label>, f64>,
+    /// Whether OTLP has an instrument for it.
+    pub(crate) registered: bool,
 }
 
-impl<'a> Family<'a> {
-    fn new(name: &'a str, help: &'a str) -> Self {
-        Self { name, help, largest: false, series: BTreeMap::new() }
+impl Family {
+    fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, largest: false, series: BTreeMap::new(), registered: false }
     }
 
     /// Of ages the largest counts, where several come together.
-    fn largest(name: &'a str, help: &'a str) -> Self {
+    fn largest(name: &'static str, help: &'static str) -> Self {
         Self { largest: true, ..Self::new(name, help) }
     }
 
+    pub(crate) fn name(&self) -> String {
+        format!("trunkline_{}", self.name)
+    }
+
+    /// As OpenTelemetry writes it.
+    pub(crate) fn unit(&self) -> &'static str {
+        let ends = |suffix| self.name.ends_with(suffix) || self.name.ends_with("_seconds_recent");
+        match () {
+            () if self.name.contains("_bytes") => "By",
+            () if ends("_seconds") => "s",
+            () => "1",
+        }
+    }
+
+    /// Its values, with their labels.
+    pub(crate) fn series(&self) -> impl Iterator<Item = (&[Label], f64)> {
+        self.series.iter().map(|(labels, value)| (labels.as_slice(), *value))
+    }
+
     /// Adds a value; `other` are the labels of what is too much.
-    fn add(&mut self, labels: &[(&str, &str)], other: &[(&str, &str)], value: &Value) {
+    fn add(&mut self, labels: &[(&'static str, &str)], other: &[(&'static str, &str)], value: &Value) {
+        let owned = |labels: &[(&'static str, &str)]| -> Vec<Label> {
+            labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+        };
         let Some(value) = value.as_f64() else { return };
-        let mut key = label(labels);
+        let mut key = owned(labels);
         if !self.series.contains_key(&key) && self.series.len() >= SERIES {
-            key = label(other);
+            key = owned(other);
         }
         let known = self.series.entry(key).or_insert(0.0);
         *known = if self.largest { known.max(value) } else { *known + value };
@@ -68,12 +99,12 @@ impl<'a> Family<'a> {
         let _ = writeln!(out, "# HELP trunkline_{} {}", self.name, self.help);
         let _ = writeln!(out, "# TYPE trunkline_{} gauge", self.name);
         for (labels, value) in &self.series {
-            let _ = writeln!(out, "trunkline_{}{labels} {value}", self.name);
+            let _ = writeln!(out, "trunkline_{}{} {value}", self.name, label(labels));
         }
     }
 }
 
-fn label(labels: &[(&str, &str)]) -> String {
+fn label(labels: &[Label]) -> String {
     if labels.is_empty() {
         return String::new();
     }
@@ -87,10 +118,9 @@ fn text<'a>(row: &'a Value, column: &str) -> &'a str {
     row[column].as_str().unwrap_or_default()
 }
 
-fn written(s: &Snapshot) -> String {
-    let mut out = String::new();
-    jobs(s, &mut out);
-    streams(s, &mut out);
+fn told(s: &Snapshot, out: &mut Vec<Family>) {
+    jobs(s, out);
+    streams(s, out);
     let mut requests = Family::new(
         "requests_recent",
         "The newest requests, of all channels together 5000, by what became of them.",
@@ -113,9 +143,7 @@ fn written(s: &Snapshot) -> String {
             latency.add(&with(channel), &with("other"), &seconds);
         }
     }
-    for family in [requests, responders, latency] {
-        family.write(&mut out);
-    }
+    out.extend([requests, responders, latency]);
     let mut rings = Family::new("ring_bytes", "The size of a ring's segment.");
     for r in s.rows("rings") {
         let segment = r["segment"].to_string();
@@ -132,14 +160,11 @@ fn written(s: &Snapshot) -> String {
         "How full the queue of NOTIFY is; at 1 transactions that notify fail.",
     );
     notify.add(&[], &[], &s.value["notify"]);
-    for family in [rings, sessions, notify] {
-        family.write(&mut out);
-    }
-    topics_and_leases(s, &mut out);
-    out
+    out.extend([rings, sessions, notify]);
+    topics_and_leases(s, out);
 }
 
-fn topics_and_leases(s: &Snapshot, out: &mut String) {
+fn topics_and_leases(s: &Snapshot, out: &mut Vec<Family>) {
     let mut subscriptions = Family::new(
         "topic_subscriptions",
         "Subscriptions to topics: active ones, standbys, and those that get all.",
@@ -163,12 +188,10 @@ fn topics_and_leases(s: &Snapshot, out: &mut String) {
         waiting.add(&own, &other, &l["waiting"]);
         fence.add(&own, &other, &l["fence"]);
     }
-    for family in [subscriptions, held, waiting, fence] {
-        family.write(out);
-    }
+    out.extend([subscriptions, held, waiting, fence]);
 }
 
-fn jobs(s: &Snapshot, out: &mut String) {
+fn jobs(s: &Snapshot, out: &mut Vec<Family>) {
     let mut jobs = Family::new("jobs", "Jobs by state. Done ones are kept for a while.");
     let mut oldest = Family::largest(
         "job_oldest_waiting_seconds",
@@ -189,12 +212,10 @@ fn jobs(s: &Snapshot, out: &mut String) {
         let stands = Value::from(u8::from(!q["paused_at"].is_null()));
         paused.add(&[("queue", queue)], &[("queue", "other")], &stands);
     }
-    for family in [jobs, oldest, paused] {
-        family.write(out);
-    }
+    out.extend([jobs, oldest, paused]);
 }
 
-fn streams(s: &Snapshot, out: &mut String) {
+fn streams(s: &Snapshot, out: &mut Vec<Family>) {
     let mut events = Family::new("stream_events", "Events that can still be read.");
     for row in s.rows("streams") {
         events.add(&[("stream", text(row, "stream"))], &[("stream", "other")], &row["events"]);
@@ -215,9 +236,7 @@ fn streams(s: &Snapshot, out: &mut String) {
         backlog.add(&own, &other, &c["estimate"]);
         dead.add(&own, &other, &c["dead"]);
     }
-    for family in [events, lag, backlog, dead] {
-        family.write(out);
-    }
+    out.extend([events, lag, backlog, dead]);
 }
 
 #[cfg(test)]
@@ -232,7 +251,7 @@ mod tests {
             family.add(&[("queue", &name)], &[("queue", "other")], &Value::from(1));
         }
         assert_eq!(family.series.len(), SERIES + 1);
-        assert_eq!(family.series["{queue=\"other\"}"], 100.0);
-        assert_eq!(label(&[("q", "a\"b\\c\nd")]), "{q=\"a\\\"b\\\\c\\nd\"}");
+        assert_eq!(family.series[&vec![("queue", "other".to_owned())]], 100.0);
+        assert_eq!(label(&[("q", "a\"b\\c\nd".to_owned())]), "{q=\"a\\\"b\\\\c\\nd\"}");
     }
 }

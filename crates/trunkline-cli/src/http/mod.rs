@@ -23,7 +23,7 @@ pub(crate) mod guard;
 mod health;
 mod io;
 pub(crate) mod live;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod problem;
 mod words;
@@ -53,6 +53,7 @@ use trunkline::conninfo::ConnInfo;
 use self::{access::Access, data::Data, live::Live, words::Words};
 use crate::{
     exit::{Failure, Result},
+    otlp::Collector,
     out,
     signals::stopped,
 };
@@ -188,10 +189,23 @@ impl Bound {
         let live = Live::new(data.clone());
         let app = Arc::new(App { access: self.access, data, live, words: Words::new(info) });
         let watching = tokio::spawn(live::watch(app.clone()));
+        let telling = tokio::spawn(tell(app.clone()));
         accept(self.listener, router(app.clone()), &stop).await;
         watching.abort();
+        telling.abort();
         let _ = timeout(GRACE, app.words.close()).await;
         Ok(())
+    }
+}
+
+/// Sends metrics to a collector, where there is one.
+async fn tell(app: Arc<App>) {
+    let Some(collector) = Collector::new() else { return };
+    let mut due = tokio::time::interval(Collector::interval());
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        collector.send(metrics::families(&app).await).await;
     }
 }
 

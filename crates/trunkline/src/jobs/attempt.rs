@@ -10,9 +10,10 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, sleep_until, timeout},
 };
+use tracing::{Instrument as _, Span};
 
 use super::{Job, Outcome, Work, layer::Next, signs::Signs};
-use crate::requests::Failure;
+use crate::{requests::Failure, trace};
 
 /// What a handler answers.
 pub(super) type Answer = std::result::Result<Outcome, Failure>;
@@ -39,12 +40,25 @@ where
 {
     let limits = Limits { timeout: options.timeout, heartbeat: options.heartbeat };
     let handler = Arc::new(handler);
-    let perform: Perform = Arc::new(move |job| Box::pin(once(job, limits, handler.clone())));
-    if options.layers.is_empty() {
-        return perform;
+    let mut perform: Perform = Arc::new(move |job| Box::pin(once(job, limits, handler.clone())));
+    if !options.layers.is_empty() {
+        let next = Next::new(options.layers.clone().into(), perform);
+        perform = Arc::new(move |job| Box::pin(next.clone().run(job)));
     }
-    let next = Next::new(options.layers.clone().into(), perform);
-    Arc::new(move |job| Box::pin(next.clone().run(job)))
+    Arc::new(move |job| {
+        let span = trace::processing(&job.queue, None, job.id, &job.headers);
+        let doing = perform(job);
+        if span.is_disabled() { doing } else { Box::pin(traced(span, doing)) }
+    })
+}
+
+/// An attempt in its span, which tells how it failed.
+async fn traced(span: Span, doing: Doing) -> Answer {
+    let answer = doing.instrument(span.clone()).await;
+    if let Err(failure) = &answer {
+        trace::failed(&span, &failure.code);
+    }
+    answer
 }
 
 /// Runs a handler once.
@@ -64,7 +78,7 @@ where
     };
     // In a task of its own: a handler that blocks its thread would keep this one from ever looking at the clock.
     signs.beat();
-    let mut task = Aborting(tokio::spawn(work));
+    let mut task = Aborting(tokio::spawn(work.in_current_span()));
     let failure = tokio::select! {
         biased;
         ended = &mut task.0 => return ended.unwrap_or_else(|_| Err(panicked())),

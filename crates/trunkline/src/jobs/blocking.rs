@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::{
     Job, Outcome,
@@ -77,8 +78,9 @@ where
         Box::pin(async move {
             let (thread, attended) = Thread::begin(threads);
             let over = attended.over.clone();
+            let span = Span::current();
             let work = spawn_blocking(move || {
-                let _thread = thread;
+                let (_thread, _within) = (thread, span.enter());
                 if over.load(Ordering::SeqCst) {
                     return Err(Failure::new("too late", "the attempt was over before a thread was free"));
                 }

@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::types::Type;
 
@@ -60,6 +60,7 @@ use crate::{
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Failure, encode_headers},
+    trace::Sending,
     writer::Writer,
 };
 
@@ -135,8 +136,9 @@ impl Jobs {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is out of its limits. After
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) it may have been written.
     pub async fn push(&self, queue: &str, job: impl Into<NewJob>) -> Result<i64> {
-        let ids = push::push(&self.engine.writer, queue, vec![job.into()]).await?;
-        ids.first().copied().ok_or_else(|| crate::Error::new(crate::ErrorKind::Other, "no id came back"))
+        let (sending, mut job) = (Sending::new("push", queue), job.into());
+        sending.mark(&mut job.headers);
+        sending.one(push::push(&self.engine.writer, queue, vec![job])).await
     }
 
     /// Pushes jobs in one transaction: their ids, in order. All of them, or none.
@@ -148,7 +150,10 @@ impl Jobs {
         queue: &str,
         jobs: impl IntoIterator<Item = impl Into<NewJob>>,
     ) -> Result<Vec<i64>> {
-        push::push(&self.engine.writer, queue, jobs.into_iter().map(Into::into).collect()).await
+        let (sending, mut jobs) =
+            (Sending::new("push", queue), Vec::from_iter(jobs.into_iter().map(Into::into)));
+        jobs.iter_mut().for_each(|job: &mut NewJob| sending.mark(&mut job.headers));
+        sending.many(push::push(&self.engine.writer, queue, jobs)).await
     }
 
     /// Pushes jobs in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they are in memory
@@ -160,7 +165,12 @@ impl Jobs {
     where
         S: Stream<Item = NewJob> + Send,
     {
-        load::load(&self.engine.pool, queue, jobs).await
+        let sending = Sending::new("load", queue);
+        let jobs = jobs.map(|mut job| {
+            sending.mark(&mut job.headers);
+            job
+        });
+        sending.run(load::load(&self.engine.pool, queue, jobs)).await
     }
 
     /// Pushes a job in your own transaction: it can be taken once that commits, and is gone with a rollback.
@@ -173,7 +183,8 @@ impl Jobs {
         queue: &str,
         job: impl Into<NewJob>,
     ) -> Result<i64> {
-        let job = job.into();
+        let (sending, mut job) = (Sending::new("push", queue), job.into());
+        sending.mark(&mut job.headers);
         job.check()?;
         let (headers, options) = (encode_headers(&job.headers)?, job.options.encode());
         let params = [
@@ -189,7 +200,7 @@ impl Jobs {
             Param::Text(headers.as_deref()),
             Param::Text(options.as_deref()),
         ];
-        executor.scalar(PUSH_ON, &params).await
+        sending.run(executor.scalar(PUSH_ON, &params)).await
     }
 
     /// Runs a handler for each job of some queues, until [`Working::stop`] or until the handle is dropped.

@@ -32,6 +32,7 @@ use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Bell, Link, Listener, POLL, closed, lock, turned},
     requests::{Content, Payload, encode_headers},
+    trace::Sending,
 };
 
 const PUSH_WAIT: &str =
@@ -335,7 +336,8 @@ impl Jobs {
     /// # Errors
     /// As [`Jobs::push`].
     pub async fn push_pending(&self, queue: &str, job: impl Into<NewJob>) -> Result<Pending> {
-        let job = job.into();
+        let (sending, mut job) = (Sending::new("push", queue), job.into());
+        sending.mark(&mut job.headers);
         job.check()?;
         let link = self.engine.listener.link().await?;
         let (headers, options) = (encode_headers(&job.headers)?, job.options.encode());
@@ -355,7 +357,7 @@ impl Jobs {
             (&options, Type::TEXT),
             (&link.session, Type::INT4),
         ];
-        let rows = link.query(PUSH_WAIT, args).await?;
+        let rows = sending.run(link.query(PUSH_WAIT, args)).await?;
         let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "a function returned no row"))?;
         self.engine.listener.ring(row.try_get(1)?); // nobody notifies itself
         Ok(self.engine.waits.pending(row.try_get(0)?, Some(link.session)))

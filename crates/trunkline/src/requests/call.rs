@@ -11,7 +11,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tracing::Instrument as _;
 
 use super::{
     Engine,
@@ -23,6 +22,7 @@ use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
     listener::closed,
+    trace::Sending,
 };
 
 /// How long a caller who cancels waits for the database's word.
@@ -162,7 +162,8 @@ impl Call {
         Ok(pending)
     }
 
-    async fn prepare(self) -> Result<(Outgoing, Arc<Engine>, Pending)> {
+    async fn prepare(mut self) -> Result<(Outgoing, Arc<Engine>, Pending)> {
+        Sending::plain().mark(&mut self.headers);
         check_timeout(self.timeout)?;
         if self.kind.len() > 100 || self.kind.contains(char::is_control) {
             return Err(Error::new(
@@ -211,14 +212,11 @@ impl IntoFuture for Call {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let span = tracing::debug_span!(
-            "request",
-            otel.kind = "client",
-            messaging.system = "trunkline",
-            messaging.operation.type = "send",
-            messaging.destination.name = %self.to.name()
-        );
-        Box::pin(async move { self.start().await?.wait().await }.instrument(span))
+        let (to, mut call) = (self.to.name(), self);
+        let sending =
+            if call.flags & 8 == 0 { Sending::asking("call", &to) } else { Sending::new("send", &to) };
+        sending.mark(&mut call.headers);
+        Box::pin(async move { sending.run(async { call.start().await?.wait().await }).await })
     }
 }
 

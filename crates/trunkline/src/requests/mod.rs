@@ -159,8 +159,10 @@ impl Requests {
         F: Future<Output = std::result::Result<P, Failure>> + Send + 'static,
         P: Into<Payload> + Send + 'static,
     {
-        let (rx, standing, stop, pump) = self.open(options.into());
-        let work = tokio::spawn(responder::handle(rx, handler));
+        let options = options.into();
+        let from = options.channel.clone().unwrap_or_else(|| "@".to_owned());
+        let (rx, standing, stop, pump) = self.open(options);
+        let work = tokio::spawn(responder::handle(rx, from, handler));
         Serving::new(standing, stop, pump, work)
     }
 

@@ -6,7 +6,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use super::{Batch, Consumer, Event, Mode, backoff};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     listener::{Listener, turned},
     requests::Failure,
     running::Running,
+    trace,
 };
 
 /// What happens with an event whose handler failed.
@@ -155,12 +156,15 @@ where
     let events = batch.take_events();
     let one = |event: Event| async move {
         let (id, attempt) = (event.id, event.attempt);
-        let outcome = AssertUnwindSafe(async { handler(event).await }).catch_unwind().await;
+        let span = trace::processing(&options.stream, Some(&options.consumer), id, &event.headers);
+        let handled = async { handler(event).await }.instrument(span.clone());
+        let outcome = AssertUnwindSafe(handled).catch_unwind().await;
         let failure = match outcome {
             Ok(Ok(())) => return None,
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new("panic", "the handler panicked"),
         };
+        trace::failed(&span, &failure.code);
         Some((id, attempt, format!("{}: {}", failure.code, failure.message)))
     };
     let mut outcomes = stream::iter(events).map(one).buffered(options.concurrency);

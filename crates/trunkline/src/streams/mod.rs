@@ -21,7 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio_postgres::types::Type;
 
 pub(crate) use self::pace::Pace;
@@ -35,6 +35,7 @@ use crate::{
     executor::{Executor, Param},
     listener::{Args, Listener},
     requests::{Content, Failure, Headers, Payload, encode_headers},
+    trace::Sending,
     writer::Writer,
 };
 
@@ -199,8 +200,9 @@ impl Streams {
     /// [`ErrorKind::NotFound`] for a stream that is not there, [`ErrorKind::Conflict`] for a closed one,
     /// [`ErrorKind::Invalid`] for what is out of its limits. After [`ErrorKind::Unreachable`] it may have been written.
     pub async fn append(&self, stream: &str, event: impl Into<NewEvent>) -> Result<i64> {
-        let ids = append::append(&self.engine.writer, stream, vec![event.into()]).await?;
-        ids.first().copied().ok_or_else(|| Error::new(ErrorKind::Other, "no id came back"))
+        let (sending, mut event) = (Sending::new("append", stream), event.into());
+        sending.mark(&mut event.headers);
+        sending.one(append::append(&self.engine.writer, stream, vec![event])).await
     }
 
     /// Appends events in one transaction: their ids, in order. All of them, or none.
@@ -212,7 +214,10 @@ impl Streams {
         stream: &str,
         events: impl IntoIterator<Item = impl Into<NewEvent>>,
     ) -> Result<Vec<i64>> {
-        append::append(&self.engine.writer, stream, events.into_iter().map(Into::into).collect()).await
+        let sending = Sending::new("append", stream);
+        let mut events: Vec<NewEvent> = events.into_iter().map(Into::into).collect();
+        events.iter_mut().for_each(|event| sending.mark(&mut event.headers));
+        sending.many(append::append(&self.engine.writer, stream, events)).await
     }
 
     /// Appends events in bulk, as fast as COPY, in one transaction on a session of its own: how many. All or none; they
@@ -224,7 +229,12 @@ impl Streams {
     where
         S: Stream<Item = NewEvent> + Send,
     {
-        load::load(&self.engine.pool, stream, events).await
+        let sending = Sending::new("load", stream);
+        let events = events.map(|mut event| {
+            sending.mark(&mut event.headers);
+            event
+        });
+        sending.run(load::load(&self.engine.pool, stream, events)).await
     }
 
     /// Appends an event in your own transaction: it goes out with the commit, and is gone with a rollback.
@@ -237,7 +247,8 @@ impl Streams {
         stream: &str,
         event: impl Into<NewEvent>,
     ) -> Result<i64> {
-        let event = event.into();
+        let (sending, mut event) = (Sending::new("append", stream), event.into());
+        sending.mark(&mut event.headers);
         event.check()?;
         let headers = encode_headers(&event.headers)?;
         let sql = APPEND_ON[usize::from(event.payload.content().code().unsigned_abs())];
@@ -248,7 +259,7 @@ impl Streams {
             Param::Text(event.key.as_deref()),
             Param::Text(headers.as_deref()),
         ];
-        executor.scalar(sql, &params).await
+        sending.run(executor.scalar(sql, &params)).await
     }
 
     /// Registers a consumer: true when it is new. One that is there stays where it is.

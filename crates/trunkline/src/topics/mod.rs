@@ -35,11 +35,12 @@ pub use self::{
     subscribe::{Handlers, Handling, Subscribe, Subscription, Told},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Result,
     executor::{Executor, Param},
     leases,
     listener::{Args, Listener},
     requests::encode_headers,
+    trace::Sending,
     writer::Writer,
 };
 
@@ -186,8 +187,9 @@ impl Topics {
     /// [`ErrorKind::Invalid`] for what is out of its limits, [`ErrorKind::Conflict`] for a topic of another kind. After
     /// [`ErrorKind::Unreachable`] it may have been published.
     pub async fn publish(&self, topic: &str, message: impl Into<NewMessage>) -> Result<i64> {
-        let ids = publish::publish(&self.engine.writer, topic, [message.into()].into_iter()).await?;
-        ids.first().copied().ok_or_else(|| Error::new(ErrorKind::Other, "no id came back"))
+        let (sending, mut message) = (Sending::new("publish", topic), message.into());
+        sending.mark(&mut message.headers);
+        sending.one(publish::publish(&self.engine.writer, topic, [message].into_iter())).await
     }
 
     /// Publishes messages on a topic in one transaction: their ids, in order. All of them, or none.
@@ -199,7 +201,10 @@ impl Topics {
         topic: &str,
         messages: impl IntoIterator<Item = impl Into<NewMessage>>,
     ) -> Result<Vec<i64>> {
-        publish::publish(&self.engine.writer, topic, messages.into_iter().map(Into::into)).await
+        let sending = Sending::new("publish", topic);
+        let mut messages: Vec<NewMessage> = messages.into_iter().map(Into::into).collect();
+        messages.iter_mut().for_each(|message| sending.mark(&mut message.headers));
+        sending.many(publish::publish(&self.engine.writer, topic, messages.into_iter())).await
     }
 
     /// Publishes a message in your own transaction: it is heard after the commit, and gone with a rollback.
@@ -212,7 +217,8 @@ impl Topics {
         topic: &str,
         message: impl Into<NewMessage>,
     ) -> Result<i64> {
-        let message = message.into();
+        let (sending, mut message) = (Sending::new("publish", topic), message.into());
+        sending.mark(&mut message.headers);
         message.check()?;
         let headers = encode_headers(&message.headers)?;
         let sql = PUBLISH_ON[usize::from(message.payload.content().code().unsigned_abs())];
@@ -223,7 +229,7 @@ impl Topics {
             Param::Text(message.message_id.as_deref()),
             Param::Text(message.kind.map(Kind::word)),
         ];
-        executor.scalar(sql, &params).await
+        sending.run(executor.scalar(sql, &params)).await
     }
 
     /// Listens: what is published from now on comes, until the subscription is dropped. All subscriptions of a process use its one

@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::types::Type;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use super::{
     Engine, Kind, channels, durable,
@@ -28,6 +28,7 @@ use crate::{
     listener::{Args, Link, closed, turned},
     requests::Failure,
     running::Running,
+    trace,
 };
 
 const KIND: &str = "select trunkline._topic_kind($1, $2)";
@@ -421,11 +422,13 @@ impl Handlers {
 
     /// One message to all whom it concerns. One that fails keeps it from no other; a durable one comes again.
     async fn give(&self, message: Message) {
+        let span = trace::processing(message.topic(), None, message.id(), message.headers());
         let on = self.on.iter().filter(|(topic, pattern, _)| {
             pattern.as_ref().is_some_and(|p| p.matches(message.topic())) || topic == message.topic()
         });
         for handler in self.all.iter().chain(on.map(|(.., handler)| handler)) {
-            let handled = AssertUnwindSafe(async { handler(message.clone()).await }).catch_unwind().await;
+            let handled = async { handler(message.clone()).await }.instrument(span.clone());
+            let handled = AssertUnwindSafe(handled).catch_unwind().await;
             let failing = match handled {
                 Ok(Ok(())) => continue,
                 Ok(Err(failing)) => failing,
@@ -433,10 +436,12 @@ impl Handlers {
             };
             match failing {
                 Failing::Failed(failure) => {
+                    trace::failed(&span, &failure.code);
                     message.fail(&format!("{}: {}", failure.code, failure.message));
                     self.tell(Told::Failed(message.clone(), failure));
                 }
                 Failing::Unreadable(unreadable) => {
+                    trace::failed(&span, "unreadable");
                     message.fail("the payload is not what was expected");
                     self.tell(Told::Unreadable(unreadable));
                 }

@@ -89,5 +89,6 @@ mod topics_durable;
 mod topics_frozen;
 mod topics_gaps;
 mod topics_single;
+mod trace;
 mod wire;
 mod writes;

@@ -5,7 +5,7 @@ use std::{future::IntoFuture as _, sync::Arc};
 use tokio::{sync::Notify, time::Instant};
 use trunkline::jobs::Job;
 
-use crate::support::{Db, Raw, until, within};
+use crate::support::{Db, Raw, within};
 
 /// The first minute of the first session is watched for what a crash may have left: let it be over.
 const LONG_AGO: &str = "update trunkline.session set opened_at = opened_at - interval '2 minutes'";

@@ -5,12 +5,17 @@ create or replace function trunkline._job_empty_e0() returns boolean
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_slices bigint := (select count(*) from trunkline.job_slice_e0);
+    v_open   boolean;
 begin
-    if trunkline._job_untaken_e0() <> '{}'
-       or exists (select from trunkline.job_slice_e0 s
-                   where s.ids <> '{}'
-                     and not exists (select from trunkline.job_done_e0 d where d.slice = s.id and (d.closed or d.slots is null))
-                     and trunkline._job_open_slots_e0(s.id) <> '{}') then
+    if trunkline._job_untaken_e0() <> '{}' then
+        return false;
+    end if;
+    with unended as materialized (                          -- so that the function is asked of few
+        select s.id from trunkline.job_slice_e0 s
+         where s.ids <> '{}'
+           and not exists (select from trunkline.job_done_e0 d where d.slice = s.id and (d.closed or d.slots is null)))
+    select exists (select from unended u where trunkline._job_open_slots_e0(u.id) <> '{}') into v_open;
+    if v_open then
         return false;
     end if;
     lock table trunkline.job_e0, trunkline.job_slice_e0, trunkline.job_done_e0, trunkline.job_end_e0 in access exclusive mode;

@@ -17,5 +17,5 @@ begin
             return v_state is not null;
         end if;
     end if;
-    return not exists (select from trunkline.job_held h where h.id = _job_ended.id and h.state = 1 and h.token = _job_ended.token);
+    return not exists (select from trunkline.job_held h where h.id = _job_ended.id and h.token = _job_ended.token);
 end $$;

@@ -19,5 +19,5 @@ begin
             return true;
         end if;
     end if;
-    return exists (select from trunkline.job_held h where h.id = _job_owns.id and h.state = 1 and h.token = _job_owns.token);
+    return exists (select from trunkline.job_held h where h.id = _job_owns.id and h.token = _job_owns.token);
 end $$;

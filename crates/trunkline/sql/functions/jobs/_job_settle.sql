@@ -28,7 +28,7 @@ begin
                         when exists (select from trunkline.job_cancel c where c.id = o.id) then 3
                         when u.counted and o.attempt >= o.max_attempts then 2 else 0 end as state
               from u join trunkline.job_held o on o.id = u.id
-             where o.state = 1 and o.token = u.token
+             where o.token = u.token                        -- it runs then; asked for the state, a plan reads all that run
              order by o.id for update of o
         )
         update trunkline.job_held h
@@ -39,7 +39,7 @@ begin
                errors = case when u.error is null then h.errors else trunkline._job_errors(h.errors, h.attempt, u.error) end,
                result = u.result, result_content = u.content
           from held u
-         where h.id = u.id and h.state = 1 and h.token = u.token
+         where h.id = u.id and h.token = u.token
         returning u.n::int as n, h.id, h.lane, h.key, h.state
     loop
         v_ended := v_ended || v_one.n;

@@ -3,13 +3,20 @@ create or replace function trunkline._job_untaken_e0() returns int[]
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
+    -- Each by the index, as laterals with a limit are: as semijoins they would read the whole segment.
     return array(
-        select q.queue * 16 + q.priority from trunkline.job_priority q
+        select l.lane from trunkline.job_priority q
+         cross join lateral (select q.queue * 16 + q.priority as lane) l
           left join lateral (
-               select s.lo, s.hi from trunkline.job_slice_e0 s where s.lane = q.queue * 16 + q.priority
-                order by s.turn desc limit 1) c on true
-         where exists (select from trunkline.job_e0 j
-                        where j.lane = q.queue * 16 + q.priority
-                          and (c.lo is null or c.hi is not null
-                               or j.xid >= pg_snapshot_xmin(c.lo) and not pg_visible_in_snapshot(j.xid, c.lo))));
+               select s.lo, s.hi from trunkline.job_slice_e0 s where s.lane = l.lane order by s.turn desc limit 1) c on true
+          left join lateral (
+               select true as found from trunkline.job_e0 j where j.lane = l.lane and (c.lo is null or c.hi is not null)
+                limit 1) a on true
+          left join lateral (
+               select true as found from trunkline.job_e0 j where j.lane = l.lane and j.xid >= pg_snapshot_xmax(c.lo)
+                limit 1) b on true
+          left join lateral (
+               select true as found from pg_snapshot_xip(c.lo) x join trunkline.job_e0 j on j.lane = l.lane and j.xid = x
+                limit 1) r on true
+         where coalesce(a.found, b.found, r.found));
 end $$;

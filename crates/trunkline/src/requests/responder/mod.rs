@@ -27,7 +27,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, sleep, timeout},
 };
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 pub use self::incoming::{Failure, Incoming, Request};
 use self::{
@@ -45,6 +45,7 @@ use super::{
 use crate::{
     ErrorKind, Result,
     listener::{Link, Listener, POLL, lock, turned},
+    trace,
 };
 
 const MOST: i32 = 128;
@@ -280,28 +281,35 @@ fn for_good(kind: ErrorKind) -> bool {
 }
 
 /// Runs a handler for each request of a service; panics are error replies.
-pub(super) async fn handle<H, F, P>(mut requests: mpsc::Receiver<Incoming>, handler: H)
+pub(super) async fn handle<H, F, P>(mut requests: mpsc::Receiver<Incoming>, from: String, handler: H)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = std::result::Result<P, Failure>> + Send,
     P: Into<Payload> + Send,
 {
-    let handler = Arc::new(handler);
+    let (handler, from) = (Arc::new(handler), Arc::<str>::from(from));
     let mut running = tokio::task::JoinSet::new();
     while let Some(incoming) = requests.recv().await {
         while running.try_join_next().is_some() {}
-        let handler = handler.clone();
+        let (handler, from) = (handler.clone(), from.clone());
         running.spawn(async move {
             let request = Request::of(&incoming);
-            let work = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
+            let span = trace::processing(&from, None, incoming.id, &incoming.headers);
+            let work = async { handler(request).await }.instrument(span.clone());
             let result = tokio::select! {
-                result = work => result,
+                result = AssertUnwindSafe(work).catch_unwind() => result,
                 () = incoming.cancelled() => return debug!(id = incoming.id, "given up: the request ended"),
             };
             let answered = match result {
                 Ok(Ok(payload)) => incoming.reply(payload).await,
-                Ok(Err(failure)) => incoming.fail(failure).await,
-                Err(_) => incoming.fail(Failure::new("panic", "the handler panicked")).await,
+                Ok(Err(failure)) => {
+                    trace::failed(&span, &failure.code);
+                    incoming.fail(failure).await
+                }
+                Err(_) => {
+                    trace::failed(&span, "panic");
+                    incoming.fail(Failure::new("panic", "the handler panicked")).await
+                }
             };
             if let Err(e) = answered {
                 debug!(error = %e, "reply refused");

@@ -1,0 +1,184 @@
+//! Traces and metrics to a collector by OTLP over HTTP, where one is named.
+//!
+//! ```text
+//! spans of `trunkline::message` ─▶ batches, a thread of their own ─▶ POST …/v1/traces
+//! a snapshot a minute, the families of /metrics ───────────────────▶ POST …/v1/metrics
+//! ```
+//! What cannot be sent is dropped, and said in the log: messages never wait for a collector.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{PeriodicReader, SdkMeterProvider},
+    trace::SdkTracerProvider,
+};
+use tracing::{Span, info_span, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+use trunkline::requests::Headers;
+
+use crate::{
+    exit::{Failure, Result},
+    http::metrics::Family,
+};
+
+/// What spans of messages have as their target; also in the library.
+pub(crate) const TARGET: &str = "trunkline::message";
+/// How long a collector may take, and how long the end of this process waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LAST: Duration = Duration::from_secs(2);
+
+static TRACES: OnceLock<(String, SdkTracerProvider)> = OnceLock::new();
+
+/// Sends spans to this collector from now on.
+pub(crate) fn layer<S>(endpoint: &str) -> Result<impl Layer<S> + use<S>>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Client::new())
+        .with_endpoint(address(endpoint, "traces"))
+        .build()
+        .map_err(|e| bad(endpoint, &e))?;
+    let provider =
+        SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("trunkline"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO));
+    let _ = TRACES.set((endpoint.to_owned(), provider));
+    Ok(layer)
+}
+
+/// A span for what this process does, when whoever started it has a trace (`TRACEPARENT`).
+pub(crate) fn begun() -> Span {
+    let Some(parent) = std::env::var("TRACEPARENT").ok().filter(|_| TRACES.get().is_some()) else {
+        return Span::none();
+    };
+    let span = info_span!(target: "trunkline::message", "trunkline");
+    trunkline::trace::follow(&span, &Headers::from([("traceparent".to_owned(), parent)]));
+    span
+}
+
+/// Sends what is left; two seconds are all it gets.
+pub(crate) fn finish() {
+    if let Some((_, traces)) = TRACES.get() {
+        // The log has why; there is nobody else to tell.
+        let _ = traces.shutdown_with_timeout(LAST);
+    }
+}
+
+/// Who is sent the families of `/metrics`.
+pub(crate) struct Collector {
+    provider: SdkMeterProvider,
+    told: Arc<Mutex<BTreeMap<String, Family>>>,
+}
+
+impl Collector {
+    /// None where no collector is named.
+    pub(crate) fn new() -> Option<Self> {
+        let (endpoint, _) = TRACES.get()?;
+        let exporter = MetricExporter::builder()
+            .with_http()
+            .with_http_client(Client::new())
+            .with_endpoint(address(endpoint, "metrics"))
+            .build()
+            .ok()?; // the same address was good for traces
+        // It sends when it is told to, and at the end.
+        let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(86_400)).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
+        Some(Self { provider, told: Arc::default() })
+    }
+
+    /// How often to send: `OTEL_METRIC_EXPORT_INTERVAL`, a minute unless told.
+    pub(crate) fn interval() -> Duration {
+        let ms = std::env::var("OTEL_METRIC_EXPORT_INTERVAL").ok().and_then(|ms| ms.parse().ok());
+        Duration::from_millis(ms.filter(|ms| *ms >= 1000).unwrap_or(60_000))
+    }
+
+    /// Sends these.
+    pub(crate) async fn send(&self, families: Vec<Family>) {
+        for family in families {
+            let known = lock(&self.told).insert(family.name(), family);
+            if known.is_none() {
+                self.register();
+            }
+        }
+        let provider = self.provider.clone();
+        // The log has why it failed.
+        let _ = tokio::task::spawn_blocking(move || provider.force_flush()).await;
+    }
+
+    /// An instrument for each family that has none.
+    fn register(&self) {
+        let meter = self.provider.meter("trunkline");
+        for family in lock(&self.told).values_mut().filter(|f| !f.registered) {
+            family.registered = true;
+            let (name, told) = (family.name(), self.told.clone());
+            let gauge = meter.f64_observable_gauge(name.clone()).with_description(family.help);
+            let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| {
+                for (labels, value) in lock(&told).get(&name).into_iter().flat_map(Family::series) {
+                    let labels: Vec<KeyValue> =
+                        labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+                    observer.observe(value, &labels);
+                }
+            };
+            let _ = gauge.with_unit(family.unit()).with_callback(observe).build();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What sends this: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads, come first.
+fn resource() -> Resource {
+    let resource = Resource::builder();
+    match std::env::var_os("OTEL_SERVICE_NAME") {
+        Some(name) if !name.is_empty() => resource.build(),
+        _ => resource.with_service_name("trunkline").build(),
+    }
+}
+
+fn address(endpoint: &str, signal: &str) -> String {
+    format!("{}/v1/{signal}", endpoint.trim_end_matches('/'))
+}
+
+fn bad(endpoint: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Usage(format!("--otlp-endpoint {endpoint}: {why}"))
+}
+
+/// What POSTs. It blocks: the SDK calls it on threads of its own.
+#[derive(Debug)]
+struct Client(ureq::Agent);
+
+impl Client {
+    fn new() -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .build();
+        Self(config.into())
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> std::result::Result<Response<Bytes>, HttpError> {
+        let mut answer = self.0.run(request.map(|body| body.to_vec()))?;
+        let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec()?;
+        Ok(answer.map(|_| Bytes::from(body)))
+    }
+}

@@ -11,7 +11,7 @@ use trunkline::{
 
 use crate::{
     jobs::one,
-    support::{Db, Raw, millis},
+    support::{Db, Raw, millis, within},
 };
 
 async fn set(raw: &Raw, settings: &[(&str, &str)]) {
@@ -60,6 +60,16 @@ async fn work_all(db: &Db, raw: &Raw, together: usize) {
         workers.push((other.jobs().work(Work::queue("q").concurrency(16), handler), other));
     }
     raw.until("all to be done", "select bool_and(state = 'done') from trunkline.job").await;
+}
+
+#[tokio::test]
+async fn what_a_limit_kept_waiting_is_taken_when_one_ends_and_not_at_the_next_poll() {
+    let (_db, tl, raw) = one().await;
+    set(&raw, &[("max_running", "1")]).await;
+    tl.jobs().push_all("q", (0..30).map(|n| NewJob::new(n.to_string()))).await.unwrap();
+    let options = Work::queue("q").at_most(30);
+    let mut working = tl.jobs().work(options, async |_: Job| Ok::<_, Failure>(()));
+    within(2_500, "thirty jobs, one at a time", working.ended()).await.unwrap();
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ impl Pump {
     pub(super) async fn exchange(&mut self, wanted: usize) -> Result<()> {
         let link = self.link().await?;
         let mut ends = self.hand.unwritten();
+        // Of a key or within a limit others may follow, and nobody notifies itself: a look that comes after the write finds them.
+        let freed = !ends.singles.is_empty();
         let lazy = !self.overdue();
         self.unflushed = match (lazy, self.unflushed) {
             (false, _) => None,
@@ -28,6 +30,7 @@ impl Pump {
             (true, since) => since,
         };
         if wanted == 0 {
+            self.look |= freed;
             let wrote = write(&link, &ends, (false, lazy)).await;
             return self.wrote(ends, wrote, &link).await;
         }
@@ -71,6 +74,7 @@ impl Pump {
         }
         self.owed.retain(|t| *t != token);
         self.looked(&link, look).await?;
+        self.look |= freed;
         failed
     }
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{extract, middleware::Next, response};
 use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
@@ -20,7 +21,7 @@ use opentelemetry_sdk::{
     metrics::{PeriodicReader, SdkMeterProvider},
     trace::SdkTracerProvider,
 };
-use tracing::{Span, info_span, level_filters::LevelFilter};
+use tracing::{Instrument as _, Span, info_span, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 use trunkline::requests::Headers;
 
@@ -68,6 +69,34 @@ pub(crate) fn begun() -> Span {
     let span = info_span!(target: "trunkline::message", "trunkline");
     trunkline::trace::follow(&span, &Headers::from([("traceparent".to_owned(), parent)]));
     span
+}
+
+/// A call of the JSON API as a span, in which a trace that its header names goes on.
+pub(crate) async fn request(request: extract::Request, next: Next) -> response::Response {
+    let route = request.extensions().get::<extract::MatchedPath>().map(extract::MatchedPath::as_str);
+    let Some(route) = route.filter(|route| route.starts_with("/api/")) else {
+        return next.run(request).await;
+    };
+    let span = info_span!(
+        target: "trunkline::message",
+        "http",
+        otel.name = format!("{} {route}", request.method()),
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    if !span.is_disabled() {
+        let named =
+            |name: &str| Some((name.to_owned(), request.headers().get(name)?.to_str().ok()?.to_owned()));
+        trunkline::trace::follow(
+            &span,
+            &["traceparent", "tracestate"].into_iter().filter_map(named).collect(),
+        );
+    }
+    let answer = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", answer.status().as_u16());
+    answer
 }
 
 /// Sends what is left; two seconds are all it gets.

@@ -45,11 +45,9 @@ const LETTERS: &str = "select to_jsonb(d) - 'bytes' from trunkline.stream_dead_l
 const MOVES: &str = "select to_jsonb(m) from trunkline.stream_moves(in_stream => $1, max => $2) m";
 const ACTIONS: &str = "select to_jsonb(a) from trunkline.action_list(max => $1, before => $2) a";
 const ACT: &str = "select trunkline.action_do(who => $1, action => $2, target => $3)";
-const PUSH: &str =
-    "select to_jsonb(trunkline.job_push(queue => $1, payload => $2, kind => coalesce($3, ''), key => $4))";
-const APPEND: &str = "select to_jsonb(trunkline.stream_append(stream => $1, payload => $2, type => coalesce($3, ''), key => $4))";
-const SEND: &str =
-    "select to_jsonb(trunkline.request_send(channel => $1, payload => $2, type => coalesce($3, '')))";
+const PUSH: &str = "select to_jsonb(trunkline.job_push(queue => $1, payload => $2, kind => coalesce($3, ''), headers => $4, key => $5))";
+const APPEND: &str = "select to_jsonb(trunkline.stream_append(stream => $1, payload => $2, type => coalesce($3, ''), headers => $4, key => $5))";
+const SEND: &str = "select to_jsonb(trunkline.request_send(channel => $1, payload => $2, type => coalesce($3, ''), headers => $4))";
 
 const PUBLISH: &str = "select to_jsonb(trunkline.topic_publish(topic => $1, payload => $2, headers => $3, message_id => $4, kind => $5))";
 const REGISTER: &str = "select to_jsonb(trunkline.stream_register(stream => $1, consumer => $2, at => $3))";
@@ -251,12 +249,19 @@ impl Data {
         kind: Option<&str>,
         key: Option<&str>,
     ) -> Result<Value> {
-        let all: [Parameter<'_>; 4] =
-            [(&to, Type::TEXT), (&payload, Type::TEXT), (&kind, Type::TEXT), (&key, Type::TEXT)];
+        let trace =
+            trunkline::trace::traceparent().map(|parent| serde_json::json!({ "traceparent": parent }));
+        let all: [Parameter<'_>; 5] = [
+            (&to, Type::TEXT),
+            (&payload, Type::TEXT),
+            (&kind, Type::TEXT),
+            (&trace, Type::JSONB),
+            (&key, Type::TEXT),
+        ];
         match word {
             "job" => self.one(PUSH, &all).await,
             "event" => self.one(APPEND, &all).await,
-            _ => self.one(SEND, &all[..3]).await,
+            _ => self.one(SEND, &all[..4]).await,
         }
     }
 }

@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware};
 use clap::Args;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -53,7 +53,7 @@ use trunkline::conninfo::ConnInfo;
 use self::{access::Access, data::Data, live::Live, words::Words};
 use crate::{
     exit::{Failure, Result},
-    otlp::Collector,
+    otlp::{self, Collector},
     out,
     signals::stopped,
 };
@@ -216,7 +216,7 @@ fn router(app: Arc<App>) -> Router {
         .merge(metrics::routes())
         .merge(health::routes())
         .fallback(problem::unknown_path);
-    guard::around(inner, &app).with_state(app)
+    guard::around(inner.layer(middleware::from_fn(otlp::request)), &app).with_state(app)
 }
 
 /// Takes connections as long as there are slots, and ends them when it is time to stop.

@@ -22,6 +22,7 @@ mod jobs;
 mod jobs_attach;
 mod jobs_cron;
 mod leases;
+mod otlp;
 mod pgq;
 mod requests;
 mod schema;

@@ -1,0 +1,170 @@
+//! What a collector gets: one trace over processes, the same numbers as `/metrics`, and nobody waits for it.
+
+use std::{
+    io::{BufRead, BufReader, Write as _},
+    net::TcpListener,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use opentelemetry_proto::tonic::{
+    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    metrics::v1::{ResourceMetrics, metric::Data, number_data_point::Value as Number},
+    trace::v1::{Span, span::SpanKind},
+};
+use prost::Message as _;
+
+use crate::{Running, code, database, ok, run, stderr, temporary, trunkline, until};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// What came, by path.
+type Came = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A collector that takes what comes: its address, and that.
+fn collector() -> (String, Came) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let came = Came::default();
+    let kept = came.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let kept = kept.clone();
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                while let Some(request) = request(&mut reader) {
+                    kept.lock().unwrap().push(request);
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    if reader.get_mut().write_all(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, came)
+}
+
+/// The next request's path and body.
+fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut lines = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let path = lines.next()?.split(' ').nth(1)?.to_owned();
+    let length = lines.filter_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok()).last();
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some((path, body))
+}
+
+/// The bodies that came to a path.
+fn bodies(came: &Came, path: &str) -> Vec<Vec<u8>> {
+    came.lock().unwrap().iter().filter(|(p, _)| p == path).map(|(_, body)| body.clone()).collect()
+}
+
+fn spans(came: &Came) -> impl Iterator<Item = Span> {
+    let requests = bodies(came, "/v1/traces").into_iter();
+    requests
+        .flat_map(|body| ExportTraceServiceRequest::decode(body.as_slice()).unwrap().resource_spans)
+        .flat_map(|r| r.scope_spans)
+        .flat_map(|s| s.spans)
+}
+
+/// The span of this name, once it came.
+#[track_caller]
+fn span(came: &Came, name: &str) -> Span {
+    until(&format!("the span {name:?}"), || spans(came).any(|s| s.name == name));
+    spans(came).find(|s| s.name == name).unwrap()
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> String {
+    match attributes.iter().find(|a| a.key == key).and_then(|a| a.value.clone()) {
+        Some(AnyValue { value: Some(Value::StringValue(text)) }) => text,
+        other => format!("{other:?}"),
+    }
+}
+
+/// The service that tells of so many jobs that wait in a queue.
+fn tells(body: &[u8], queue: &str, many: f64) -> Option<String> {
+    let told = ExportMetricsServiceRequest::decode(body).unwrap().resource_metrics;
+    let [ResourceMetrics { resource, scope_metrics, .. }] = told.try_into().ok()?;
+    let metric = scope_metrics.into_iter().flat_map(|s| s.metrics).find(|m| m.name == "trunkline_jobs")?;
+    let Some(Data::Gauge(gauge)) = metric.data else { return None };
+    let point = gauge
+        .data_points
+        .into_iter()
+        .find(|p| text(&p.attributes, "queue") == queue && text(&p.attributes, "state") == "waiting")?;
+    (point.value == Some(Number::AsDouble(many))).then(|| text(&resource.unwrap().attributes, "service.name"))
+}
+
+#[test]
+fn a_trace_goes_from_a_script_through_a_push_to_the_program_that_does_the_job() {
+    let (url, dir, (address, came)) = (database(), temporary(), collector());
+    let mut push = trunkline(&["jobs", "push", "mail", "x"]);
+    push.env("DATABASE_URL", &url)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("TRACEPARENT", format!("00-{TRACE}-{PARENT}-01"));
+    let pushed = push.output().unwrap();
+    assert_eq!(code(&pushed), 0, "{}", stderr(&pushed));
+    let file = dir.path().join("parent");
+    let exec = format!("printf %s \"$TRACEPARENT\" > {}", file.display());
+    ok(&url, &["--otlp-endpoint", &address, "jobs", "work", "mail", "--drain", "--exec", &exec]);
+    let (root, sent) = (span(&came, "trunkline"), span(&came, "push mail"));
+    let handled = span(&came, "process mail");
+    assert_eq!([&root, &sent, &handled].map(|s| hex(&s.trace_id)), [TRACE; 3]);
+    assert_eq!(hex(&root.parent_span_id), PARENT);
+    assert_eq!(sent.parent_span_id, root.span_id);
+    assert_eq!(handled.parent_span_id, sent.span_id);
+    assert_eq!([sent.kind(), handled.kind()], [SpanKind::Producer, SpanKind::Consumer]);
+    assert_eq!(text(&sent.attributes, "messaging.system"), "trunkline");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), format!("00-{TRACE}-{}-01", hex(&handled.span_id)));
+}
+
+#[test]
+fn the_daemon_sends_the_numbers_of_its_metrics_and_goes_on_with_traces_over_http() {
+    let (url, (address, came)) = (database(), collector());
+    let mut command = trunkline(&["serve", "--http", "127.0.0.1:0"]);
+    command
+        .env("DATABASE_URL", &url)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("OTEL_SERVICE_NAME", "mailer")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
+    let mut daemon = Running::start(command);
+    daemon.wait_for("dashboard at ");
+    let line = daemon.seen.last().unwrap();
+    let dashboard = &line[line.find("http://").unwrap()..];
+    let curl = Command::new("curl")
+        .args(["-sS", "-f", "-H", &format!("traceparent: 00-{TRACE}-{PARENT}-01")])
+        .args(["-H", "content-type: application/json", "-d", r#"{"queue": "mail", "payload": "x"}"#])
+        .arg(format!("{}api/v1/jobs", dashboard))
+        .output()
+        .unwrap();
+    assert!(curl.status.success(), "{}", stderr(&curl));
+    let mut from = None;
+    until("the job among the metrics", || {
+        from = bodies(&came, "/v1/metrics").iter().find_map(|body| tells(body, "mail", 1.0));
+        from.is_some()
+    });
+    assert_eq!(from.as_deref(), Some("mailer"));
+    ok(&url, &["--otlp-endpoint", &address, "jobs", "work", "mail", "--drain", "--exec", "true"]);
+    let (asked, handled) = (span(&came, "POST /api/v1/jobs"), span(&came, "process mail"));
+    assert_eq!([&asked, &handled].map(|s| hex(&s.trace_id)), [TRACE; 2]);
+    assert_eq!((hex(&asked.parent_span_id).as_str(), handled.parent_span_id), (PARENT, asked.span_id));
+}
+
+#[test]
+fn a_collector_that_is_not_there_keeps_nobody_waiting() {
+    let url = database();
+    let began = Instant::now();
+    let pushed = run(&url, &["--otlp-endpoint", "http://127.0.0.1:1", "jobs", "push", "mail", "x"]);
+    assert_eq!(code(&pushed), 0, "{}", stderr(&pushed));
+    assert!(began.elapsed().as_secs() < 10);
+    let refused = run(&url, &["--otlp-endpoint", "not a url", "jobs", "push", "mail", "x"]);
+    assert_eq!(code(&refused), 2, "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--otlp-endpoint"), "{}", stderr(&refused));
+}

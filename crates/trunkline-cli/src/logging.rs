@@ -63,8 +63,9 @@ pub(crate) fn start(cli: &Cli) -> Result<()> {
             fmt::layer().with_target(false).with_ansi(color).with_writer(|| Log).boxed()
         }
     };
-    let traces =
-        cli.global.otlp_endpoint.as_deref().filter(|e| !e.is_empty()).map(otlp::layer).transpose()?;
+    let off = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
+    let endpoint = cli.global.otlp_endpoint.as_deref().filter(|e| !e.is_empty() && !off);
+    let traces = endpoint.map(otlp::layer).transpose()?;
     tracing_subscriber::registry().with(layer.with_filter(wanted)).with(traces).init();
     Ok(())
 }

@@ -7,13 +7,17 @@
 //! What cannot be sent is dropped, and said in the log: messages never wait for a collector.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use axum::{extract, middleware::Next, response};
-use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, MeterProvider as _},
+    trace::TracerProvider as _,
+};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
@@ -110,6 +114,8 @@ pub(crate) fn finish() {
 /// Who is sent the families of `/metrics`.
 pub(crate) struct Collector {
     provider: SdkMeterProvider,
+    /// What instruments there are, and what they tell.
+    known: BTreeSet<String>,
     told: Arc<Mutex<BTreeMap<String, Family>>>,
 }
 
@@ -126,7 +132,7 @@ impl Collector {
         // It sends when it is told to, and at the end.
         let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(86_400)).build();
         let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
-        Some(Self { provider, told: Arc::default() })
+        Some(Self { provider, known: BTreeSet::new(), told: Arc::default() })
     }
 
     /// How often to send: `OTEL_METRIC_EXPORT_INTERVAL`, a minute unless told.
@@ -135,35 +141,31 @@ impl Collector {
         Duration::from_millis(ms.filter(|ms| *ms >= 1000).unwrap_or(60_000))
     }
 
-    /// Sends these.
-    pub(crate) async fn send(&self, families: Vec<Family>) {
-        for family in families {
-            let known = lock(&self.told).insert(family.name(), family);
-            if known.is_none() {
-                self.register();
+    /// Sends these, and no others that were sent before.
+    pub(crate) async fn send(&mut self, families: Vec<Family>) {
+        for family in &families {
+            if self.known.insert(family.name()) {
+                self.register(family);
             }
         }
+        *lock(&self.told) = families.into_iter().map(|family| (family.name(), family)).collect();
         let provider = self.provider.clone();
         // The log has why it failed.
         let _ = tokio::task::spawn_blocking(move || provider.force_flush()).await;
     }
 
-    /// An instrument for each family that has none.
-    fn register(&self) {
+    fn register(&self, family: &Family) {
+        let (name, told) = (family.name(), self.told.clone());
         let meter = self.provider.meter("trunkline");
-        for family in lock(&self.told).values_mut().filter(|f| !f.registered) {
-            family.registered = true;
-            let (name, told) = (family.name(), self.told.clone());
-            let gauge = meter.f64_observable_gauge(name.clone()).with_description(family.help);
-            let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| {
-                for (labels, value) in lock(&told).get(&name).into_iter().flat_map(Family::series) {
-                    let labels: Vec<KeyValue> =
-                        labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
-                    observer.observe(value, &labels);
-                }
-            };
-            let _ = gauge.with_unit(family.unit()).with_callback(observe).build();
-        }
+        let gauge = meter.f64_observable_gauge(name.clone()).with_description(family.help);
+        let observe = move |observer: &dyn AsyncInstrument<f64>| {
+            for (labels, value) in lock(&told).get(&name).into_iter().flat_map(Family::series) {
+                let labels: Vec<KeyValue> =
+                    labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+                observer.observe(value, &labels);
+            }
+        };
+        let _ = gauge.with_unit(family.unit()).with_callback(observe).build();
     }
 }
 

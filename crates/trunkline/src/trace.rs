@@ -57,10 +57,11 @@ impl Sending {
     }
 
     fn of_kind(kind: &'static str, operation: &'static str, to: &str) -> Self {
+        let name = if to.starts_with('@') { "@" } else { to }; // an address is one process's: names of spans are few
         let span = info_span!(
             target: "trunkline::message",
             "send",
-            otel.name = format!("{operation} {to}"),
+            otel.name = format!("{operation} {name}"),
             otel.kind = kind,
             otel.status_code = Empty,
             error.type = Empty,

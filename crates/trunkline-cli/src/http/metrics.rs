@@ -48,13 +48,11 @@ pub(crate) struct Family {
     pub(crate) help: &'static str,
     largest: bool,
     series: BTreeMap<Vec<Label>, f64>,
-    /// Whether OTLP has an instrument for it.
-    pub(crate) registered: bool,
 }
 
 impl Family {
     fn new(name: &'static str, help: &'static str) -> Self {
-        Self { name, help, largest: false, series: BTreeMap::new(), registered: false }
+        Self { name, help, largest: false, series: BTreeMap::new() }
     }
 
     /// Of ages the largest counts, where several come together.
@@ -68,11 +66,10 @@ impl Family {
 
     /// As OpenTelemetry writes it.
     pub(crate) fn unit(&self) -> &'static str {
-        let ends = |suffix| self.name.ends_with(suffix) || self.name.ends_with("_seconds_recent");
-        match () {
-            () if self.name.contains("_bytes") => "By",
-            () if ends("_seconds") => "s",
-            () => "1",
+        match self.name {
+            name if name.ends_with("_bytes") => "By",
+            name if name.contains("_seconds") => "s",
+            _ => "1",
         }
     }
 

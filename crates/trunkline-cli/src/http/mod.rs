@@ -200,7 +200,7 @@ impl Bound {
 
 /// Sends metrics to a collector, where there is one.
 async fn tell(app: Arc<App>) {
-    let Some(collector) = Collector::new() else { return };
+    let Some(mut collector) = Collector::new() else { return };
     let mut due = tokio::time::interval(Collector::interval());
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

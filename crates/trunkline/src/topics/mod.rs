@@ -152,7 +152,8 @@ impl Topics {
     /// Declares a topic: true when it is new. Only durable ones need it. Needs the owner's rights, or those of `trunkline_admin`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for the name; [`ErrorKind::Conflict`] when it is declared as another kind; [`ErrorKind::Denied`].
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for the name; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict)
+    /// when it is declared as another kind; [`ErrorKind::Denied`](crate::ErrorKind::Denied).
     pub async fn create(&self, topic: &str, kind: Kind) -> Result<bool> {
         let word = kind.word();
         let args: &Args<'_> = &[(&topic, Type::TEXT), (&word, Type::TEXT)];
@@ -166,7 +167,8 @@ impl Topics {
     /// Forgets what was declared: false when nothing was. A durable topic's messages go with it.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] for a durable topic that has subscriptions; [`ErrorKind::Denied`].
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a durable topic that has subscriptions;
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied).
     pub async fn drop(&self, topic: &str) -> Result<bool> {
         self.engine.listener.link().await?.value(DROP, &[(&topic, Type::TEXT)]).await
     }
@@ -175,7 +177,7 @@ impl Topics {
     /// removed. Whoever subscribes under the name then begins anew.
     ///
     /// # Errors
-    /// [`ErrorKind::Denied`] for another role's.
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) for another role's.
     pub async fn forget(&self, name: &str) -> Result<i32> {
         self.engine.listener.link().await?.value(FORGET, &[(&name, Type::TEXT)]).await
     }
@@ -184,8 +186,9 @@ impl Topics {
     /// same time, on any topics, are written together.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for what is out of its limits, [`ErrorKind::Conflict`] for a topic of another kind. After
-    /// [`ErrorKind::Unreachable`] it may have been published.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is out of its limits,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a topic of another kind. After
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) it may have been published.
     pub async fn publish(&self, topic: &str, message: impl Into<NewMessage>) -> Result<i64> {
         let (sending, mut message) = (Sending::new("publish", topic), message.into());
         sending.mark(&mut message.headers);
@@ -236,8 +239,9 @@ impl Topics {
     /// connection, and one look at the ring serves them all.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for topics and options that do not go together; [`ErrorKind::NotFound`] for a durable topic that is not
-    /// there; [`ErrorKind::Conflict`] for one of another kind.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for topics and options that do not go together;
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a durable topic that is not
+    /// there; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for one of another kind.
     pub async fn subscribe(&self, options: impl Into<Subscribe>) -> Result<Subscription> {
         Subscription::start(self.engine.clone(), options.into()).await
     }

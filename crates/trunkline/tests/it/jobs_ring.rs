@@ -62,6 +62,33 @@ async fn a_segment_is_emptied_when_all_of_it_was_done_and_not_before() {
 }
 
 #[tokio::test]
+async fn whether_a_segment_can_be_emptied_is_asked_of_few_rows() {
+    let db = Db::new().await;
+    let (raw, tl) = (db.raw().await, db.client("client").await);
+    raw.run("set track_functions = 'pl'").await;
+    push(&raw, 1, 20_000).await;
+    for options in [Work::queue("q").concurrency(1).at_most(300), Work::queue("q").concurrency(1000).drain()]
+    {
+        tl.jobs().work(options, async |_: Job| Ok::<_, Failure>(())).ended().await.unwrap();
+    }
+    raw.run("analyze trunkline.job_d0, trunkline.job_slice_d0, trunkline.job_done_d0, trunkline.job_end_d0, trunkline.job_priority")
+        .await;
+    raw.run("begin").await;
+    assert_eq!(raw.one("select trunkline._job_untaken_d0()::text").await, "{}");
+    let read =
+        "select sum(idx_tup_fetch + seq_tup_read) from pg_stat_xact_user_tables where relname = 'job_d0'";
+    assert!(raw.one(read).await.parse::<f64>().unwrap() < 100.0, "{} jobs read", raw.one(read).await);
+    assert_eq!(raw.one("select trunkline._job_empty_d0()").await, "t");
+    let asked = "select coalesce(sum(calls), 0) from pg_stat_xact_user_functions where funcname = '_job_open_slots_d0'";
+    assert!(
+        raw.one(asked).await.parse::<f64>().unwrap() < 100.0,
+        "{} slices looked at",
+        raw.one(asked).await
+    );
+    raw.run("commit").await;
+}
+
+#[tokio::test]
 async fn a_writer_that_began_before_the_turn_loses_nothing() {
     let db = Db::new().await;
     let (raw, slow) = (db.raw().await, db.raw().await);

@@ -43,7 +43,7 @@ impl Kept {
 
     /// The span of this name, once it has ended.
     async fn ended(&self, name: &str) -> SpanData {
-        until(&format!("the span {name:?}"), async || self.all(name).first().is_some()).await;
+        until(&format!("the span {name:?}"), async || !self.all(name).is_empty()).await;
         self.all(name).remove(0)
     }
 

@@ -47,7 +47,8 @@ const CLAIM: &str = "update trunkline_bench.claimed c set state = 1, worker = 'w
 const FINISH: &str = "delete from trunkline_bench.claimed where id = any ($1)";
 const PAYLOAD: usize = 60;
 
-/// Rounds of every measurement, interleaved; then a backlog of so many, and a snapshot held for so many seconds, once each.
+/// Rounds of every measurement, interleaved; then a backlog of so many, two minutes at rest, and a snapshot held for so many seconds,
+/// once each.
 pub(super) async fn run(
     url: &str,
     rounds: u32,
@@ -64,6 +65,7 @@ pub(super) async fn run(
     let tl = connect(url).await?;
     found.backlog.push(cost::backlog(&tl, &admin, bulk / 2 * 5, bulk, say).await?);
     drain(&tl).await?;
+    found.idle.push(idle(&tl, url, &admin, seconds, say).await?);
     tl.close().await;
     let (speed, p99) = cost::held(url, held, say).await?;
     found.held[0].push(speed);
@@ -109,7 +111,6 @@ impl Found {
         self.burn(&tl, url, admin, bulk, say).await?;
         cost::features(&tl, admin, bulk / 10, (&mut self.keys, &mut self.limits), say).await?;
         self.latency(&tl, url, seconds, say).await?;
-        self.idle.push(idle(&tl, url, admin, seconds, say).await?);
         tl.close().await;
         Ok(())
     }
@@ -372,9 +373,10 @@ async fn idle(
     const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
     let mut working = tl.jobs().work("bench", async |_: Job| Ok(()));
     asleep(url).await?;
-    let window = Duration::from_secs_f64(seconds.max(3.0) * 2.0);
+    // In the first minute a process looks for what a crash may have left.
+    let window = Duration::from_secs(if seconds < 3.0 { 6 } else { 60 });
     let mut before = f64::NAN;
-    // Twice: sessions tell what they did up to a second late. It does not end by itself; if it did, we would hear of it.
+    // Twice: the first to come to rest. It does not end by itself; if it did, we would hear of it.
     for _ in 0..2 {
         before = admin.query_one(COUNT, &[]).await?.try_get(0)?;
         if let Ok(ended) = tokio::time::timeout(window, working.ended()).await {

@@ -107,6 +107,18 @@ pub(super) async fn session(
     Ok((session.client, rx))
 }
 
+/// A session that holds a snapshot, for as long as it wants to: ours give up an idle transaction.
+pub(super) async fn holder(url: &str) -> Result<tokio_postgres::Client> {
+    let (client, _rx) = session(url).await?;
+    client
+        .batch_execute(
+            "set idle_in_transaction_session_timeout = 0; begin isolation level repeatable read;
+             select count(*) from trunkline_bench.bare",
+        )
+        .await?;
+    Ok(client)
+}
+
 /// Where we are.
 pub(super) async fn machine(url: &str) -> Result<Machine> {
     const SQL: &str = "select current_setting('server_version'), 'fsync ' || current_setting('fsync') || ', synchronous_commit ' || current_setting('synchronous_commit')";

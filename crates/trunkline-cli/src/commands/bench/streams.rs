@@ -15,7 +15,7 @@ use trunkline::{
 
 use super::{
     Figure, connect,
-    measure::{Run, count, load, median, session},
+    measure::{Run, count, holder, load, median, session},
     pgq::Beside,
 };
 
@@ -252,10 +252,7 @@ pub(super) async fn asleep(url: &str) -> Result<()> {
 /// How much slower appends and their consumers are while somebody holds a snapshot.
 async fn held(url: &str, seconds: f64, say: &mut dyn FnMut(&str)) -> Result<f64> {
     let free = single(url, APPEND, 16, seconds).await?.rate();
-    let (holder, _) = session(url).await?;
-    holder
-        .batch_execute("begin isolation level repeatable read; select count(*) from trunkline_bench.bare")
-        .await?;
+    let holder = holder(url).await?;
     let held = single(url, APPEND, 16, seconds).await?.rate();
     holder.batch_execute("rollback").await?;
     say(&format!(" 16 clients: {free:.0}/s, while a snapshot is held {held:.0}/s"));

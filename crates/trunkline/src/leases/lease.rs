@@ -60,16 +60,7 @@ pub(super) struct Hold {
     state: watch::Sender<State>,
     presence: watch::Receiver<Presence>,
     /// To be noted with the next renewal.
-    progress: Mutex<Option<Noted>>,
-}
-
-/// What is to be noted.
-#[derive(Debug)]
-enum Noted {
-    /// Once.
-    Text(String),
-    /// With each renewal: how old that is by then; nothing is of no age.
-    Age(Option<SystemTime>),
+    progress: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,21 +112,13 @@ impl Hold {
 
     /// What is to be noted of its progress, taken.
     pub(super) fn progress(&self) -> Option<String> {
-        let mut noted = lock(&self.progress);
-        match noted.take()? {
-            Noted::Text(text) => Some(text),
-            Noted::Age(since) => {
-                *noted = Some(Noted::Age(since));
-                let age = since.and_then(|at| at.elapsed().ok()).unwrap_or_default();
-                Some(format!("late {}", age.as_millis()))
-            }
-        }
+        lock(&self.progress).take()
     }
 
     /// It could not be noted; unless there is something newer.
     pub(super) fn unnoted(&self, progress: Option<String>) {
         let mut noted = lock(&self.progress);
-        *noted = noted.take().or(progress.map(Noted::Text));
+        *noted = noted.take().or(progress);
     }
 }
 
@@ -188,12 +171,7 @@ impl Lease {
     /// Notes how far this holder has come, for the one after it and for people; at most 1,000 characters are kept. It is
     /// written with the next renewal, or when the lease is released, so what died in between is missing.
     pub fn note(&self, progress: impl Into<String>) {
-        *lock(&self.hold.progress) = Some(Noted::Text(progress.into().replace('\0', "")));
-    }
-
-    /// Notes with each renewal from now on how old the oldest is that this holder has not handled: `late`, and milliseconds.
-    pub(crate) fn note_age(&self, oldest: Option<SystemTime>) {
-        *lock(&self.hold.progress) = Some(Noted::Age(oldest));
+        *lock(&self.hold.progress) = Some(progress.into().replace('\0', ""));
     }
 
     /// Whether nobody else can have it at this moment, by this process's clock. For effects in the database use

@@ -18,6 +18,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    kept::{self, Kept, MARKS},
     look::{Said, subscribe},
     message::{Event, Gap, Message, Sent},
     queue::Queue,
@@ -51,6 +52,15 @@ pub(super) struct Member {
     pub(super) said: Said,
     pub(super) queue: Arc<Queue>,
     pub(super) filtered: bool,
+}
+
+impl Member {
+    async fn mark(&self, link: &Link) -> Result<()> {
+        match &self.said.name {
+            Some(lease) if self.said.single => kept::say(link, lease).await,
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -97,6 +107,7 @@ impl Router {
                     None => std::future::pending().await,
                 }
             };
+            let mut missed = None;
             tokio::select! {
                 biased;
                 command = orders.recv() => match command {
@@ -106,7 +117,7 @@ impl Router {
                 },
                 heard = heard.recv() => match heard {
                     Ok(note) => self.give(&note),
-                    Err(RecvError::Lagged(many)) => self.lagged(many),
+                    Err(RecvError::Lagged(many)) => missed = Some(many),
                     Err(RecvError::Closed) => return,
                 },
                 () = gone => { self.lost(); continue }
@@ -114,6 +125,9 @@ impl Router {
                 Ok(_) = closing.wait_for(|c| *c) => {
                     return self.members.values().for_each(|m| m.member.queue.close(None));
                 }
+            }
+            if let Some(many) = missed {
+                self.lagged(many).await;
             }
             let (generation, channels) = listening.borrow_and_update().clone();
             let link = self.listener.current().filter(|l| l.generation == generation);
@@ -143,7 +157,19 @@ impl Router {
         });
     }
 
+    /// Says to those who share a lease where they are: see `kept.rs`. Anybody can say so.
+    fn marked(&self, said: &str) {
+        let Some((mark, lease)) = kept::parse(said) else { return };
+        let of = |l: &&Listening| l.member.said.single && l.member.said.name.as_deref() == Some(lease);
+        for listening in self.members.values().filter(of).filter(|l| l.generation.is_some()) {
+            listening.member.queue.hear(|kept| kept.mark(mark));
+        }
+    }
+
     fn give(&mut self, note: &Notification) {
+        if note.channel == MARKS {
+            return self.marked(&note.payload);
+        }
         let Some(members) = self.channels.get(&note.channel) else { return };
         let sent = Arc::new(Sent {
             topic: note.channel.clone(),
@@ -153,19 +179,30 @@ impl Router {
         });
         for listening in members.iter().filter_map(|n| self.members.get(n)) {
             // What comes before "connected" was published before that.
-            if listening.generation.is_some() && !(listening.member.filtered && self.own == Some(note.pid)) {
+            if listening.generation.is_none() {
+                continue;
+            }
+            if listening.member.filtered && self.own == Some(note.pid) {
+                listening.member.queue.hear(Kept::pass);
+            } else {
                 listening.member.queue.push_or_drop(Message::new(sent.clone()));
             }
         }
     }
 
     /// This process was too slow to hand out what came.
-    fn lagged(&self, many: u64) {
+    async fn lagged(&self, many: u64) {
         let until = SystemTime::now();
         let since = self.link.as_ref().map_or(until, |l| l.well_at());
+        debug!(many, "notifications were missed");
         for listening in self.members.values().filter(|m| m.generation.is_some()) {
-            debug!(many, "notifications were missed");
+            listening.member.queue.hear(Kept::interrupt);
             listening.member.queue.tell(Event::Gap(Gap { since, until, missed: None }));
+            if let Some(link) = &self.link
+                && let Err(e) = listening.member.mark(link).await
+            {
+                debug!(error = %e, "no mark was said");
+            }
         }
     }
 
@@ -177,15 +214,16 @@ impl Router {
                 continue;
             }
             listening.lost_at = Some(link.well_at());
+            listening.member.queue.hear(Kept::interrupt);
             listening.member.queue.tell(Event::Lost);
         }
     }
 
     /// Tells those whose channels are all listened to.
-    async fn connected(&mut self, link: &Arc<Link>, heard: impl Fn(&String) -> bool) -> Result<()> {
+    async fn connected(&mut self, link: &Arc<Link>, heard: impl Fn(&str) -> bool) -> Result<()> {
         for listening in self.members.values_mut() {
             let member = &listening.member;
-            if listening.generation == Some(link.generation) || !member.said.topics.iter().all(&heard) {
+            if listening.generation == Some(link.generation) || !member.said.channels().all(&heard) {
                 continue;
             }
             if member.filtered && self.own.is_none() {
@@ -194,6 +232,7 @@ impl Router {
             if !(member.said.single && link.resumed) {
                 subscribe(link, &member.said).await?;
             }
+            member.mark(link).await?;
             if let Some(since) = listening.lost_at.take() {
                 member.queue.tell(Event::Gap(Gap { since, until: SystemTime::now(), missed: None }));
             }

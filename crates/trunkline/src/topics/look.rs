@@ -10,7 +10,7 @@ use std::{
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{filter::Wanted, message::Sent};
+use super::{filter::Wanted, kept::MARKS, message::Sent};
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
@@ -78,6 +78,13 @@ pub(super) struct Said {
     pub(super) kind: &'static str,
     pub(super) name: Option<String>,
     pub(super) single: bool,
+}
+
+impl Said {
+    /// What is listened to for a subscription to channels.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(String::as_str).chain(self.single.then_some(MARKS))
+    }
 }
 
 /// Says that this session listens: where its reader begins.

@@ -9,7 +9,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Kind, durable::InHand};
+use super::{Kind, durable::InHand, kept::Place};
 use crate::{
     Error, ErrorKind, Result,
     executor::{Executor, Param},
@@ -104,11 +104,13 @@ pub struct Message {
     pub(super) lease: Option<Arc<str>>,
     /// Of a durable one: handled when the last clone is dropped.
     pub(super) in_hand: Option<Arc<InHand>>,
+    /// On a channel, of a single subscription: behind it.
+    pub(super) place: Option<Place>,
 }
 
 impl Message {
     pub(super) fn new(sent: Arc<Sent>) -> Self {
-        Self { sent, fence: None, lease: None, in_hand: None }
+        Self { sent, fence: None, lease: None, in_hand: None, place: None }
     }
 
     /// As the active one of a single subscription gets it.

@@ -12,6 +12,7 @@ mod behind;
 mod channels;
 mod durable;
 mod filter;
+mod kept;
 mod look;
 mod message;
 mod publish;

@@ -6,16 +6,21 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::sync::Notify;
 
 use super::{
+    kept::{Kept, Place},
     look::Position,
     message::{Event, Gap, Message, Turn},
 };
-use crate::{Error, leases::Lease, listener::lock};
+use crate::{
+    Error, Result,
+    leases::Lease,
+    listener::{closed, lock},
+};
 
 /// What happens to messages for which the buffer has no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,34 +55,31 @@ struct State {
     failure: Option<Error>,
     /// Whether messages come only under a lease, and that.
     single: bool,
-    /// Of channels, which keep nothing themselves.
-    keeps: bool,
     lease: Option<Arc<Lease>>,
-    /// What came on channels lately, which whoever is active may not have handled when it dies; also this one.
-    kept: VecDeque<Message>,
-    /// When the newest came that was dropped from there.
-    dropped_at: Option<SystemTime>,
-    /// When the newest came that this one handled itself: all since may not have been.
-    left_off: Option<SystemTime>,
+    /// A lease that is given up once what is in hand is handled.
+    leaving: Option<Arc<Lease>>,
+    /// Of channels, which keep nothing themselves: what whoever is active may not have handled when it dies; also this one.
+    kept: Option<Kept>,
+    /// Behind the newest of that which this one has handled.
+    handled: Option<Place>,
+    /// Whoever asks for the next event has got them all.
+    idle: bool,
     /// Behind how many of the messages that are still here a position is: all before was handled once the next is asked for.
     marks: VecDeque<(usize, Position)>,
     /// A message was yielded, and the next one not asked for.
     in_hand: bool,
-    /// When that came.
-    in_hand_at: Option<SystemTime>,
+    /// Under which fence, and behind it.
+    place_in_hand: Option<(i64, Place)>,
 }
 
 /// The buffer takes no more than this, whatever its size in messages, but always one.
 const BYTES: usize = 16 << 20;
 
-/// For so long a standby keeps what comes on channels.
-const KEPT: Duration = Duration::from_secs(60);
-
 impl Queue {
-    /// With `single`, messages come only under a lease; with `keeps`, those before are kept for when it comes.
-    pub(super) fn new(most: usize, on_full: OnFull, single: bool, keeps: bool) -> Arc<Self> {
+    /// With `single`, messages come only under a lease; what is kept is for when it comes.
+    pub(super) fn new(most: usize, on_full: OnFull, single: bool, kept: Option<Kept>) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { single, keeps: single && keeps, ..State::default() }),
+            state: Mutex::new(State { single, kept, ..State::default() }),
             arrived: Notify::new(),
             taken: Notify::new(),
             most: most.max(1),
@@ -87,29 +89,7 @@ impl Queue {
 
     /// Puts a message in; gives it back when it has to wait.
     pub(super) fn push(&self, message: Message) -> Result<(), Message> {
-        let mut state = lock(&self.state);
-        if state.closed || !state.may_yield(&message) {
-            return Ok(());
-        }
-        while state.messages >= self.most || state.messages > 0 && state.bytes + message.bytes() > BYTES {
-            match self.on_full {
-                OnFull::Wait => return Err(message),
-                OnFull::DropOldest => state.drop_oldest(),
-                OnFull::DropNewest => {
-                    let at = message.at();
-                    message.given();
-                    state.add(Event::Gap(Gap { since: at, until: at, missed: Some(1) }));
-                    drop(state);
-                    self.arrived.notify_one();
-                    return Ok(());
-                }
-            }
-        }
-        state.messages += 1;
-        state.bytes += message.bytes();
-        state.events.push_back(Event::Message(message));
-        state.note_oldest();
-        drop(state);
+        lock(&self.state).put(message, self.most, self.on_full)?;
         self.arrived.notify_one();
         Ok(())
     }
@@ -117,19 +97,39 @@ impl Queue {
     /// Puts a message in of a channel, which cannot wait. Of a single subscription that stands by, it is kept.
     pub(super) fn push_or_drop(&self, message: Message) {
         let at = message.at();
-        let message = {
-            let mut state = lock(&self.state);
-            if state.keeps {
-                state.keep(message.clone(), self.most);
-            }
-            match state.turn() {
-                turn if !state.single || turn.is_some() => message.under(turn.as_ref()),
-                _ => return,
-            }
+        let mut state = lock(&self.state);
+        let message = match &mut state.kept {
+            Some(kept) => kept.keep(message, self.most),
+            None => message,
         };
-        if self.push(message).is_err() {
-            self.tell(Event::Gap(Gap { since: at, until: at, missed: Some(1) }));
+        let turn = state.turn();
+        if state.single && turn.is_none() {
+            return;
         }
+        if state.put(message.under(turn.as_ref()), self.most, self.on_full).is_err() {
+            state.add(dropped(at));
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// On channels something else came than a message for this one.
+    pub(super) fn hear(&self, heard: impl FnOnce(&mut Kept)) {
+        let mut state = lock(&self.state);
+        if let Some(kept) = &mut state.kept {
+            heard(kept);
+            state.note_place();
+            self.taken.notify_waiters();
+        }
+    }
+
+    /// Waits until all that comes on its channels is heard, and others know from where on. Cancel-safe.
+    ///
+    /// # Errors
+    /// It was closed.
+    pub(super) async fn placed(&self) -> Result<()> {
+        self.until(|state| state.closed || state.kept.as_ref().is_none_or(Kept::is_placed)).await;
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
     }
 
     /// Puts in what is no message.
@@ -138,40 +138,43 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// From here on messages come, under this lease; first those that were kept from so long ago.
-    pub(super) fn activate(&self, lease: Arc<Lease>, since: Option<SystemTime>) {
+    /// From here on messages come, under this lease; of channels first those that the ones before had not handled.
+    pub(super) fn activate(&self, lease: Arc<Lease>) {
         let mut state = lock(&self.state);
-        state.lease = Some(lease);
-        // Nobody knows of another one since: as far as it had come itself.
-        let since = since.or(state.left_off);
-        let (turn, kept) = (state.turn(), state.kept.clone());
-        let missed = state.dropped_at.filter(|at| since.is_some_and(|since| *at >= since));
-        if let (Some(until), Some(since)) = (missed, since) {
-            state.add(Event::Gap(Gap { since, until, missed: None }));
+        state.lease = Some(lease.clone());
+        let turn = state.turn();
+        if let Some(kept) = &state.kept {
+            let rest = kept.rest(lease.predecessor_progress(), state.handled);
+            state.handled = rest.from;
+            if let Some(until) = rest.missed {
+                let since = lease.predecessor_noted_at().unwrap_or(until).min(until);
+                state.add(Event::Gap(Gap { since, until, missed: None }));
+            }
+            for message in rest.messages {
+                state.messages += 1;
+                state.bytes += message.bytes();
+                state.events.push_back(Event::Message(message.under(turn.as_ref())));
+            }
         }
-        for message in kept.into_iter().filter(|m| since.is_none_or(|since| m.at() >= since)) {
-            state.messages += 1;
-            state.bytes += message.bytes();
-            state.events.push_back(Event::Message(message.under(turn.as_ref())));
-        }
-        state.note_oldest();
         drop(state);
         self.arrived.notify_one();
     }
 
-    /// No message comes any more: what is here goes.
-    pub(super) fn deactivate(&self) -> Option<Arc<Lease>> {
+    /// No message comes any more: what is here goes. The lease is kept until [`Queue::let_go`].
+    pub(super) fn deactivate(&self) {
         let mut state = lock(&self.state);
-        if state.keeps && state.lease.is_some() {
-            state.note_oldest();
-        }
         state.events.retain(|e| !matches!(e, Event::Message(_)));
         state.marks.clear();
         (state.messages, state.bytes) = (0, 0);
-        let lease = state.lease.take();
+        state.leaving = state.lease.take().or(state.leaving.take());
         drop(state);
         self.taken.notify_waiters();
-        lease
+    }
+
+    /// What is handled from now on is not noted.
+    pub(super) fn let_go(&self) {
+        let lease = lock(&self.state).leaving.take();
+        drop(lease);
     }
 
     /// All messages up to here were put in: the position is noted with the lease once they are handled.
@@ -190,50 +193,36 @@ impl Queue {
 
     /// What was yielded was handled, though nobody asks for the next one.
     pub(super) fn settle(&self) {
-        let mut state = lock(&self.state);
-        state.in_hand = false;
-        state.left_off = state.in_hand_at.or(state.left_off);
-        state.note();
-        state.note_oldest();
+        lock(&self.state).settle();
     }
 
     /// Waits until what was yielded is handled. Cancel-safe.
     pub(super) async fn handled(&self) {
-        loop {
-            let taken = self.taken.notified();
-            {
-                let state = lock(&self.state);
-                if state.closed || !state.in_hand {
-                    return;
-                }
-            }
-            taken.await;
-        }
+        self.until(|state| state.closed || !state.in_hand).await;
     }
 
     /// The next event; none when it was closed and all is told.
-    pub(super) async fn next(&self) -> Option<Result<Event, Error>> {
+    pub(super) async fn next(&self) -> Option<Result<Event>> {
         loop {
             let arrived = self.arrived.notified();
             {
                 let mut state = lock(&self.state);
-                if std::mem::take(&mut state.in_hand) {
-                    state.left_off = state.in_hand_at.or(state.left_off);
-                    state.note();
+                if state.in_hand {
+                    state.settle();
                     self.taken.notify_waiters();
                 }
                 if let Some(event) = state.take() {
-                    state.in_hand_at = match &event {
-                        Event::Message(message) => Some(message.at()),
-                        _ => None,
-                    };
-                    state.in_hand = state.in_hand_at.is_some();
-                    state.note_oldest();
+                    if let Event::Message(message) = &event {
+                        state.in_hand = true;
+                        state.place_in_hand = message.fence.zip(message.place);
+                    }
+                    state.idle = false;
                     drop(state);
                     self.taken.notify_waiters();
                     return Some(Ok(event));
                 }
-                state.note_oldest();
+                state.idle = true;
+                state.note_place();
                 if state.closed {
                     return state.failure.take().map(Err);
                 }
@@ -244,16 +233,8 @@ impl Queue {
 
     /// Waits until at most half of it is used, or it is closed. Cancel-safe.
     pub(super) async fn room(&self) {
-        loop {
-            let taken = self.taken.notified();
-            {
-                let state = lock(&self.state);
-                if state.closed || state.messages <= self.most / 2 && state.bytes <= BYTES / 2 {
-                    return;
-                }
-            }
-            taken.await;
-        }
+        let half = self.most / 2;
+        self.until(|state| state.closed || state.messages <= half && state.bytes <= BYTES / 2).await;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -262,16 +243,19 @@ impl Queue {
 
     /// It was closed, or this turn of a single one is over.
     pub(super) fn is_over(&self, turn: Option<&Turn>) -> bool {
-        let state = lock(&self.state);
-        let turns = turn.is_none_or(|t| state.lease.as_ref().is_some_and(|l| l.fence() == t.fence));
-        state.closed || !turns
+        lock(&self.state).is_over(turn)
     }
 
     /// Waits until it is over. Cancel-safe.
     pub(super) async fn over(&self, turn: Option<&Turn>) {
+        self.until(|state| state.is_over(turn)).await;
+    }
+
+    /// Waits for what comes of taking, of a turn's end, or of a mark. Cancel-safe.
+    async fn until(&self, met: impl Fn(&State) -> bool) {
         loop {
             let taken = self.taken.notified();
-            if self.is_over(turn) {
+            if met(&lock(&self.state)) {
                 return;
             }
             taken.await;
@@ -294,6 +278,11 @@ impl Queue {
 }
 
 impl State {
+    fn is_over(&self, turn: Option<&Turn>) -> bool {
+        let turns = turn.is_none_or(|t| self.lease.as_ref().is_some_and(|l| l.fence() == t.fence));
+        self.closed || !turns
+    }
+
     fn take(&mut self) -> Option<Event> {
         while let Some(event) = self.events.pop_front() {
             let Event::Message(message) = &event else { return Some(event) };
@@ -324,30 +313,53 @@ impl State {
         Some(Turn { lease: lease.name().into(), fence: lease.fence() })
     }
 
-    /// Keeps a message for when the one who is active dies; so many at most, of the last minute.
-    fn keep(&mut self, message: Message, most: usize) {
-        let long_ago = message.at().checked_sub(KEPT);
-        self.kept.push_back(message);
-        while self.kept.len() > most
-            || self.kept.front().is_some_and(|m| long_ago.is_some_and(|then| m.at() < then))
-        {
-            self.dropped_at = self.kept.pop_front().map(|m| m.at());
+    /// Puts a message in; gives it back when it has to wait.
+    fn put(&mut self, message: Message, most: usize, on_full: OnFull) -> Result<(), Message> {
+        if self.closed || !self.may_yield(&message) {
+            return Ok(());
+        }
+        while self.messages >= most || self.messages > 0 && self.bytes + message.bytes() > BYTES {
+            match on_full {
+                OnFull::Wait => return Err(message),
+                OnFull::DropOldest => self.drop_oldest(),
+                OnFull::DropNewest => {
+                    let at = message.at();
+                    message.given();
+                    self.add(dropped(at));
+                    return Ok(());
+                }
+            }
+        }
+        self.messages += 1;
+        self.bytes += message.bytes();
+        self.events.push_back(Event::Message(message));
+        Ok(())
+    }
+
+    /// What was yielded is handled.
+    fn settle(&mut self) {
+        self.in_hand = false;
+        self.note();
+        if let Some((fence, place)) = self.place_in_hand.take() {
+            // What was handled by one who is stale may have had no effect.
+            let mut leases = self.lease.iter().chain(&self.leaving);
+            if leases.any(|l| l.fence() == fence && l.is_valid()) {
+                self.handled = Some(place);
+                self.note_place();
+            }
         }
     }
 
-    /// When the oldest message came that was not handled.
-    fn oldest(&self) -> Option<SystemTime> {
-        let waiting = self.events.iter().find_map(|e| match e {
-            Event::Message(message) => Some(message.at()),
-            _ => None,
-        });
-        self.in_hand_at.filter(|_| self.in_hand).or(waiting)
-    }
-
-    /// Has it noted with the lease how old that is.
-    fn note_oldest(&self) {
-        if let Some(lease) = self.lease.as_ref().filter(|_| self.keeps) {
-            lease.note_age(self.oldest());
+    /// Notes with the lease behind what of the channels all is handled.
+    fn note_place(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        // As long as its lease is valid nothing was left out.
+        if self.idle && self.events.is_empty() && self.lease.as_ref().is_some_and(|l| l.is_valid()) {
+            self.handled = Some(kept.here());
+        }
+        let noted = self.handled.and_then(|place| kept.said(place));
+        if let (Some(noted), Some(lease)) = (noted, self.lease.as_ref().or(self.leaving.as_ref())) {
+            lease.note(noted);
         }
     }
 
@@ -393,6 +405,11 @@ impl State {
     }
 }
 
+/// A message that came then had no room.
+fn dropped(at: SystemTime) -> Event {
+    Event::Gap(Gap { since: at, until: at, missed: Some(1) })
+}
+
 /// Two gaps one upon the other are one; how many is known when it is of both.
 fn merge(known: &mut Gap, more: &Gap) {
     known.since = known.since.min(more.since);
@@ -403,6 +420,8 @@ fn merge(known: &mut Gap, more: &Gap) {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::topics::message::Sent;
@@ -427,8 +446,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_goes_is_counted_where_it_would_have_been() {
-        let oldest = Queue::new(2, OnFull::DropOldest, false, false);
-        let newest = Queue::new(2, OnFull::DropNewest, false, false);
+        let oldest = Queue::new(2, OnFull::DropOldest, false, None);
+        let newest = Queue::new(2, OnFull::DropNewest, false, None);
         for n in 1..=5 {
             oldest.push(message(n)).unwrap();
             newest.push(message(n)).unwrap();
@@ -439,7 +458,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_gets_it_back_until_half_is_free() {
-        let queue = Queue::new(4, OnFull::Wait, false, false);
+        let queue = Queue::new(4, OnFull::Wait, false, None);
         for n in 1..=4 {
             queue.push(message(n)).unwrap();
         }
@@ -454,7 +473,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_comes_and_goes_leaves_its_last_state() {
-        let queue = Queue::new(4, OnFull::Wait, false, false);
+        let queue = Queue::new(4, OnFull::Wait, false, None);
         for _ in 0..1000 {
             queue.tell(Event::Connected);
             queue.tell(Event::Lost);

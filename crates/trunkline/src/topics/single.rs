@@ -9,8 +9,8 @@
 //! to where it has handled everything, and the next one reads on from there in the ring. After a resignation that is exact; after a
 //! death what was handled since the last renewal is yielded again. A message is yielded only while the lease is valid by this process's
 //! clock, and carries the fence, by which a transaction can be guarded. What the ring no longer has is a gap. Channels keep nothing, so
-//! who stands by listens and keeps what came in the last minute: the active one notes with each renewal how old the oldest is that it
-//! has not handled, and the next one begins there, however many had the lease since and noted nothing.
+//! who stands by listens and keeps what came in the last minute: the active one notes behind what it has handled all, and the next one
+//! begins there, however many had the lease since and noted nothing. How such a place is the same for both: `kept.rs`.
 //!
 //! What if it dies here:
 //!
@@ -22,10 +22,7 @@
 //! | a standby | nothing |
 //! | the server | the same, and what the ring had is a gap; the fence goes on |
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -44,13 +41,11 @@ use super::{
 use crate::{
     Result,
     leases::{Lease, Leases, Loss},
-    listener::{Link, closed, turned},
+    listener::Link,
 };
 
 /// So long the one who is active may keep silent; it notes its position three times as often.
 const TTL: Duration = Duration::from_secs(5);
-/// What is noted of the age of what is not handled is so inexact: a renewal takes its time.
-const SLACK: Duration = Duration::from_millis(500);
 /// For what is handled just now, when it is asked to resign.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -76,11 +71,14 @@ pub(super) fn lease_of(name: Option<&str>, topics: &[String]) -> String {
     if lease.len() <= 200 {
         return lease;
     }
-    let hash = group
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash = hash(group.bytes());
     let most = (0..=150).rev().find(|n| group.is_char_boundary(*n)).unwrap_or(0);
     format!("{PREFIX}{}…{hash:016x}", &group[..most])
+}
+
+/// The same in every process: FNV-1a.
+pub(super) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Single {
@@ -107,7 +105,7 @@ impl Single {
         let name = self.said.name.as_deref().unwrap_or_default();
         let leases = Leases::new(self.engine.leases.clone());
         if self.kind == Kind::Channel {
-            self.heard().await?; // before it may take over
+            self.queue.placed().await?; // before it may take over
         }
         let now = match reason {
             None => leases.acquire(name).ttl(TTL).now().await?,
@@ -128,7 +126,7 @@ impl Single {
         let lease = Arc::new(lease);
         let turn = Turn { lease: name.into(), fence };
         self.queue.tell(Event::Active { fence, silent: lease.predecessor_silent() });
-        self.queue.activate(lease.clone(), kept_since(&lease));
+        self.queue.activate(lease.clone());
         let tasks = Tasks(self.begin(&lease, &turn));
         self.stand(Some(fence)).await;
         let lost = lease.lost().await;
@@ -136,10 +134,11 @@ impl Single {
         if self.kind == Kind::Volatile {
             let _ = self.engine.reader().send(reader::Command::Leave(self.said.number));
         }
-        drop(self.queue.deactivate());
+        self.queue.deactivate();
         if lost == Loss::Asked {
             let _ = timeout(GRACE, self.queue.handled()).await;
         }
+        self.queue.let_go();
         *reason = Some(lost);
         Ok(())
     }
@@ -171,20 +170,6 @@ impl Single {
         Vec::new()
     }
 
-    /// Waits until every channel is listened to.
-    async fn heard(&self) -> Result<()> {
-        let mut listening = self.engine.listener.listening();
-        let all = listening.wait_for(|(generation, channels)| {
-            let live = self.engine.listener.current().is_some_and(|l| l.generation == *generation);
-            live && self.said.topics.iter().all(|t| channels.contains(t))
-        });
-        let mut closing = self.engine.listener.closing();
-        tokio::select! {
-            all = all => all.map(drop).map_err(|_| closed()),
-            () = turned(&mut closing) => Err(closed()),
-        }
-    }
-
     /// Says that it stands by on each new connection too; until there are no more.
     async fn stay_listed(&self) {
         let listener = &self.engine.listener;
@@ -213,13 +198,6 @@ impl Single {
             debug!(error = %e, "it is not said who is active");
         }
     }
-}
-
-/// From when on what came on channels may not have been handled: that was noted then, whoever held the lease since, and the
-/// oldest that was there had come so long before.
-fn kept_since(lease: &Lease) -> Option<SystemTime> {
-    let late = lease.predecessor_progress().and_then(|p| p.strip_prefix("late ")?.parse().ok());
-    lease.predecessor_noted_at()?.checked_sub(Duration::from_millis(late?) + SLACK)
 }
 
 /// Ends them when it is dropped.

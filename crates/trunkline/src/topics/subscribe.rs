@@ -17,6 +17,7 @@ use tracing::{Instrument as _, debug, warn};
 use super::{
     Engine, Kind, channels, durable,
     filter::Pattern,
+    kept::Kept,
     look::{Said, subscribe},
     message::{Event, Message, Unreadable},
     queue::{OnFull, Queue},
@@ -168,7 +169,8 @@ impl Subscription {
     pub(super) async fn start(engine: Arc<Engine>, options: Subscribe) -> Result<Self> {
         let link = engine.listener.link().await?;
         let kind = options.checked(&link).await?;
-        let queue = Queue::new(options.buffer, options.on_full, options.single, kind == Kind::Channel);
+        let kept = (options.single && kind == Kind::Channel).then(|| Kept::new(&options.topics));
+        let queue = Queue::new(options.buffer, options.on_full, options.single, kept);
         let number = engine.numbers.fetch_add(1, Ordering::Relaxed);
         let said = Said {
             number,
@@ -215,12 +217,12 @@ impl Subscription {
                     let single = Single { engine, said, kind, patterns, filtered, queue, begin };
                     subscription.tasks.push(tokio::spawn(single.run()));
                 }
+                for channel in said.channels() {
+                    drop(engine.listener.listen(channel));
+                    subscription.channels.push(channel.to_owned());
+                }
                 let member = channels::Member { said, queue, filtered: options.filtered };
                 engine.channels().send(channels::Command::Join(Box::new(member))).map_err(|_| closed())?;
-                for channel in options.topics {
-                    drop(engine.listener.listen(&channel));
-                    subscription.channels.push(channel);
-                }
             }
             Kind::Durable => {
                 subscribe(&link, &said).await?;
@@ -281,7 +283,8 @@ impl Subscription {
 
     fn leave(&mut self) {
         self.queue.close(None);
-        drop(self.queue.deactivate()); // and with it the lease
+        self.queue.deactivate();
+        self.queue.let_go();
         match self.kind {
             Kind::Volatile => drop(self.engine.reader().send(reader::Command::Leave(self.number))),
             Kind::Channel => drop(self.engine.channels().send(channels::Command::Leave(self.number))),

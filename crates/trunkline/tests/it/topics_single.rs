@@ -1,11 +1,15 @@
 //! Of many that listen, one: who resigns, who stands by, and where the next one begins. When they die: `topics_deaths`.
 
 use tokio::task::JoinHandle;
-use trunkline::topics::{Event, Kind, Subscribe, Subscription};
+use trunkline::{
+    Trunkline,
+    topics::{Event, Kind, Subscribe, Subscription},
+};
 
 use crate::{
-    support::{Cluster, Db, millis, until, within},
+    support::{Cluster, Db, millis, signal, until, within},
     topics::{message, next, texts},
+    wire::Wire,
 };
 
 const LEASE: &str = "trunkline/topics/work.*";
@@ -159,9 +163,11 @@ async fn what_a_single_listener_on_a_channel_had_not_handled_comes_to_the_next_h
     raw.run("notify c, 'in hand'; notify c, 'in the buffer'").await;
     let in_hand = message(&mut first).await;
     assert_eq!(in_hand.text().unwrap(), "in hand");
-    let old =
-        "select progress ~ '^late [0-9]{4,}$' from trunkline.lease_list() where name = 'trunkline/topics/c'";
-    raw.until("it to be noted how old that is", old).await;
+    let seen = "select seen_at from trunkline.lease_list() where name = 'trunkline/topics/c'";
+    for _ in 0..2 {
+        let before = raw.one(seen).await;
+        raw.until("a renewal", &format!("select ({seen}) <> '{before}'")).await;
+    }
     let cut = async |name: &str| {
         let pid = db.backend(&raw, name).await;
         raw.run(&format!("select pg_terminate_backend({pid}, 10000)")).await;
@@ -179,6 +185,73 @@ async fn what_a_single_listener_on_a_channel_had_not_handled_comes_to_the_next_h
         }
     }
     assert!(again.contains(&"in hand".to_owned()), "{again:?}");
+}
+
+/// The active one, cut off, and the one that stands by, both on the channel `c`.
+async fn pair(db: &Db, wire: &Wire) -> [(Trunkline, Subscription); 2] {
+    let single = || Subscribe::new(["c"]).kind(Kind::Channel).single();
+    let (a, b) = (wire.client("a").await, db.client("b").await);
+    let mut first = a.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut first).await, Event::Active { .. }) {}
+    let mut second = b.topics().subscribe(single()).await.unwrap();
+    while !matches!(next(&mut second).await, Event::Standby { .. }) {}
+    [(a, first), (b, second)]
+}
+
+#[tokio::test]
+async fn on_a_channel_the_next_begins_behind_what_was_handled_and_forged_marks_lose_nothing() {
+    let db = Db::new().await;
+    let (raw, wire) = (db.raw().await, Wire::new(&db));
+    let [(a, mut first), (_b, mut second)] = pair(&db, &wire).await;
+    let mut at = 0;
+    for turn in 0..5 {
+        for _ in 0..5 {
+            at += 1;
+            raw.run(&format!("notify c, '{at}'")).await;
+            assert_eq!(texts(&mut first, 1).await, [at.to_string()]);
+            if turn > 1 {
+                // What no lease is meant by, what is no mark, new ones, and one that was heard.
+                for said in ["x", "2", "3 other", &format!("{at} trunkline/topics/c"), "1 trunkline/topics/c"]
+                {
+                    raw.run(&format!("notify trunkline_marks, '{said}'")).await;
+                }
+            }
+        }
+        at += 2;
+        raw.run(&format!("notify c, '{}'; notify c, '{at}'", at - 1)).await;
+        assert_eq!(
+            texts(&mut first, 1).await,
+            [(at - 1).to_string()],
+            "the one is handled, and not the other"
+        );
+        first.close().await;
+        first = second;
+        while !matches!(next(&mut first).await, Event::Active { .. }) {}
+        let mut came = vec![message(&mut first).await.text().unwrap().parse::<i32>().unwrap()];
+        while came.last() != Some(&at) {
+            came.push(message(&mut first).await.text().unwrap().parse().unwrap());
+        }
+        let from = if turn < 2 { at } else { came[0] };
+        assert_eq!(came, (from..=at).collect::<Vec<_>>(), "turn {turn}");
+        second = a.topics().subscribe(Subscribe::new(["c"]).kind(Kind::Channel).single()).await.unwrap();
+        while !matches!(next(&mut second).await, Event::Standby { .. }) {}
+    }
+}
+
+#[tokio::test]
+async fn what_a_renewal_says_is_not_more_than_was_known_when_it_was_sent() {
+    let (_cluster, db) = Cluster::own().await;
+    let (raw, wire) = (db.raw().await, Wire::new(&db));
+    let [_first, (_b, mut second)] = pair(&db, &wire).await;
+    // Whoever serves it stands still, while it says with a renewal that all is handled.
+    let server = db.backend(&raw, "a").await;
+    signal(server, "-STOP");
+    raw.run("notify c, 'published meanwhile'").await;
+    tokio::time::sleep(millis(2000)).await; // a third of the lease's time, and more
+    wire.silence();
+    signal(server, "-CONT");
+    while !matches!(next(&mut second).await, Event::Active { .. }) {}
+    assert_eq!(texts(&mut second, 1).await, ["published meanwhile"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ begin
                select true as found from trunkline.job_e0 j where j.lane = l.lane and j.xid >= pg_snapshot_xmax(c.lo)
                 limit 1) b on true
           left join lateral (
-               select true as found from pg_snapshot_xip(c.lo) x join trunkline.job_e0 j on j.lane = l.lane and j.xid = x
+               select true as found from pg_snapshot_xip(c.lo) x
+                cross join lateral (select from trunkline.job_e0 j where j.lane = l.lane and j.xid = x limit 1) j
                 limit 1) r on true
          where coalesce(a.found, b.found, r.found));
 end $$;

@@ -43,6 +43,8 @@ pub(super) struct Cursors {
     dry: bool,
     /// The next look may go the short way, whenever the function was asked.
     rung: bool,
+    /// One has, since then.
+    strayed: bool,
 }
 
 impl Cursors {
@@ -76,8 +78,10 @@ impl Cursors {
     pub(super) fn short(&mut self) -> Option<(Place, &Position)> {
         let rung = std::mem::take(&mut self.rung);
         let recent = !self.dry && self.asked.is_some_and(|a| a.elapsed() < FULL);
-        let place = self.last.filter(|_| recent || rung)?;
-        Some((place, self.at.get(&place)?))
+        let place = self.last.filter(|_| recent || rung && !self.strayed)?;
+        let at = self.at.get(&place)?;
+        self.strayed |= !recent; // bells that ring all the time must not keep us from all that is elsewhere
+        Some((place, at))
     }
 
     /// A bell has rung.
@@ -87,17 +91,65 @@ impl Cursors {
 
     /// The function was asked.
     pub(super) fn asked(&mut self) {
-        (self.asked, self.dry) = (Some(Instant::now()), false);
+        (self.asked, self.dry, self.strayed) = (Some(Instant::now()), false, false);
     }
 
-    /// The next look is the function's: here is nothing, and the cursor stands where it stood.
-    pub(super) fn ask(&mut self) {
+    /// The next look is the function's: here is nothing, and the cursor stands where it stood. A window that ends goes on to the next
+    /// one by the function alone, whatever rings.
+    pub(super) fn ask(&mut self, place: Place) {
         self.dry = true;
+        self.at.retain(|at, position| *at != place || position.hi.is_none());
     }
 
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.at.clear();
         self.last = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place = Place { source: 2, lane: 21 };
+
+    /// The function was asked, and has left a cursor.
+    fn asked(hi: Option<&str>) -> Cursors {
+        let snapshot = |text| Snapshot::of_text(text).unwrap();
+        let (lo, hi) = (snapshot("5:5:"), hi.map(snapshot));
+        let position = Position { slice: 1, turn: 1, lo, hi, after: (Xid::NONE, 0) };
+        let mut cursors = Cursors { last: Some(HERE), ..Cursors::default() };
+        cursors.at.insert(HERE, position);
+        cursors.asked();
+        cursors
+    }
+
+    #[test]
+    fn the_function_is_asked_whatever_rings() {
+        let mut cursors = asked(None);
+        cursors.asked = None; // long ago
+        cursors.rung();
+        assert!(cursors.short().is_some(), "what it rang for is most likely here");
+        for _ in 0..3 {
+            cursors.rung();
+            assert!(cursors.short().is_none(), "and what is elsewhere waits");
+        }
+        cursors.asked();
+        assert!(cursors.short().is_some());
+    }
+
+    #[test]
+    fn a_window_that_was_read_to_its_end_is_left_to_the_function() {
+        let mut cursors = asked(Some("9:9:"));
+        assert!(cursors.short().is_some());
+        cursors.ask(HERE);
+        cursors.rung();
+        assert!(cursors.short().is_none());
+        let mut open = asked(None);
+        open.ask(HERE);
+        assert!(open.short().is_none());
+        open.rung();
+        assert!(open.short().is_some(), "what came since is behind the same cursor");
     }
 }

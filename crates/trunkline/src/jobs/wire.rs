@@ -207,7 +207,7 @@ pub(super) fn worked(row: &Row, place: Place, token: i64, cursors: &mut Cursors)
         }
         (Some(_), None) => cursors.forget(), // somebody else was faster
         (None, _) => {
-            cursors.ask();
+            cursors.ask(place);
             look.dry = true;
         }
     }

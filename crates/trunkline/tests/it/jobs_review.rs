@@ -1,6 +1,17 @@
 //! What a review of the coordination found, each as it was shown.
 
-use crate::support::{Db, Raw};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use tokio::task::JoinSet;
+use trunkline::{
+    jobs::{Job, Work},
+    requests::Failure,
+};
+
+use crate::support::{Db, Raw, until};
 
 async fn queue() -> (Db, Raw) {
     let db = Db::new().await;
@@ -363,4 +374,37 @@ async fn what_is_put_off_while_it_waits_behind_its_key_waits_for_its_time() {
     .await;
     assert_eq!(raw.one("select state from trunkline.job where payload = 'c'").await, "scheduled");
     assert_eq!(raw.one("select trunkline.job_forward('1 h', 'q')").await, "1");
+}
+
+#[tokio::test]
+async fn bells_that_ring_all_the_time_keep_no_worker_from_what_is_there() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("worker").await, db.raw().await);
+    raw.run("select trunkline.job_open('q'), trunkline.job_push('q', 'first')").await;
+    let done = Arc::new(AtomicU64::new(0));
+    let count = done.clone();
+    let working = tl.jobs().work(Work::queue("q").concurrency(4), move |_: Job| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, Failure>(()) }
+    });
+    until("the worker to sleep", async || done.load(Ordering::Relaxed) == 1).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut ringing = JoinSet::new();
+    for _ in 0..4 {
+        let (session, over) = (db.raw().await, over.clone());
+        ringing.spawn(async move {
+            let ring = "select pg_notify('trunkline_' || (-65 - (id & 63)), '') from trunkline.job_queue where name = 'q'";
+            while !over.load(Ordering::Relaxed) {
+                session.run(ring).await;
+            }
+        });
+    }
+    // As many at once as there are slots: the window ends behind them, and is read to its end by nobody but the next look.
+    for n in 1..=200_u64 {
+        raw.run("select trunkline.job_push_many('q', array['a', 'b', 'c', 'd'])").await;
+        until("the four to be done", async || done.load(Ordering::Relaxed) == 1 + 4 * n).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    ringing.join_all().await;
+    working.stop().await.unwrap();
 }

@@ -177,10 +177,10 @@ impl Queue {
         drop(lease);
     }
 
-    /// All messages up to here were put in: the position is noted with the lease once they are handled.
-    pub(super) fn mark(&self, position: &Position) {
+    /// All messages of this turn up to here were put in: the position is noted with the lease once they are handled.
+    pub(super) fn mark(&self, position: &Position, turn: Option<&Turn>) {
         let mut state = lock(&self.state);
-        if !state.single {
+        if !state.single || state.is_over(turn) {
             return;
         }
         let messages = state.messages;
@@ -363,13 +363,13 @@ impl State {
         }
     }
 
-    /// Notes the newest position of which all before was handled.
+    /// Notes the newest position of which all before was handled. Once its lease is over nothing is: what comes then is left out.
     fn note(&mut self) {
         let mut newest = None;
         while !self.in_hand && self.marks.front().is_some_and(|(behind, _)| *behind == 0) {
             newest = self.marks.pop_front();
         }
-        if let (Some((_, position)), Some(lease)) = (newest, &self.lease) {
+        if let (Some((_, position)), Some(lease)) = (newest, self.lease.as_ref().filter(|l| l.is_valid())) {
             lease.note(position.text());
         }
     }

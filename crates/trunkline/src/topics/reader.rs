@@ -23,7 +23,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_postgres::types::Type;
@@ -72,7 +72,8 @@ pub(super) struct Member {
 pub(super) enum Command {
     /// From this position on.
     Join(Box<(Member, Position)>),
-    Leave(i32),
+    /// What was given out until then is marked; whoever waits for that is told by the sender's end.
+    Leave(i32, Option<oneshot::Sender<()>>),
 }
 
 /// A member, and how far it is ahead of the reader.
@@ -183,7 +184,7 @@ impl Reader {
     fn obey(&mut self, command: Command) {
         self.wanted = None;
         match command {
-            Command::Leave(number) => drop(self.members.remove(&number)),
+            Command::Leave(number, left) => drop((self.members.remove(&number), left)),
             Command::Join(joined) => {
                 let (member, position) = *joined;
                 if member.queue.is_over(member.turn.as_ref()) {
@@ -236,7 +237,7 @@ impl Reader {
             if let Some(end) = end {
                 for reading in self.members.values_mut() {
                     reading.ahead = None;
-                    reading.member.queue.mark(&end);
+                    reading.member.queue.mark(&end, reading.member.turn.as_ref());
                 }
                 (self.cursor, self.window) = (Some(end), None);
                 break;

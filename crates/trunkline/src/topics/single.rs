@@ -132,7 +132,7 @@ impl Single {
         let lost = lease.lost().await;
         drop(tasks);
         if self.kind == Kind::Volatile {
-            let _ = self.engine.reader().send(reader::Command::Leave(self.said.number));
+            let _ = self.engine.reader().send(reader::Command::Leave(self.said.number, None));
         }
         self.queue.deactivate();
         if lost == Loss::Asked {

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_postgres::types::Type;
 use tracing::{Instrument as _, debug, warn};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 const KIND: &str = "select trunkline._topic_kind($1, $2)";
-/// So long a durable one that is closed waits for what was handled to be noted.
+/// So long one that is closed waits for what was handled to be noted.
 const FINISH: Duration = Duration::from_secs(5);
 const UNSUBSCRIBE: &str = "select trunkline._topic_unsubscribe($1, $2)::text";
 
@@ -273,6 +273,11 @@ impl Subscription {
             for task in &mut self.tasks {
                 let _ = timeout(FINISH, task).await;
             }
+        } else if self.kind == Kind::Volatile && self.queue.is_single() {
+            // What was yielded may not be marked yet.
+            let (leaving, left) = oneshot::channel();
+            let _ = self.engine.reader().send(reader::Command::Leave(self.number, Some(leaving)));
+            let _ = timeout(FINISH, left).await;
         }
         self.leave();
         if let Some(link) = self.engine.listener.current() {
@@ -286,7 +291,7 @@ impl Subscription {
         self.queue.deactivate();
         self.queue.let_go();
         match self.kind {
-            Kind::Volatile => drop(self.engine.reader().send(reader::Command::Leave(self.number))),
+            Kind::Volatile => drop(self.engine.reader().send(reader::Command::Leave(self.number, None))),
             Kind::Channel => drop(self.engine.channels().send(channels::Command::Leave(self.number))),
             Kind::Durable => {}
         }

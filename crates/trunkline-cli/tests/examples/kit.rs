@@ -47,7 +47,7 @@ impl Kit {
         Self { rust, modules, node }
     }
 
-    /// An example as a command: `call` or `respond`, `produce` or `consume`.
+    /// An example as a command: `call` or `respond`, `produce` or `consume`; `subscribe` of the others than Rust.
     pub(crate) fn command(&self, language: Language, role: &str) -> Command {
         match language {
             Language::Rust => {
@@ -138,7 +138,7 @@ fn install_pg(node: &Path) {
     let asked = fs::read_to_string(examples().join("node/package.json")).unwrap();
     let mark = node.join("asked.json");
     fs::create_dir_all(node).unwrap();
-    for file in ["package.json", "call.mjs", "respond.mjs", "produce.mjs", "consume.mjs"] {
+    for file in ["package.json", "call.mjs", "respond.mjs", "produce.mjs", "consume.mjs", "subscribe.mjs"] {
         fs::copy(examples().join("node").join(file), node.join(file)).unwrap();
     }
     if fs::read_to_string(&mark).is_ok_and(|had| had == asked) {

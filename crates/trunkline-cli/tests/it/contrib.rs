@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::{Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +37,37 @@ fn metrics() -> Vec<(String, BTreeSet<String>)> {
             (name.to_owned(), labels.collect())
         })
         .collect()
+}
+
+/// Runs Prometheus' own tool, where it is: in CI always.
+fn promtool(arguments: &[&str], input: &str) -> Option<(i32, String)> {
+    let tool = std::env::var("TRUNKLINE_TEST_PROMTOOL");
+    let tool = PathBuf::from(tool.unwrap_or_else(|_| "/var/cache/trunkline-ci/promtool".to_owned()));
+    if !tool.exists() {
+        assert!(std::env::var_os("CI").is_none(), "CI has promtool");
+        return None;
+    }
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    let output = std::process::Command::new(tool).args(arguments).stdin(file).output().unwrap();
+    Some((code(&output), stdout(&output) + &crate::stderr(&output)))
+}
+
+#[test]
+fn each_alert_fires_by_what_it_is_about_and_promtool_finds_nothing_in_the_metrics() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/prometheus");
+    for (what, file) in [("check", "alerts.yml"), ("test", "alerts.test.yml")] {
+        let Some((status, said)) = promtool(&[what, "rules", files.join(file).to_str().unwrap()], "") else {
+            return;
+        };
+        assert_eq!(status, 0, "{said}");
+    }
+    let url = database();
+    sql(&url, "select trunkline.job_push('mail', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c')");
+    let served = Served::start(&url, &[], &[]);
+    let (status, said) = promtool(&["check", "metrics"], &served.get("/metrics").body).unwrap();
+    assert_eq!(status, 0, "{said}");
 }
 
 /// The names of metrics in an expression, each with the labels that it is chosen by.

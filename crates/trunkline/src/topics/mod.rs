@@ -10,6 +10,7 @@
 
 mod behind;
 mod channels;
+mod cursor;
 mod durable;
 mod filter;
 mod kept;
@@ -31,6 +32,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub use self::{
+    cursor::{Cursor, Page},
     message::{Event, Gap, Message, NewMessage, Unreadable},
     queue::OnFull,
     subscribe::{Handlers, Handling, Subscribe, Subscription, Told},

@@ -66,7 +66,7 @@ struct State {
     idle: bool,
     /// Behind how many of the messages that are still here a position is: all before was handled once the next is asked for.
     marks: VecDeque<(usize, Position)>,
-    /// A message was yielded, and the next one not asked for.
+    /// A message or a gap was yielded, and the next one not asked for.
     in_hand: bool,
     /// Under which fence, and behind it.
     place_in_hand: Option<(i64, Place)>,
@@ -212,10 +212,6 @@ impl Queue {
                     self.taken.notify_waiters();
                 }
                 if let Some(event) = state.take() {
-                    if let Event::Message(message) = &event {
-                        state.in_hand = true;
-                        state.place_in_hand = message.fence.zip(message.place);
-                    }
                     state.idle = false;
                     drop(state);
                     self.taken.notify_waiters();
@@ -285,10 +281,15 @@ impl State {
 
     fn take(&mut self) -> Option<Event> {
         while let Some(event) = self.events.pop_front() {
-            let Event::Message(message) = &event else { return Some(event) };
+            let Event::Message(message) = &event else {
+                self.in_hand = matches!(event, Event::Gap(_));
+                return Some(event);
+            };
             self.gone(message.bytes());
             if self.may_yield(message) {
                 message.given();
+                self.in_hand = true;
+                self.place_in_hand = message.fence.zip(message.place);
                 return Some(event);
             }
         }
@@ -365,13 +366,24 @@ impl State {
 
     /// Notes the newest position of which all before was handled. Once its lease is over nothing is: what comes then is left out.
     fn note(&mut self) {
-        let mut newest = None;
-        while !self.in_hand && self.marks.front().is_some_and(|(behind, _)| *behind == 0) {
-            newest = self.marks.pop_front();
-        }
-        if let (Some((_, position)), Some(lease)) = (newest, self.lease.as_ref().filter(|l| l.is_valid())) {
+        if let (Some(position), Some(lease)) =
+            (self.settled(), self.lease.as_ref().filter(|l| l.is_valid()))
+        {
             lease.note(position.text());
         }
+    }
+
+    /// The newest position of which all before was handled, and each gap was heard of.
+    fn settled(&mut self) -> Option<Position> {
+        let mut untold = self.events.iter().take_while(|e| !matches!(e, Event::Message(_)));
+        if self.in_hand || untold.any(|e| matches!(e, Event::Gap(_))) {
+            return None;
+        }
+        let mut newest = None;
+        while self.marks.front().is_some_and(|(behind, _)| *behind == 0) {
+            newest = self.marks.pop_front();
+        }
+        newest.map(|(_, position)| position)
     }
 
     /// The oldest message goes; a gap stands in its place.
@@ -485,5 +497,24 @@ mod tests {
             queue.tell(Event::Lost);
         }
         assert_eq!(all(&queue).await, ["Connected", "Lost", "gap None"]);
+    }
+
+    #[test]
+    fn a_position_is_noted_once_the_gap_before_it_was_told() {
+        let position = Position::of_text("1 0 0 1:1:").unwrap();
+        let mut state = State::default();
+        state.marks.push_back((0, position.clone()));
+        assert!(state.settled().is_some());
+        state.add(dropped(SystemTime::UNIX_EPOCH));
+        state.marks.push_back((0, position.clone()));
+        assert!(state.settled().is_none(), "it is in the buffer");
+        assert!(matches!(state.take(), Some(Event::Gap(_))));
+        assert!(state.settled().is_none(), "somebody is told just now");
+        state.in_hand = false;
+        assert!(state.settled().is_some());
+        state.put(message(1), 9, OnFull::Wait).unwrap();
+        state.add(dropped(SystemTime::UNIX_EPOCH));
+        state.marks.push_back((0, position));
+        assert!(state.settled().is_some(), "a gap behind what is not handled is behind the position too");
     }
 }

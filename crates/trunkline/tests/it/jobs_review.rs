@@ -408,3 +408,28 @@ async fn bells_that_ring_all_the_time_keep_no_worker_from_what_is_there() {
     ringing.join_all().await;
     working.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_a_worker_of_many_had_in_hand_comes_again_before_all_that_it_had_done_is_looked_at() {
+    let (db, raw) = queue().await;
+    raw.run("select trunkline.job_push_many('q', array_fill('done'::text, array[6000])), trunkline.job_push_many('q', array_fill('open'::text, array[3]))")
+        .await;
+    let worker = db.raw().await;
+    worker.run("set statement_timeout = 0; select 1").await;
+    worker
+        .run("do $$ begin for n in 1..6000 loop perform trunkline.job_complete(t.claim) from trunkline.job_take('q') t; end loop; end $$")
+        .await;
+    let claim = worker.one("select claim from trunkline.job_take('q')").await;
+    raw.run(&format!("select pg_terminate_backend({}, 10000)", worker.pid)).await;
+    let calls = |raw: &str| format!("select more from trunkline._session_reap() {raw}");
+    assert_eq!(raw.one(&calls("")).await, "t");
+    let first = "select attempt || payload from trunkline.job_take('q')";
+    assert_eq!(raw.one(first).await, "2open", "by the first call: {claim}");
+    // All that it had done is looked at within a few calls, and nothing of it comes again.
+    let mut left = 0;
+    while raw.one(&calls("")).await == "t" {
+        left += 1;
+        assert!(left < 4, "6000 slices that were done");
+    }
+    assert_eq!(raw.one("select count(*) from trunkline.job_held").await, "1");
+}

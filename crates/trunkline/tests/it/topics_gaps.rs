@@ -19,7 +19,7 @@ async fn turn(raw: &Raw, keep: &str, most_bytes: u64) -> String {
 }
 
 /// Empties all that is in the ring, whoever has read it.
-async fn empty(raw: &Raw) {
+pub async fn empty(raw: &Raw) {
     until("the ring to be empty", async || {
         turn(raw, "1 hour", 0).await;
         raw.one("select count(*) from trunkline.topic_message").await == "0"

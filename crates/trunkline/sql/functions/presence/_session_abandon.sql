@@ -17,10 +17,10 @@ begin
     v_next.e1 := trunkline._request_abandon_e1(session, v_at.e1, 1000);
     v_next.d0 := trunkline._request_abandon_d0(session, v_at.d0, 1000);
     v_next.d1 := trunkline._request_abandon_d1(session, v_at.d1, 1000);
-    v_next.job_e0 := trunkline._job_abandon_e0(session, v_at.job_e0, 200);
-    v_next.job_e1 := trunkline._job_abandon_e1(session, v_at.job_e1, 200);
-    v_next.job_d0 := trunkline._job_abandon_d0(session, v_at.job_d0, 200);
-    v_next.job_d1 := trunkline._job_abandon_d1(session, v_at.job_d1, 200);
+    v_next.job_e0 := trunkline._job_abandon_e0(session, v_at.job_e0, 4000);
+    v_next.job_e1 := trunkline._job_abandon_e1(session, v_at.job_e1, 4000);
+    v_next.job_d0 := trunkline._job_abandon_d0(session, v_at.job_d0, 4000);
+    v_next.job_d1 := trunkline._job_abandon_d1(session, v_at.job_d1, 4000);
     perform trunkline._job_abandon_held(session);
     if v_next = v_at then
         return false;

@@ -337,7 +337,7 @@ async fn a_busy_sessions_burial_goes_slice_by_slice_and_loses_and_doubles_nothin
     }
     assert_eq!(taken.len().to_string(), out, "each goes out once more, and once");
     assert_eq!(admin.one("select count(*) from trunkline.buried").await, "1", "late takes are looked for");
-    admin.run("update trunkline.buried set buried_at = now() - interval '11 s'").await;
+    admin.run("update trunkline.buried set buried_at = now() - interval '121 s'").await;
     assert!(!slice(&admin).await);
     assert_eq!(admin.one("select count(*) from trunkline.buried").await, "0");
 }

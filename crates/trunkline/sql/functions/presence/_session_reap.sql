@@ -5,7 +5,8 @@
 -- Those that are over and still connected, and hold up the server, lose their connection (_session_unblock).
 -- One whose requests are being answered just now, in a transaction that stays open, is left for the next round after 50 ms.
 -- A database crash forgets the sessions and keeps durable takes: for a minute after it, those are looked for as well,
--- after the five seconds in which a process that lives on may answer.
+-- after the five seconds in which a process that lives on may answer; and what was buried is known until then, so that it is none
+-- of those.
 create or replace function trunkline._session_reap(out buried int, out more boolean, out watch boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set lock_timeout = '50ms' as $$
@@ -42,7 +43,9 @@ begin
             v_some := trunkline._session_abandon(v_old.session);
             if v_some then
                 v_left := v_left - 1;
-            elsif not v_some and v_old.buried_at < clock_timestamp() - interval '10 seconds' then
+            elsif not v_some and v_old.buried_at < clock_timestamp() - interval '10 seconds'
+                  and (coalesce(clock_timestamp() - v_since > interval '1 minute', true)
+                       or v_old.buried_at < clock_timestamp() - interval '2 minutes') then
                 delete from trunkline.buried b where b.session = v_old.session;
             end if;
         exception when lock_not_available then

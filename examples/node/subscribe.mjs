@@ -17,7 +17,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
 async function read() {
   await client.query('begin')
   try {
-    const { rows: [till] } = await client.query('select cents, place from till')
+    const { rows: [till] } = await client.query('select cents, place from till for update')
     const { rows } = await client.query(
       'select next, gap_since, topic, payload from trunkline.topic_read($1, $2)', [TOPICS, till.place])
     let cents = Number(till.cents)

@@ -20,7 +20,7 @@ def stop(*_):
 def read(conn):
     """The next messages, added up in the transaction that keeps the place behind them. How many."""
     with conn.transaction():
-        cents, place = conn.execute("select cents, place from till").fetchone()
+        cents, place = conn.execute("select cents, place from till for update").fetchone()
         rows = conn.execute(
             "select next, gap_since, topic, payload from trunkline.topic_read(%s, %s)", (TOPICS, place)
         ).fetchall()

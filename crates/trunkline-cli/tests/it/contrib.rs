@@ -64,7 +64,10 @@ fn each_alert_fires_by_what_it_is_about_and_promtool_finds_nothing_in_the_metric
         assert_eq!(status, 0, "{said}");
     }
     let url = database();
-    sql(&url, "select trunkline.job_push('mail', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c')");
+    sql(
+        &url,
+        "select trunkline.job_push('mail', 'x'), trunkline.stream_open('s'), trunkline.stream_register('s', 'c')",
+    );
     let served = Served::start(&url, &[], &[]);
     let (status, said) = promtool(&["check", "metrics"], &served.get("/metrics").body).unwrap();
     assert_eq!(status, 0, "{said}");

@@ -15,20 +15,24 @@ const PAGES: [(&str, u64); 19] = [
     ("/leases", 1),
     ("/metrics", 1),
     ("/api/v1/queues", 1),
-    ("/jobs/list", 0),
-    ("/jobs/list?queue=q7", 0),
-    ("/jobs/list?queue=q7&state=waiting", 0),
-    ("/jobs/list?before=20000", 0),
-    ("/jobs/list?kind=seldom&queue=q7", 0),
+    // The newest are read, by stretches, from the end; what is newer than `before`, or of another kind, is passed over.
+    ("/jobs/list", NEWEST),
+    ("/jobs/list?queue=q7", NEWEST),
+    ("/jobs/list?queue=q7&state=waiting", NEWEST),
+    ("/jobs/list?before=20000", 1),
+    ("/jobs/list?kind=seldom&queue=q7", 1),
     ("/jobs/dead", 0),
     ("/requests/list", 0),
     ("/requests/list?channel=hash", 0),
     ("/actions", 0),
     ("/health", 0),
     ("/streams/orders/billing", 1),
-    ("/api/v1/jobs?limit=1000", 0),
+    ("/api/v1/jobs?limit=1000", NEWEST),
     ("/api/v1/streams/orders/consumers/billing/dead", 0),
 ];
+
+/// Three stretches at most, of 256, 512 and 1,024 pages: no more, however many jobs there are.
+const NEWEST: u64 = u64::MAX;
 
 #[test]
 fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
@@ -76,11 +80,14 @@ fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
         let took = took.elapsed();
         let rows = read() - before;
         // A tenth for small tables, and for the duties beside it.
-        let most = scans * many + many / 10 + 30_000 * scans.min(1);
+        let most = match scans {
+            NEWEST => 200_000,
+            _ => scans * many + many / 10 + 30_000 * scans.min(1),
+        };
         println!("{path}: {rows} rows, {took:.1?}");
         assert!(rows <= most, "{path} read {rows} rows by sequential scans; at most {most} are known");
         if many >= 1_000_000 {
-            assert!(took.as_millis() < 1000, "{path} took {took:?}");
+            assert!(took.as_millis() < 600, "{path} took {took:?}");
         }
     }
 }

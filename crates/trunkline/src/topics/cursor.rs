@@ -14,7 +14,8 @@ use crate::{
     requests::{Content, Payload, decode_headers},
 };
 
-const READ: &str = "select next, gap_since, gap_until, id, topic, sent_at, sender, content, bytes, headers::text, message_id
+const READ: &str =
+    "select next, gap_since, gap_until, id, topic, sent_at, sender, content, bytes, headers::text, message_id
     from trunkline.topic_read($1, $2, $3)";
 const LISTEN: &str = "select trunkline.topic_listen($1)::text";
 const PAGE: i32 = 1000;

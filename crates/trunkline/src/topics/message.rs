@@ -76,6 +76,20 @@ impl<P: Into<Payload>> From<P> for NewMessage {
     }
 }
 
+/// What happens to messages for which the buffer has no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// They wait in the database, a volatile one for a minute at least, a durable one for ever; nothing is dropped before. A channel keeps
+    /// nothing: there it is as [`OnFull::DropNewest`].
+    #[default]
+    Wait,
+    /// The oldest in the buffer go, and a gap tells how many.
+    DropOldest,
+    /// They go themselves, and a gap tells how many.
+    DropNewest,
+}
+
 /// What was published, shared by all who got it.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
@@ -291,4 +305,20 @@ pub enum Event {
     Message(Message),
     /// Something failed and is tried again; what ends the subscription comes from [`Subscription::next`](super::Subscription::next).
     Error(Error),
+}
+
+impl Event {
+    /// A message that came then had no room.
+    pub(super) fn dropped(at: SystemTime) -> Self {
+        Self::Gap(Gap { since: at, until: at, missed: Some(1) })
+    }
+}
+
+impl Gap {
+    /// Two gaps one upon the other are one; how many is known when it is of both.
+    pub(super) fn merge(&mut self, more: &Self) {
+        self.since = self.since.min(more.since);
+        self.until = self.until.max(more.until);
+        self.missed = self.missed.zip(more.missed).map(|(a, b)| a + b);
+    }
 }

@@ -33,8 +33,7 @@ use uuid::Uuid;
 
 pub use self::{
     cursor::{Cursor, Page},
-    message::{Event, Gap, Message, NewMessage, Unreadable},
-    queue::OnFull,
+    message::{Event, Gap, Message, NewMessage, OnFull, Unreadable},
     subscribe::{Handlers, Handling, Subscribe, Subscription, Told},
 };
 use crate::{

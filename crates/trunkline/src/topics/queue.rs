@@ -6,7 +6,6 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::SystemTime,
 };
 
 use tokio::sync::Notify;
@@ -14,27 +13,13 @@ use tokio::sync::Notify;
 use super::{
     kept::{Kept, Place},
     look::Position,
-    message::{Event, Gap, Message, Turn},
+    message::{Event, Gap, Message, OnFull, Turn},
 };
 use crate::{
     Error, Result,
     leases::Lease,
     listener::{closed, lock},
 };
-
-/// What happens to messages for which the buffer has no room.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnFull {
-    /// They wait in the database, a volatile one for a minute at least, a durable one for ever; nothing is dropped before. A channel keeps
-    /// nothing: there it is as [`OnFull::DropNewest`].
-    #[default]
-    Wait,
-    /// The oldest in the buffer go, and a gap tells how many.
-    DropOldest,
-    /// They go themselves, and a gap tells how many.
-    DropNewest,
-}
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -107,7 +92,7 @@ impl Queue {
             return;
         }
         if state.put(message.under(turn.as_ref()), self.most, self.on_full).is_err() {
-            state.add(dropped(at));
+            state.add(Event::dropped(at));
         }
         drop(state);
         self.arrived.notify_one();
@@ -326,7 +311,7 @@ impl State {
                 OnFull::DropNewest => {
                     let at = message.at();
                     message.given();
-                    self.add(dropped(at));
+                    self.add(Event::dropped(at));
                     return Ok(());
                 }
             }
@@ -366,8 +351,7 @@ impl State {
 
     /// Notes the newest position of which all before was handled. Once its lease is over nothing is: what comes then is left out.
     fn note(&mut self) {
-        if let (Some(position), Some(lease)) =
-            (self.settled(), self.lease.as_ref().filter(|l| l.is_valid()))
+        if let (Some(position), Some(lease)) = (self.settled(), self.lease.as_ref().filter(|l| l.is_valid()))
         {
             lease.note(position.text());
         }
@@ -394,7 +378,7 @@ impl State {
         self.gone(message.bytes());
         let gap = Gap { since: message.at(), until: message.at(), missed: Some(1) };
         match at.checked_sub(1).and_then(|before| self.events.get_mut(before)) {
-            Some(Event::Gap(known)) => merge(known, &gap),
+            Some(Event::Gap(known)) => known.merge(&gap),
             _ => self.events.insert(at, Event::Gap(gap)),
         }
     }
@@ -411,29 +395,17 @@ impl State {
             | (Some(Event::Error(_)), Event::Error(_)) => {}
             (Some(Event::Gap(_)), Event::Lost) if lost => {}
             (Some(Event::Connected), Event::Lost) if lost => drop(self.events.pop_back()),
-            (Some(Event::Gap(known)), Event::Gap(gap)) => merge(known, gap),
+            (Some(Event::Gap(known)), Event::Gap(gap)) => known.merge(gap),
             _ => self.events.push_back(event),
         }
     }
-}
-
-/// A message that came then had no room.
-fn dropped(at: SystemTime) -> Event {
-    Event::Gap(Gap { since: at, until: at, missed: Some(1) })
-}
-
-/// Two gaps one upon the other are one; how many is known when it is of both.
-fn merge(known: &mut Gap, more: &Gap) {
-    known.since = known.since.min(more.since);
-    known.until = known.until.max(more.until);
-    known.missed = known.missed.zip(more.missed).map(|(a, b)| a + b);
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
 
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::topics::message::Sent;
@@ -505,7 +477,7 @@ mod tests {
         let mut state = State::default();
         state.marks.push_back((0, position.clone()));
         assert!(state.settled().is_some());
-        state.add(dropped(SystemTime::UNIX_EPOCH));
+        state.add(Event::dropped(SystemTime::UNIX_EPOCH));
         state.marks.push_back((0, position.clone()));
         assert!(state.settled().is_none(), "it is in the buffer");
         assert!(matches!(state.take(), Some(Event::Gap(_))));
@@ -513,7 +485,7 @@ mod tests {
         state.in_hand = false;
         assert!(state.settled().is_some());
         state.put(message(1), 9, OnFull::Wait).unwrap();
-        state.add(dropped(SystemTime::UNIX_EPOCH));
+        state.add(Event::dropped(SystemTime::UNIX_EPOCH));
         state.marks.push_back((0, position));
         assert!(state.settled().is_some(), "a gap behind what is not handled is behind the position too");
     }

@@ -19,8 +19,8 @@ use super::{
     filter::Pattern,
     kept::Kept,
     look::{Said, subscribe},
-    message::{Event, Message, Unreadable},
-    queue::{OnFull, Queue},
+    message::{Event, Message, OnFull, Unreadable},
+    queue::Queue,
     reader,
     single::{self, Single},
 };

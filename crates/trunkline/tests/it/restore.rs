@@ -96,6 +96,8 @@ async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
     let db = Db::new().await;
     let raw = db.raw().await;
     let kept = Kept::fill(&raw).await;
+    raw.run("select trunkline.topic_publish('t', 'here')").await;
+    let place = raw.one("select next from trunkline.topic_read('{t}')").await;
     let (_cluster, elsewhere, admin) = restored(&db).await;
     let refused = Trunkline::with(elsewhere.info("early")).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::Epoch, Some("TL008")));
@@ -103,4 +105,9 @@ async fn a_dump_restored_on_another_server_goes_on_after_a_repair() {
     let _tl = Trunkline::with(elsewhere.info("later")).await.unwrap();
     admin.run("select trunkline.request_serve('work')").await;
     kept.holds(&admin).await;
+    // A place in the other one's ring: a gap, and none of its messages.
+    let told = admin
+        .rows(&format!("select gap_since is null, payload from trunkline.topic_read('{{t}}', '{place}')"))
+        .await;
+    assert_eq!(told, ["f|"]);
 }

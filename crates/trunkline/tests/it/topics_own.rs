@@ -164,11 +164,18 @@ async fn each_message_of_many_publishers_is_read_once_by_pages_of_any_size() {
         while publishers.try_join_next().is_some() {}
         loop {
             let max = 1 + got.len() % 40;
-            let rows =
-                raw.rows(&format!("select next, id, gap_since from trunkline.topic_read('{{t.*}}', '{next}', {max})")).await;
+            let rows = raw
+                .rows(&format!(
+                    "select next, id, gap_since from trunkline.topic_read('{{t.*}}', '{next}', {max})"
+                ))
+                .await;
             next = rows[0].split('|').next().unwrap().to_owned();
-            let ids: Vec<String> =
-                rows.iter().filter_map(|r| r.split('|').nth(1)).filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            let ids: Vec<String> = rows
+                .iter()
+                .filter_map(|r| r.split('|').nth(1))
+                .filter(|id| !id.is_empty())
+                .map(str::to_owned)
+                .collect();
             assert!(rows.iter().all(|r| r.ends_with('|')), "nothing is missed");
             if ids.is_empty() {
                 break;
@@ -205,7 +212,11 @@ async fn what_was_emptied_before_it_was_read_is_told_once() {
     assert!(gap.since < gap.until && now.abs_diff(until) < 60, "{gap:?}");
     cursor.pass(page);
     assert!(all(&b, &mut cursor).await.is_empty());
-    assert_eq!(texts(&behind.read(&b.client).await.unwrap()), ["gap", "here"], "a place that was not kept tells again");
+    assert_eq!(
+        texts(&behind.read(&b.client).await.unwrap()),
+        ["gap", "here"],
+        "a place that was not kept tells again"
+    );
 
     // Emptied in the middle of a window.
     a.run("select trunkline.topic_publish('t', n::text) from generate_series(1, 1500) n").await;
@@ -224,9 +235,8 @@ async fn publishers_notify_who_sleeps_and_nobody_who_is_awake() {
     for topics in ["{t,u}", "{t.*,t}"] {
         let mut next = b.one(&format!("select next from trunkline.topic_read('{topics}')")).await;
         b.run(&format!("select trunkline.topic_listen('{topics}')")).await;
-        let read = |next: &str| {
-            format!("select next, payload from trunkline.topic_read('{topics}', '{next}', 1)")
-        };
+        let read =
+            |next: &str| format!("select next, payload from trunkline.topic_read('{topics}', '{next}', 1)");
         a.run(&publish("t", "awake")).await; // it has not slept yet
         for round in 0..3 {
             let row = b.one(&read(&next)).await;
@@ -270,7 +280,8 @@ async fn publishers_notify_who_sleeps_and_nobody_who_is_awake() {
 async fn what_cannot_be_read_is_refused_with_a_reason() {
     let db = Db::new().await;
     let raw = db.raw().await;
-    raw.run("select trunkline.topic_create('bills', 'durable'), trunkline.topic_create('alarms', 'channel')").await;
+    raw.run("select trunkline.topic_create('bills', 'durable'), trunkline.topic_create('alarms', 'channel')")
+        .await;
     let next = raw.one("select next from trunkline.topic_read('{t}')").await;
     let long = "t".repeat(201);
     for (args, code) in [
@@ -288,6 +299,7 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
         ("'{bills}'", "TL015"),
         ("'{alarms}'", "TL015"),
         ("array_fill('t'::text, array[1001])", "22023"),
+        ("array_fill('t.*'::text, array[65])", "22023"),
         ("'{t}', ''", "22023"),
         ("'{t}', '1 2 3'", "22023"),
         ("'{t}', '1 2 3 4'", "22023"),
@@ -311,11 +323,78 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
     raw.run("begin isolation level repeatable read").await;
     assert_eq!(raw.code(&format!("select trunkline.topic_read('{{t}}', '{next}')")).await, "25001");
     raw.run("rollback").await;
-    // A place of another database, or a forged one: a gap, and on from here.
-    let strange = "1 0 3 99999999999:99999999999:";
-    let rows = raw.rows(&format!("select next, gap_since is null from trunkline.topic_read('{{t}}', '{strange}')")).await;
-    let (next, told) = rows[0].split_once('|').unwrap();
-    assert_eq!((rows.len(), told), (1, "f"));
-    raw.run(&publish("t", "on")).await;
-    assert_eq!(raw.one(&format!("select payload from trunkline.topic_read('{{t}}', '{next}')")).await, "on");
+    // A place of another cluster, or a forged one: a gap, and on from here.
+    let ring = next.rsplit_once(' ').unwrap().0;
+    for strange in [
+        "1 0 3 99999999999:99999999999:",
+        &format!("{ring} 18446744073709551614:18446744073709551614:"),
+        &format!("{next} 3 99999999999:99999999999: 1 1"),
+    ] {
+        let rows = raw
+            .rows(&format!("select next, gap_since is null from trunkline.topic_read('{{t}}', '{strange}')"))
+            .await;
+        let (next, told) = rows[0].split_once('|').unwrap();
+        assert_eq!((rows.len(), told), (1, "f"), "{strange}");
+        raw.run(&publish("t", "on")).await;
+        assert_eq!(
+            raw.one(&format!("select payload from trunkline.topic_read('{{t}}', '{next}')")).await,
+            "on"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_two_emptyings_took_is_told_also_when_the_second_took_older_transactions() {
+    // Of its own: what others have in progress meanwhile may have been in what is emptied, for all that anybody knows.
+    let (_cluster, db) = Cluster::own().await;
+    let (old, lost, raw) = (db.raw().await, db.raw().await, db.raw().await);
+    raw.run("select trunkline._topic_begin()").await;
+    old.run("begin; select pg_current_xact_id()").await;
+    lost.run(&format!("begin; {}", publish("t", "lost"))).await;
+    assert_eq!(raw.one("select trunkline._topic_turn(0, '1 hour', 1::bigint << 40)").await, "turned");
+    old.run(&format!("{}; commit", publish("t", "old"))).await;
+    let cursor = Cursor::begin(&raw.client, ["t"]).await.unwrap();
+    lost.run("commit").await;
+    empty(&raw).await;
+    raw.run(&publish("t", "after")).await;
+    assert_eq!(texts(&cursor.read(&raw.client).await.unwrap()), ["gap", "after"]);
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_leaves_nobody_asleep_and_a_door_that_is_tested_is_tried_again() {
+    let db = Db::new().await;
+    let (a, mut b) = (db.raw().await, db.raw().await);
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+    let next = b.one("select next from trunkline.topic_read('{t}')").await;
+    let read = format!("select id from trunkline.topic_read('{{t}}', '{next}')");
+    // Who rolled back that it listens, and slept: nothing is left once it says so.
+    b.run(&format!("begin; select trunkline.topic_listen('{{t}}'); {read}; rollback")).await;
+    assert_eq!(b.one(held).await, "1");
+    assert_eq!(b.one("select trunkline.topic_unlisten()").await, "f");
+    assert_eq!(b.one(held).await, "0");
+    // Who rolled back that it found nothing is awake once it finds something.
+    b.run("select trunkline.topic_listen('{t}')").await;
+    b.run(&format!("begin; {read}; rollback")).await;
+    a.run(&publish("t", "x")).await;
+    assert_ne!(b.one(&read).await, "");
+    assert_eq!(b.one(held).await, "0");
+    while b.notes.try_recv().is_ok() {}
+    // LISTEN is said again, whatever was unlistened meanwhile.
+    b.run("unlisten *").await;
+    b.run("select trunkline.topic_listen('{t}')").await;
+    assert_eq!(b.one("select count(*) from pg_listening_channels()").await, "1");
+    // A producer tests the door for a moment.
+    let next = b.one(&format!("select next from trunkline.topic_read('{{t}}', '{next}')")).await;
+    let door = a.one("select trunkline._topic_door('t')").await;
+    a.run(&format!("select pg_advisory_lock(1953656427, {door})")).await;
+    let read = format!("select id from trunkline.topic_read('{{t}}', '{next}')");
+    let tries = async { b.one(&read).await };
+    let leaves = async {
+        tokio::time::sleep(millis(1)).await;
+        a.run(&format!("select pg_advisory_unlock(1953656427, {door})")).await;
+    };
+    assert_eq!(tokio::join!(tries, leaves).0, "");
+    assert_eq!(b.one(&read).await, "", "at the latest now it sleeps");
+    a.run(&publish("t", "y")).await;
+    within(5_000, "the bell", b.notes.recv()).await.unwrap();
 }

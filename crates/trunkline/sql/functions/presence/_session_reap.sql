@@ -53,6 +53,6 @@ begin
         end;
     end loop;
     more := v_left < 2;
-    watch := more or clock_timestamp() - v_since < interval '1 minute' or exists (select from trunkline.buried)
+    watch := more or coalesce(clock_timestamp() - v_since < interval '1 minute', false) or exists (select from trunkline.buried)
              or exists (select from trunkline.session s where not s.rests and s.pid <> pg_backend_pid());
 end $$;

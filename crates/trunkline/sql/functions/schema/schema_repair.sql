@@ -1,8 +1,8 @@
 -- Begins a new epoch on this cluster: after a restore, a clone, or a failover to a standby. The new epoch's number.
 -- Cursors that count in the old cluster's xids are set back to "everything kept"; what was answered stays answered.
--- Streams are rebased: every consumer goes on where it was. Jobs that had not ended are held, leases void. A repair where nothing changed
--- does nothing and returns the epoch in force; a dump that was restored in its own cluster keeps its epoch. Locks: the epoch table, the
--- rings, streams.
+-- Streams are rebased: every consumer goes on where it was. Jobs that had not ended are held, leases void, volatile messages gone. A
+-- repair where nothing changed does nothing and returns the epoch in force; a dump that was restored in its own cluster keeps its
+-- epoch. Locks: the epoch table, the rings, streams.
 create or replace function trunkline.schema_repair() returns int
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
@@ -28,6 +28,7 @@ begin
     perform trunkline._job_rebase_e();
     perform trunkline._job_rebase_d();
     perform trunkline._lease_rebase();
+    perform trunkline._topic_rebase();
     insert into trunkline.epoch (epoch, system_identifier, timeline)
         values (v_epoch.epoch + 1, v_id, v_line);
     return v_epoch.epoch + 1;

@@ -55,7 +55,7 @@ begin
         truncate trunkline.topic_message_1;
     end if;
     if v_early and v_last is not null then             -- who has seen all of it; what is in progress had nothing in it
-        v_next := (v_last::text::bigint + 1)::text::xid8;
+        v_next := greatest((v_last::text::bigint + 1)::text::xid8, pg_snapshot_xmax(v.emptied));   -- nor less than the one before
         v.sealed := (select format('%s:%s:%s', coalesce(min(x), v_next), v_next, string_agg(x::text, ',' order by x))::pg_snapshot
                        from pg_snapshot_xip(pg_current_snapshot()) x where x < v_next);
     end if;

@@ -1,7 +1,8 @@
 -- Begins to LISTEN, on this connection, for what is published on volatile topics: a notification, of whatever channel, says to call
--- topic_read again. Publishers notify only while this connection sleeps: since a topic_read that found nothing, until one that finds
--- something. Once more adds topics; topic_unlisten ends it. With the transaction, as LISTEN itself; not behind a transaction pooler.
--- Read before you sleep, and again every few seconds: what a transaction was publishing just when you fell asleep rings nobody.
+-- topic_read again, for all that this connection reads. Publishers notify only while it sleeps: since a topic_read that found nothing,
+-- until one that finds something. Once more adds topics; topic_unlisten ends it. With the transaction, as LISTEN itself: commit it before
+-- the read that you sleep on. Not behind a transaction pooler. Nothing rings for what this connection publishes itself, nor for what a
+-- transaction was publishing just when you fell asleep: so read again after the one, and every few seconds for the other.
 -- Errors: as topic_read's for its topics.
 create or replace function trunkline.topic_listen(topics text[]) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -10,8 +11,8 @@ declare
     v_door  int;
 begin
     foreach v_door in array (trunkline._topic_wanted(topics)).doors loop
+        execute format('listen %I', 'trunkline_' || v_door);       -- again, too: UNLISTEN * may have come between
         if v_door <> all (v_doors) then
-            execute format('listen %I', 'trunkline_' || v_door);
             v_doors := v_doors || v_door;
         end if;
     end loop;

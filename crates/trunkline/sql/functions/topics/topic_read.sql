@@ -1,13 +1,12 @@
 -- Reads what was published on volatile topics, over any connection: the messages of names and wildcards (`orders.*`, `orders.>`), in the
--- order of each sender, `max` and some 4 MiB at most. `since` says from where on: null from now on, else the `next` of any row of the
--- call before. There is a row always: one without an id where nothing came, or, before the messages, where some may have been missed
--- (published between gap_since and gap_until, and emptied before this; or a crash of the server took them).
--- payload is null for bytes; content is 0 for bytes, 1 for text, 2 for JSON. Nothing is written: keep `next` in the transaction of your effects, and each message has them exactly once.
--- Guarantee: each committed message comes once, in the order of `next`, or is in a gap, which is told again when the call is made
--- again. What this transaction has published itself comes after its commit. With topic_listen it is known when to call it again.
--- Errors: 22023 for `max`, for a `since` that is none, for no topics or over 1000; 22004, 22023, 54000 for a topic that is none; TL015 for
--- one that is declared, and not as volatile; 25001 outside READ COMMITTED. Locks: readers', to the end of the transaction: the ring keeps
--- what it has while that is open.
+-- order of each sender, `max` and some 4 MiB at most. `since`: null for from now on, else the `next` of any row of the call before. There
+-- is a row always: one without an id where nothing came, or, first, where some may have been missed between gap_since and gap_until.
+-- payload is null for bytes; content is 0 for bytes, 1 text, 2 JSON. Nothing is written: keep `next` with your effects, for exactly once.
+-- Guarantee: each committed message comes once, in the order of `next`, or is in a gap. What this transaction has published itself
+-- comes after its commit. topic_listen tells when to call again. Errors: 22023, 22004, 54000 for what is none, or out of its limits;
+-- TL015 for a topic that is declared, and not as volatile; 25001 outside READ COMMITTED; 55P03 while the ring is emptied, or made, for over
+-- two seconds. Locks: readers', to the end of the transaction: the ring keeps what it has while that is open. Where there is none yet,
+-- after an installation or a crash, the first to look makes it, and others wait for the end of his transaction.
 create or replace function trunkline.topic_read(topics text[], since text default null, max int default 1000)
 returns table (next text, gap_since timestamptz, gap_until timestamptz, id bigint, topic text, payload text, bytes bytea, headers jsonb,
                sent_at timestamptz, sender uuid, message_id text, content smallint)
@@ -60,6 +59,9 @@ begin
         raise exception 'since must be what topic_read gave as next, got % bytes of something else', octet_length(topic_read.since)
             using errcode = '22023';
     end if;
+    if pg_snapshot_xmax(coalesce(v_end, v_seen)) > pg_snapshot_xmax(pg_current_snapshot()) then    -- of another cluster
+        v_within := false; v_seen := pg_current_snapshot(); v_end := null; v_lossy := '{-1,0}'; v_xid := '0'; v_id := 0;
+    end if;
     loop
         if not v_within then
             v_end_at := clock_timestamp();
@@ -96,14 +98,13 @@ begin
             continue;
         end if;
         exit when v_doors = '{}';
-        perform set_config('trunkline.topic_asleep', 'on', false);
         v_again := trunkline._topic_doze(v_doors, true) > 0;    -- what was published before that rang nobody
         exit when not v_again;
     end loop;
     if not v_found then
         next := concat_ws(' ', v_lossy[1], v_lossy[2], trunkline._topic_micros(v_end_at), v_end);
         return next;
-    elsif current_setting('trunkline.topic_asleep', true) = 'on' then
-        perform trunkline._topic_doze(v_doors, false), set_config('trunkline.topic_asleep', '', false);
+    elsif v_doors <> '{}' then
+        perform trunkline._topic_doze(v_doors, false);
     end if;
 end $$;

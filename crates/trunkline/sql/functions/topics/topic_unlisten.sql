@@ -8,7 +8,6 @@ begin
     foreach v_door in array v_doors loop
         execute format('unlisten %I', 'trunkline_' || v_door);
     end loop;
-    perform trunkline._topic_doze(v_doors, false);
-    perform set_config('trunkline.topic_doors', '', false), set_config('trunkline.topic_asleep', '', false);
+    perform trunkline._topic_doze(trunkline._topic_dozing(), false), set_config('trunkline.topic_doors', '', false);
     return v_doors <> '{}';
 end $$;

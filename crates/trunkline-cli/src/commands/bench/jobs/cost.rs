@@ -112,6 +112,7 @@ pub(super) async fn backlog(
         fill(tl, jobs).await?;
         burn_down(tl, 256, jobs).await
     };
+    rate().await?; // meanwhile the sessions of the measurements before are buried
     let free = rate().await?;
     admin
         .batch_execute(

@@ -20,7 +20,7 @@ declare
     v_seen   pg_snapshot;
     v_end_at timestamptz;
     v_end    pg_snapshot;
-    v_xid    xid8 := '0';
+    v_xid    xid8 := '0'::xid8;
     v_id     bigint := 0;
     v_within boolean := false;
     v_doors  int[] := coalesce(nullif(current_setting('trunkline.topic_doors', true), ''), '{}')::int[];
@@ -60,7 +60,7 @@ begin
             using errcode = '22023';
     end if;
     if pg_snapshot_xmax(coalesce(v_end, v_seen)) > pg_snapshot_xmax(pg_current_snapshot()) then    -- of another cluster
-        v_within := false; v_seen := pg_current_snapshot(); v_end := null; v_lossy := '{-1,0}'; v_xid := '0'; v_id := 0;
+        v_within := false; v_seen := pg_current_snapshot(); v_end := null; v_lossy := '{-1,0}'; v_xid := '0'::xid8; v_id := 0;
     end if;
     loop
         if not v_within then
@@ -94,7 +94,7 @@ begin
         v_found := found;
         exit when v_found or v_again;
         if v_within then                               -- that was all of the window: on to the next one
-            v_within := false; v_at := v_end_at; v_seen := v_end; v_xid := '0'; v_id := 0;
+            v_within := false; v_at := v_end_at; v_seen := v_end; v_xid := '0'::xid8; v_id := 0;
             continue;
         end if;
         exit when v_doors = '{}';

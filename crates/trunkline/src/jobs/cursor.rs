@@ -101,6 +101,11 @@ impl Cursors {
         self.at.retain(|at, position| *at != place || position.hi.is_none());
     }
 
+    /// The function is asked where to go on: the least urgent had their turn, and it was one.
+    pub(super) fn leave(&mut self) {
+        self.last = None;
+    }
+
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.at.clear();

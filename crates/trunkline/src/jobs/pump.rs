@@ -54,7 +54,7 @@ const WATCH: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// After so many looks that found something at once nobody rings for us.
 const AWAKE: u32 = 8;
-/// Each so many looks the least urgent jobs go first.
+/// After so many looks the least urgent jobs go first, once the function is asked again: a tenth of a second later at most.
 const FAIR: u32 = 16;
 /// The most that one look takes: a slice's row is one page at most.
 const MOST: usize = 900;
@@ -107,6 +107,8 @@ pub(super) struct Pump {
     /// The look that is to come, or came last, was made with nothing in hand: when it finds nothing, all is drained.
     sure: bool,
     looks: u32,
+    /// Of them, when the least urgent last went first.
+    fair_at: u32,
     streak: u32,
     generation: u64,
     watched: Instant,
@@ -152,6 +154,7 @@ impl Pump {
             look: true,
             sure: false,
             looks: 0,
+            fair_at: 0,
             streak: 0,
             generation: 0,
             watched: Instant::now(),

@@ -25,6 +25,7 @@ use tokio::{
 };
 use tokio_postgres::types::Type;
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use super::{
     filter::is_wild,
@@ -98,6 +99,23 @@ struct Handed {
     changed: Notify,
 }
 
+/// Tells when the connection is lost, and when it is there again, until the subscription is closed. Nothing is to be subscribed anew: the
+/// consumers go on where they were.
+pub(super) async fn connection(listener: Arc<Listener>, mut link: Arc<Link>, queue: Arc<Queue>) {
+    let tell = async {
+        while listener.next_after(&link).await.is_ok() && !*listener.closing().borrow() {
+            queue.tell(Event::Lost);
+            let Ok(next) = listener.link().await else { return };
+            queue.tell(Event::Connected);
+            link = next;
+        }
+    };
+    tokio::select! {
+        () = tell => {}
+        () = queue.over(None) => {}
+    }
+}
+
 /// Hands out what the consumers of a subscription's topics get, until its queue is closed.
 pub(super) fn start(
     listener: &Arc<Listener>,
@@ -105,8 +123,10 @@ pub(super) fn start(
     name: &str,
     queue: &Arc<Queue>,
     turn: Option<&Turn>,
+    filtered: bool,
 ) -> JoinHandle<()> {
     let following = Following {
+        filtered,
         listener: listener.clone(),
         topics: said.topics.clone(),
         name: name.to_owned(),
@@ -120,6 +140,8 @@ pub(super) fn start(
 
 /// A subscription, and its consumers.
 struct Following {
+    /// Own messages are left out.
+    filtered: bool,
     listener: Arc<Listener>,
     /// Names and wildcards.
     topics: Vec<String>,
@@ -194,8 +216,9 @@ impl Following {
         let consumer = Consumer::new(self.listener.clone(), topic.clone(), self.name.clone()).mode(mode);
         let name = topic.clone();
         let (listener, queue, turn) = (self.listener.clone(), self.queue.clone(), self.turn.clone());
+        let own = self.filtered.then(Vec::new);
         let consuming = self.consuming.spawn(async move {
-            let failure = consume(consumer, &topic, &listener, &queue, turn.as_ref()).await.err();
+            let failure = consume(consumer, &topic, &listener, &queue, turn.as_ref(), own).await.err();
             (topic, number, failure)
         });
         self.known.insert(name, (number, consuming));
@@ -209,6 +232,7 @@ async fn consume(
     listener: &Listener,
     queue: &Queue,
     turn: Option<&Turn>,
+    mut own: Option<Vec<Uuid>>,
 ) -> Result<()> {
     while !queue.is_over(turn) {
         let batch = tokio::select! {
@@ -216,7 +240,15 @@ async fn consume(
             () = queue.over(turn) => return Ok(()),
         };
         let failed = match batch {
-            Ok(batch) => hand_out(batch, topic, queue, turn).await.err(),
+            Ok(batch) => {
+                // Each connection had an address of its own.
+                if let (Some(own), Some(link)) = (&mut own, listener.current())
+                    && !own.contains(&link.address)
+                {
+                    own.push(link.address);
+                }
+                hand_out(batch, topic, queue, turn, own.as_deref()).await.err()
+            }
             Err(e) => Some(e),
         };
         match failed {
@@ -241,8 +273,14 @@ fn ends(kind: ErrorKind) -> bool {
     )
 }
 
-/// Hands out a batch, waits until all of it was handled, and finishes it.
-async fn hand_out(mut batch: Batch, topic: &str, queue: &Queue, turn: Option<&Turn>) -> Result<()> {
+/// Hands out a batch, without what `own` sent, waits until all of it was handled, and finishes it.
+async fn hand_out(
+    mut batch: Batch,
+    topic: &str,
+    queue: &Queue,
+    turn: Option<&Turn>,
+    own: Option<&[Uuid]>,
+) -> Result<()> {
     let events = batch.take_events();
     let handed = Arc::new(Handed {
         left: AtomicUsize::new(events.len()),
@@ -252,6 +290,10 @@ async fn hand_out(mut batch: Batch, topic: &str, queue: &Queue, turn: Option<&Tu
     });
     for event in events {
         let mut message = message(event, topic, &handed).under(turn);
+        if own.zip(message.sender()).is_some_and(|(own, sender)| own.contains(&sender)) {
+            message.given();
+            continue;
+        }
         while let Err(full) = queue.push(message) {
             queue.room().await;
             message = full;

@@ -46,7 +46,7 @@ use crate::{
     writer::Writer,
 };
 
-const CREATE: &str = "select trunkline.topic_create($1, $2)";
+const CREATE: &str = "select trunkline.topic_create($1, $2, $3)";
 const DROP: &str = "select trunkline.topic_drop($1)";
 const FORGET: &str = "select trunkline.topic_forget($1)";
 const SUBSCRIPTIONS: &str = "select topics, kind, name, single, active, fence, since, application, address from trunkline.topic_subscriptions()";
@@ -157,8 +157,16 @@ impl Topics {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for the name; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict)
     /// when it is declared as another kind; [`ErrorKind::Denied`](crate::ErrorKind::Denied).
     pub async fn create(&self, topic: &str, kind: Kind) -> Result<bool> {
+        self.create_up_to(topic, kind, 1 << 20).await
+    }
+
+    /// The same, for payloads of so many bytes, 64 MiB at most, where [`Topics::create`] has 1 MiB; of a channel it is less than 8,000 always.
+    ///
+    /// # Errors
+    /// As [`Topics::create`], also for the size.
+    pub async fn create_up_to(&self, topic: &str, kind: Kind, max_bytes: i32) -> Result<bool> {
         let word = kind.word();
-        let args: &Args<'_> = &[(&topic, Type::TEXT), (&word, Type::TEXT)];
+        let args: &Args<'_> = &[(&topic, Type::TEXT), (&word, Type::TEXT), (&max_bytes, Type::INT4)];
         let new = self.engine.listener.link().await?.value(CREATE, args).await?;
         if new {
             self.engine.listener.ring(durable::DECLARED); // a session does not notify itself

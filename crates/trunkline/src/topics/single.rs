@@ -152,7 +152,7 @@ impl Single {
         if self.kind == Kind::Durable {
             let name = self.said.name.as_deref().unwrap_or_default();
             let consumer = name.strip_prefix(PREFIX).unwrap_or(name);
-            return vec![durable::start(listener, &self.said, consumer, queue, Some(turn))];
+            return vec![durable::start(listener, &self.said, consumer, queue, Some(turn), self.filtered)];
         }
         let noted = lease.predecessor_progress().and_then(Position::of_text);
         let position = noted.unwrap_or_else(|| self.begin.clone());

@@ -167,7 +167,8 @@ pub struct Subscription {
 
 impl Subscription {
     pub(super) async fn start(engine: Arc<Engine>, options: Subscribe) -> Result<Self> {
-        let link = engine.listener.link().await?;
+        let listener = &engine.clone().listener;
+        let link = listener.link().await?;
         let kind = options.checked(&link).await?;
         let kept = (options.single && kind == Kind::Channel).then(|| Kept::new(&options.topics));
         let queue = Queue::new(options.buffer, options.on_full, options.single, kept);
@@ -184,24 +185,23 @@ impl Subscription {
         };
         let mut subscription =
             Self { engine: engine.clone(), number, kind, channels: Vec::new(), queue, tasks: Vec::new() };
-        let queue = subscription.queue.clone();
+        let (queue, filtered) = (subscription.queue.clone(), options.filtered);
         if kind == Kind::Durable {
             durable::register(&link, options.name.as_deref().unwrap_or_default(), &options.topics).await?;
+            let connection = durable::connection(listener.clone(), link.clone(), queue.clone());
+            subscription.tasks.push(tokio::spawn(connection));
         }
         match kind {
             Kind::Volatile | Kind::Durable if options.single => {
                 let patterns = options.topics.iter().filter_map(|t| Pattern::parse(t).ok()).collect();
                 let begin = subscribe(&link, &said).await?;
-                let filtered = options.filtered;
                 let single = Single { engine, said, kind, patterns, filtered, queue, begin };
                 subscription.tasks.push(tokio::spawn(single.run()));
             }
             Kind::Volatile => {
                 let patterns = options.topics.iter().map(|t| Pattern::parse(t)).collect::<Result<_>>()?;
                 let position = subscribe(&link, &said).await?;
-                let filtered = options.filtered;
-                let generation = link.generation;
-                let turn = None;
+                let (generation, turn) = (link.generation, None);
                 let member =
                     reader::Member { said, patterns, queue, filtered, turn, connected: false, generation };
                 engine
@@ -213,7 +213,7 @@ impl Subscription {
                 if options.single {
                     let (engine, said, queue) = (engine.clone(), said.clone(), queue.clone());
                     let begin = subscribe(&link, &said).await?;
-                    let (patterns, filtered) = (Vec::new(), options.filtered);
+                    let patterns = Vec::new();
                     let single = Single { engine, said, kind, patterns, filtered, queue, begin };
                     subscription.tasks.push(tokio::spawn(single.run()));
                 }
@@ -221,14 +221,15 @@ impl Subscription {
                     drop(engine.listener.listen(channel));
                     subscription.channels.push(channel.to_owned());
                 }
-                let member = channels::Member { said, queue, filtered: options.filtered };
+                let member = channels::Member { said, queue, filtered };
                 engine.channels().send(channels::Command::Join(Box::new(member))).map_err(|_| closed())?;
             }
             Kind::Durable => {
                 subscribe(&link, &said).await?;
                 queue.tell(Event::Connected);
                 let name = options.name.unwrap_or_default();
-                subscription.tasks = vec![durable::start(&engine.listener, &said, &name, &queue, None)];
+                let consuming = durable::start(listener, &said, &name, &queue, None, filtered);
+                subscription.tasks.push(consuming);
             }
         }
         Ok(subscription)

@@ -31,6 +31,14 @@ async fn bad_input_is_refused_and_nothing_is_written() {
         (format!("job_push('q', 'x', unique_key => '{long}')"), "22023", "unique_key must be at most 1000"),
         ("job_push('q', 'x', max_attempts => 0)".to_owned(), "22023", "1 to 10000, got 0"),
         ("job_push('q', 'x', headers => '[]')".to_owned(), "22023", "headers must be an object"),
+        ("job_push('q', 'x', run_at => 'infinity')".to_owned(), "22023", "within 3650 days, got infinity"),
+        ("job_push('q', 'x', run_at => now() + '11 years')".to_owned(), "22023", "run_at must be within"),
+        ("job_push_many('q', array['x'], run_at => 'infinity')".to_owned(), "22023", "got infinity"),
+        (
+            "job_push_json('q', '1', run_at => 'infinity', unique_key => 'u')".to_owned(),
+            "22023",
+            "got infinity",
+        ),
         ("job_push_many('q', array['ok', null])".to_owned(), "22004", "job 2: job payload must not be null"),
         ("job_push_many('q', null)".to_owned(), "22004", "payloads must not be null"),
         ("job_take('none')".to_owned(), "42704", "no queue \"none\""),
@@ -93,4 +101,24 @@ async fn bad_input_in_rust_is_refused_before_it_is_sent_or_by_number() {
     let mut working = jobs.work("Q", async |_: Job| Ok::<_, Failure>(()));
     assert_eq!(working.ended().await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(raw.one("select string_agg(payload, ',') from trunkline.job_take('q', 9)").await, "good");
+}
+
+#[tokio::test]
+async fn a_time_before_all_times_is_now_and_one_behind_them_ends_no_worker() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("select trunkline.job_push('q', 'held', key => 'k', run_at => '-infinity'), trunkline.job_push('q', 'ring', run_at => '-infinity')")
+        .await;
+    assert_eq!(raw.rows("select payload from trunkline.job_take('q', 9) order by 1").await, ["held", "ring"]);
+    // As one could be written before they were refused.
+    raw.run("select trunkline.job_push('q', 'never', run_at => now() + '1 day')").await;
+    for time in ["infinity", "-infinity"] {
+        raw.run(&format!(
+            "update trunkline.job_held set due_at = '{time}', state = 0 where payload = 'never'"
+        ))
+        .await;
+        let due =
+            "select sign(due_ms) from trunkline._job_attend(array(select id from trunkline.job_queue), '{}')";
+        assert_eq!(raw.one(due).await, if time == "infinity" { "1" } else { "-1" });
+    }
 }

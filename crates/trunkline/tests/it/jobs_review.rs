@@ -11,7 +11,7 @@ use trunkline::{
     requests::Failure,
 };
 
-use crate::support::{Db, Raw, until};
+use crate::support::{Db, Raw, millis, until};
 
 async fn queue() -> (Db, Raw) {
     let db = Db::new().await;
@@ -432,4 +432,26 @@ async fn what_a_worker_of_many_had_in_hand_comes_again_before_all_that_it_had_do
         assert!(left < 4, "6000 slices that were done");
     }
     assert_eq!(raw.one("select count(*) from trunkline.job_held").await, "1");
+}
+
+#[tokio::test]
+async fn the_least_urgent_job_begins_while_urgent_ones_wait() {
+    let (db, raw) = queue().await;
+    raw.run("select trunkline.job_push_many('q', array_fill('urgent'::text, array[400]), priority => 1), trunkline.job_push('q', 'patient', priority => 9)")
+        .await;
+    let tl = db.client("worker").await;
+    let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let work = Work::queue("q").concurrency(1).drain();
+    let mut working = tl.jobs().work(work, move |job: Job| {
+        seen.lock().unwrap().push(job.payload.text().unwrap().to_owned());
+        async {
+            tokio::time::sleep(millis(2)).await;
+            Ok(())
+        }
+    });
+    crate::support::within(60_000, "all", working.ended()).await.unwrap();
+    let order = order.lock().unwrap();
+    let place = order.iter().position(|payload| payload == "patient").unwrap();
+    assert!(order.len() == 401 && place < 200, "it was the {place}th");
 }

@@ -89,6 +89,7 @@ mod topics_durable;
 mod topics_frozen;
 mod topics_gaps;
 mod topics_own;
+mod topics_payloads;
 mod topics_single;
 mod trace;
 mod wire;

@@ -157,7 +157,7 @@ async fn messages_go_out_with_the_commit_also_of_a_transaction_that_was_open_for
 
 #[tokio::test]
 async fn own_messages_are_left_out_when_wanted() {
-    let (db, tl, _raw) = one().await;
+    let (db, tl, raw) = one().await;
     let other = db.client("other").await;
     let (mut filtered, mut all) = (
         tl.topics().subscribe(Subscribe::new(["a"]).filtered()).await.unwrap(),
@@ -165,16 +165,24 @@ async fn own_messages_are_left_out_when_wanted() {
     );
     let mut channel =
         tl.topics().subscribe(Subscribe::new(["c"]).kind(Kind::Channel).filtered()).await.unwrap();
-    for subscription in [&mut filtered, &mut all, &mut channel] {
+    raw.run("select trunkline.topic_create('d', 'durable')").await;
+    let mut durable = tl.topics().subscribe(Subscribe::new(["d"]).name("n").filtered()).await.unwrap();
+    let mut single =
+        tl.topics().subscribe(Subscribe::new(["d"]).name("s").single().filtered()).await.unwrap();
+    for subscription in [&mut filtered, &mut all, &mut channel, &mut durable, &mut single] {
         connected(subscription).await;
     }
+    assert!(matches!(next(&mut single).await, Event::Active { .. }));
     for (client, text) in [(&tl, "mine"), (&other, "theirs")] {
         client.topics().publish("a", text).await.unwrap();
+        client.topics().publish("d", text).await.unwrap();
         client.topics().publish("c", NewMessage::new(text).kind(Kind::Channel)).await.unwrap();
     }
     assert_eq!(texts(&mut filtered, 1).await, ["theirs"]);
     assert_eq!(texts(&mut all, 2).await, ["mine", "theirs"]);
     assert_eq!(texts(&mut channel, 1).await, ["theirs"]);
+    assert_eq!(texts(&mut durable, 1).await, ["theirs"]);
+    assert_eq!(texts(&mut single, 1).await, ["theirs"]);
 }
 
 #[tokio::test]

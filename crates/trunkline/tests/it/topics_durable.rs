@@ -141,3 +141,26 @@ async fn what_was_yielded_is_handled_once_it_is_closed_and_what_was_not_comes_to
     let again = some(&mut subscription, 3).await;
     assert_eq!(again, ["bills a", "bills b", "bills c"], "the batch as a whole");
 }
+
+#[tokio::test]
+async fn a_durable_subscription_says_when_its_connection_is_lost_and_back() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("topics").await, db.raw().await);
+    tl.topics().create("orders.eu", Kind::Durable).await.unwrap();
+    let mut shared = tl.topics().subscribe(Subscribe::new(["orders.eu"]).name("books")).await.unwrap();
+    let single = Subscribe::new(["orders.eu"]).name("ledger").single();
+    let mut single = tl.topics().subscribe(single).await.unwrap();
+    for subscription in [&mut shared, &mut single] {
+        connected(subscription).await;
+    }
+    assert!(matches!(next(&mut single).await, Event::Active { .. }));
+    let pid = db.backend(&raw, "topics").await;
+    raw.run(&format!("select pg_terminate_backend({pid}, 10000)")).await;
+    for subscription in [&mut shared, &mut single] {
+        while !matches!(next(subscription).await, Event::Lost) {} // a single one may stand by meanwhile
+        while !matches!(next(subscription).await, Event::Connected) {}
+    }
+    raw.run("select trunkline.topic_publish('orders.eu', '1')").await;
+    assert_eq!(message(&mut shared).await.text().unwrap(), "1");
+    shared.close().await;
+}

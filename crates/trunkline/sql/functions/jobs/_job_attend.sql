@@ -5,8 +5,8 @@ create or replace function trunkline._job_attend(queues int[], working bigint[],
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
-    select (extract(epoch from min(greatest(h.due_at, case when q.rate_limit > 0 then
-                trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end)) - clock_timestamp()) * 1000)::bigint
+    select (extract(epoch from min(greatest(least(h.due_at, clock_timestamp() + interval '3650 days'), 'epoch', case when q.rate_limit > 0
+                then trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end)) - clock_timestamp()) * 1000)::bigint
       into due_ms
       from trunkline.job_queue q join trunkline.job_priority p on p.queue = q.id
      cross join lateral (select h.due_at from trunkline.job_held h

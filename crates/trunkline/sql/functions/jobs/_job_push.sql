@@ -19,6 +19,9 @@ begin
        or coalesce(max_attempts not between 1 and 10000, false) then
         perform trunkline._job_check(v.name, v.max_bytes, octet_length(payload), kind, key, unique_key, priority, max_attempts);
     end if;
+    if run_at is not null then
+        run_at := trunkline._job_due(run_at);
+    end if;
     v_lane := v.id * 16 + priority;
     if priority <> 5 then
         perform trunkline._job_priority(v.id, priority);

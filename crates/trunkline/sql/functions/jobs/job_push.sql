@@ -1,7 +1,7 @@
 -- Pushes a job of text, in the caller's own transaction: its id. It can be taken once that commits, and is gone with a
 -- rollback. The queue is made on its first use.
 -- kind: a word for handlers. key: jobs of one key run one at a time, in order. unique_key: while a job with it waits or runs
--- nothing is pushed, and its id comes back. priority: 1 (first) to 9. run_at: not before. max_attempts: the queue's by default.
+-- nothing is pushed, and its id comes back. priority: 1 (first) to 9. run_at: not before, within 3650 days. max_attempts: else the queue's.
 -- options, a JSON object: ttl, how long after its push, or run_at, it may begin; unique_payload, unique by kind and payload
 -- instead of a key; unique_while, "open" (waits or runs) or "waiting" (until it is first taken); unique_for, for so long from its
 -- push, whatever became of it; on_conflict, "skip", "replace" (the waiting job gets the new payload) or "debounce" (and its time anew).

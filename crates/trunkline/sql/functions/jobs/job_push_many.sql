@@ -5,7 +5,7 @@ create or replace function trunkline.job_push_many(queue text, payloads text[], 
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
     v_n  int := coalesce(cardinality(payloads), 0);
-    v_ms bigint := (extract(epoch from run_at - clock_timestamp()) * 1000)::bigint;
+    v_ms bigint := (extract(epoch from trunkline._job_due(run_at) - clock_timestamp()) * 1000)::bigint;
 begin
     if payloads is null then
         raise exception 'job payloads must not be null' using errcode = '22004';

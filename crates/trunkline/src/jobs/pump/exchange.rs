@@ -58,13 +58,17 @@ impl Pump {
                 (look, done.and(self.wrote(ends, wrote, &link).await))
             }
             None => {
-                let fair = self.looks % FAIR == FAIR - 1;
+                let fair = self.looks.wrapping_sub(self.fair_at) >= FAIR;
                 let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
                 let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
                 let (look, wrote) = tokio::join!(
                     wire::take(&link, wanted, &mut self.cursors),
                     write(&link, &ends, (false, lazy))
                 );
+                if fair {
+                    self.fair_at = self.looks;
+                    self.cursors.leave();
+                }
                 (look, self.wrote(ends, wrote, &link).await)
             }
         };

@@ -37,11 +37,12 @@ const PAGE: i32 = 1000;
 ///         }
 ///     }
 ///     tx.commit().await?;
-///     if page.events().is_empty() {
+///     let nothing = page.events().is_empty();
+///     cursor.pass(page); // an empty one too
+///     if nothing {
 ///         // Wait for a notification, a few seconds at most.
 /// #       return Ok(());
 ///     }
-///     cursor.pass(page);
 /// }
 /// # }
 /// ```

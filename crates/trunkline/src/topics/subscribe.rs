@@ -167,7 +167,7 @@ pub struct Subscription {
 
 impl Subscription {
     pub(super) async fn start(engine: Arc<Engine>, options: Subscribe) -> Result<Self> {
-        let listener = &engine.clone().listener;
+        let listener = engine.listener.clone();
         let link = listener.link().await?;
         let kind = options.checked(&link).await?;
         let kept = (options.single && kind == Kind::Channel).then(|| Kept::new(&options.topics));
@@ -228,7 +228,7 @@ impl Subscription {
                 subscribe(&link, &said).await?;
                 queue.tell(Event::Connected);
                 let name = options.name.unwrap_or_default();
-                let consuming = durable::start(listener, &said, &name, &queue, None, filtered);
+                let consuming = durable::start(&listener, &said, &name, &queue, None, filtered);
                 subscription.tasks.push(consuming);
             }
         }

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use trunkline::topics::{Cursor, Event, Page};
 
 use crate::{
-    support::{Cluster, Db, Raw, millis, within},
+    support::{Cluster, Db, Raw, within},
     topics_gaps::empty,
 };
 
@@ -31,6 +31,18 @@ async fn all(raw: &Raw, cursor: &mut Cursor) -> Vec<String> {
             return all;
         }
         all.extend(texts);
+    }
+}
+
+/// What a session that LISTENs to `mark` has heard by now: all hear everything in the order of the commits.
+async fn heard(listener: &mut Raw, other: &Raw) -> Vec<String> {
+    other.run("notify mark").await;
+    let mut heard = Vec::new();
+    loop {
+        match within(5_000, "the mark", listener.notes.recv()).await.unwrap() {
+            channel if channel == "mark" => return heard,
+            channel => heard.push(channel),
+        }
     }
 }
 
@@ -232,6 +244,7 @@ async fn what_was_emptied_before_it_was_read_is_told_once() {
 async fn publishers_notify_who_sleeps_and_nobody_who_is_awake() {
     let db = Db::new().await;
     let (a, mut b) = (db.raw().await, db.raw().await);
+    b.run("listen mark").await;
     for topics in ["{t,u}", "{t.*,t}"] {
         let mut next = b.one(&format!("select next from trunkline.topic_read('{topics}')")).await;
         b.run(&format!("select trunkline.topic_listen('{topics}')")).await;
@@ -245,18 +258,17 @@ async fn publishers_notify_who_sleeps_and_nobody_who_is_awake() {
             b.run(&format!("begin; {}; rollback", read(&next))).await;
             next = row.split('|').next().unwrap().to_owned();
             assert!(b.one(&read(&next)).await.ends_with('|'));
-            assert!(b.notes.try_recv().is_err(), "nobody slept when it was published");
+            assert!(heard(&mut b, &a).await.is_empty(), "nobody slept when it was published");
             a.run(&publish("t", "asleep")).await;
             let bell = within(5_000, "the bell", b.notes.recv()).await.unwrap();
             assert!(bell.starts_with("trunkline_-2147483"), "{bell}");
             let row = b.one(&read(&next)).await;
             assert!(row.ends_with("|asleep"), "{row}");
             next = row.split('|').next().unwrap().to_owned();
-            while b.notes.try_recv().is_ok() {}
+            heard(&mut b, &a).await;
             a.run(&publish("t", "awake")).await;
             a.run(&publish("u", "heard by nobody, or with the others")).await;
-            b.run("select 1").await; // what was notified would have come by now
-            assert!(b.notes.try_recv().is_err(), "it is awake");
+            assert!(heard(&mut b, &a).await.is_empty(), "it is awake");
             if topics == "{t,u}" {
                 let rows = b.rows(&read(&next).replace("', 1)", "', 9)")).await;
                 next = rows[0].split('|').next().unwrap().to_owned();
@@ -269,10 +281,8 @@ async fn publishers_notify_who_sleeps_and_nobody_who_is_awake() {
         let held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
         assert_eq!(b.one(held).await, "0");
         a.run(&publish("t", "unheard")).await;
-        tokio::time::sleep(millis(20)).await;
-        b.run("select 1").await;
-        assert!(b.notes.try_recv().is_err(), "it does not listen");
-        assert_eq!(b.one("select count(*) from pg_listening_channels()").await, "0");
+        assert!(heard(&mut b, &a).await.is_empty(), "it does not listen");
+        assert_eq!(b.one("select pg_listening_channels()").await, "mark");
     }
 }
 
@@ -361,7 +371,7 @@ async fn what_two_emptyings_took_is_told_also_when_the_second_took_older_transac
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_leaves_nobody_asleep_and_a_door_that_is_tested_is_tried_again() {
+async fn what_is_rolled_back_leaves_nobody_asleep_and_who_tests_a_door_is_waited_for() {
     let db = Db::new().await;
     let (a, mut b) = (db.raw().await, db.raw().await);
     let held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
@@ -378,23 +388,23 @@ async fn what_is_rolled_back_leaves_nobody_asleep_and_a_door_that_is_tested_is_t
     a.run(&publish("t", "x")).await;
     assert_ne!(b.one(&read).await, "");
     assert_eq!(b.one(held).await, "0");
-    while b.notes.try_recv().is_ok() {}
     // LISTEN is said again, whatever was unlistened meanwhile.
     b.run("unlisten *").await;
     b.run("select trunkline.topic_listen('{t}')").await;
     assert_eq!(b.one("select count(*) from pg_listening_channels()").await, "1");
-    // A producer tests the door for a moment.
+    // A producer is testing the door just now.
     let next = b.one(&format!("select next from trunkline.topic_read('{{t}}', '{next}')")).await;
     let door = a.one("select trunkline._topic_door('t')").await;
-    a.run(&format!("select pg_advisory_lock(1953656427, {door})")).await;
+    let lock = |what: &str| format!("select pg_advisory_{what}(1953656427, {door})");
+    a.run(&lock("lock")).await;
     let read = format!("select id from trunkline.topic_read('{{t}}', '{next}')");
-    let tries = async { b.one(&read).await };
     let leaves = async {
-        tokio::time::sleep(millis(1)).await;
-        a.run(&format!("select pg_advisory_unlock(1953656427, {door})")).await;
+        a.blocked(b.pid).await;
+        a.run(&lock("unlock")).await;
     };
-    assert_eq!(tokio::join!(tries, leaves).0, "");
-    assert_eq!(b.one(&read).await, "", "at the latest now it sleeps");
+    assert_eq!(tokio::join!(b.one(&read), leaves).0, "");
+    b.run("listen mark").await;
+    heard(&mut b, &a).await;
     a.run(&publish("t", "y")).await;
-    within(5_000, "the bell", b.notes.recv()).await.unwrap();
+    assert_eq!(heard(&mut b, &a).await.len(), 1, "it sleeps since then");
 }

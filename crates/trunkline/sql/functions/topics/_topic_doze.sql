@@ -1,6 +1,6 @@
 -- Makes this connection sleep on these doors, or on none of them; how many that changed. What it holds is looked up, since a rollback
--- undoes no advisory lock. A door that a producer is testing just now is free again within microseconds: it is tried for some
--- milliseconds, and where a stranger keeps its key, only the caller's polls find anything. Locks: the doors, shared, for the session.
+-- undoes no advisory lock. A producer tests a door for microseconds, and is waited for; where a stranger keeps its key, that is for
+-- the caller's lock_timeout, and only his polls find anything. Locks: the doors, shared, for the session.
 create or replace function trunkline._topic_doze(doors int[], asleep boolean) returns int
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 declare
@@ -10,13 +10,16 @@ declare
 begin
     foreach v_door in array doors loop
         continue when asleep = (v_door = any (v_held));
-        for v_try in 1 .. 20 loop
-            if (case when asleep then trunkline._door_hold(v_door) else trunkline._door_leave(v_door) end) then
-                v_count := v_count + 1;
-                exit;
+        begin
+            if asleep then
+                perform pg_advisory_lock_shared(1953656427, v_door);
+            else
+                perform trunkline._door_leave(v_door);
             end if;
-            perform pg_sleep(0.0002);
-        end loop;
+            v_count := v_count + 1;
+        exception when lock_not_available then
+            null;
+        end;
     end loop;
     return v_count;
 end $$;

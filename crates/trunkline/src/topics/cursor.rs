@@ -4,18 +4,18 @@
 //!
 //! What if it dies here: a page that was not passed comes again, to whoever goes on from [`Cursor::position`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use tokio_postgres::{GenericClient, Row, types::Type};
 
-use super::message::{Event, Gap, Message, Sent};
-use crate::{
-    Error, ErrorKind, Result,
-    requests::{Content, Payload, decode_headers},
+use super::{
+    look::{nothing, sent},
+    message::{Event, Gap, Message},
 };
+use crate::Result;
 
-const READ: &str =
-    "select next, gap_since, gap_until, id, topic, sent_at, sender, content, bytes, headers::text, message_id
+/// A message's columns are where a look has them: see [`sent`].
+const READ: &str = "select next, gap_since, gap_until, null, null, id, null, topic, sent_at, sender, content, bytes, headers::text, message_id
     from trunkline.topic_read($1, $2, $3)";
 const LISTEN: &str = "select trunkline.topic_listen($1)::text";
 const PAGE: i32 = 1000;
@@ -77,8 +77,8 @@ impl Cursor {
     /// What is published from now on, on these topics and wildcards.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for the topics, and outside READ COMMITTED; [`ErrorKind::Conflict`] for one that is declared, and not as
-    /// volatile; [`ErrorKind::Denied`].
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for the topics, and outside READ COMMITTED; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for one that is declared, and not as
+    /// volatile; [`ErrorKind::Denied`](crate::ErrorKind::Denied).
     pub async fn begin(
         client: &impl GenericClient,
         topics: impl IntoIterator<Item = impl Into<String>>,
@@ -104,7 +104,7 @@ impl Cursor {
     /// commit. In a transaction it keeps the ring from being emptied until that ends. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Cursor::begin`], and [`ErrorKind::Invalid`] for a position that is none.
+    /// As [`Cursor::begin`], and [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a position that is none.
     pub async fn read(&self, client: &impl GenericClient) -> Result<Page> {
         read(client, &self.topics, Some(&self.position)).await
     }
@@ -130,25 +130,15 @@ async fn read(client: &impl GenericClient, topics: &[String], since: Option<&str
     let rows = client
         .query_typed(READ, &[(&topics, Type::TEXT_ARRAY), (&since, Type::TEXT), (&PAGE, Type::INT4)])
         .await?;
-    let nothing = || Error::new(ErrorKind::Other, "a function of the schema returned no row");
     let next = rows.first().ok_or_else(nothing)?.try_get(0)?;
     let events = rows.iter().filter_map(|row| event(row).transpose()).collect::<Result<_>>()?;
     Ok(Page { events, next })
 }
 
 fn event(row: &Row) -> Result<Option<Event>> {
-    let Some(id) = row.try_get(3)? else {
-        let (Some(since), Some(until)) = (row.try_get(1)?, row.try_get(2)?) else { return Ok(None) };
-        return Ok(Some(Event::Gap(Gap { since, until, missed: None })));
-    };
-    let sent = Sent {
-        id,
-        topic: row.try_get(4)?,
-        at: row.try_get(5)?,
-        sender: row.try_get(6)?,
-        payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(7)?)), row.try_get(8)?),
-        headers: decode_headers(row.try_get(9)?),
-        message_id: row.try_get(10)?,
-    };
-    Ok(Some(Event::Message(Message::new(Arc::new(sent)))))
+    if row.try_get::<_, Option<i64>>(5)?.is_some() {
+        return Ok(Some(Event::Message(Message::new(Arc::new(sent(row)?)))));
+    }
+    let (since, until): (Option<SystemTime>, Option<SystemTime>) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(since.zip(until).map(|(since, until)| Event::Gap(Gap { since, until, missed: None })))
 }

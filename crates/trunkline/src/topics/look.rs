@@ -223,7 +223,12 @@ impl Looked {
 }
 
 fn placed(row: &Row) -> Result<Placed> {
-    let sent = Sent {
+    Ok(Placed { xid: row.try_get(6)?, sent: Arc::new(sent(row)?) })
+}
+
+/// A message of a row that has its columns where [`LOOK`] has them.
+pub(super) fn sent(row: &Row) -> Result<Sent> {
+    Ok(Sent {
         id: row.try_get(5)?,
         topic: row.try_get(7)?,
         at: Some(row.try_get(8)?),
@@ -231,10 +236,9 @@ fn placed(row: &Row) -> Result<Placed> {
         payload: Payload::new(Content::of(i32::from(row.try_get::<_, i16>(10)?)), row.try_get(11)?),
         headers: decode_headers(row.try_get(12)?),
         message_id: row.try_get(13)?,
-    };
-    Ok(Placed { xid: row.try_get(6)?, sent: Arc::new(sent) })
+    })
 }
 
-fn nothing() -> Error {
+pub(super) fn nothing() -> Error {
     Error::new(ErrorKind::Other, "a function of the schema returned no row")
 }

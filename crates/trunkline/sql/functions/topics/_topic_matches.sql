@@ -2,5 +2,5 @@
 create or replace function trunkline._topic_matches(pattern text, topic text) returns boolean
 language plpgsql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
 begin
-    return topic ~ ('^' || replace(replace(replace(pattern, '.', '[.]'), '*', '[^.]+'), '>', '.+') || '$');
+    return topic ~ ('^' || trunkline._topic_expression(pattern) || '$');
 end $$;

@@ -17,7 +17,6 @@ begin
     end if;
     names := array(select t from unnest(topics) t where t ~ '[*>]' is not true);
     perform trunkline._topic_kind(n, 'volatile') from unnest(names) n;
-    pattern := (select '^(' || string_agg(replace(replace(replace(w, '.', '[.]'), '*', '[^.]+'), '>', '.+'), '|') || ')$'
-                  from unnest(v_wild) w);
+    pattern := (select '^(' || string_agg(trunkline._topic_expression(w), '|') || ')$' from unnest(v_wild) w);
     doors := case when v_wild = '{}' and cardinality(names) <= 16 then trunkline._topic_doors(names) else '{-2147483584}' end;
 end $$;

@@ -72,11 +72,13 @@ pub(super) struct Rest {
     /// When it was last busy, or held anything.
     since: Instant,
     said: Pace,
+    /// Others have something in hand, as far as is known here.
+    watching: bool,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        Self { busy: 0, holding: 0, since: Instant::now(), said: Pace::Work }
+        Self { busy: 0, holding: 0, since: Instant::now(), said: Pace::Work, watching: true }
     }
 }
 
@@ -159,6 +161,16 @@ impl Listener {
     pub(crate) async fn awake(&self) {
         let _ = self.rest.subscribe().wait_for(|r| !r.changes()).await;
     }
+
+    /// Whether this process watches others, since they have something in hand: what they hold may come free without a ring.
+    pub(crate) fn watches(&self) -> bool {
+        self.rest.borrow().watching
+    }
+
+    /// Waits until it does. Cancel-safe.
+    pub(crate) async fn watching(&self) {
+        let _ = self.rest.subscribe().wait_for(|r| r.watching).await;
+    }
 }
 
 /// Buries the dead, for as long as the process lives.
@@ -179,6 +191,7 @@ pub(super) async fn watch(listener: Arc<Listener>) {
             if done > 0 {
                 listener.ring_all(); // our own session's rings do not notify us
             }
+            listener.rest.send_if_modified(|r| std::mem::replace(&mut r.watching, watch) != watch);
             if watch || link.pooled {
                 asleep = None;
                 sleep(WATCH).await;

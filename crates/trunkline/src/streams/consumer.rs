@@ -8,6 +8,9 @@
 //! ```
 //! What if it dies here: after a take, the batch is its session's until that ends (its connection's key, or five seconds
 //! without a sign of life); whoever asks next gets it. A take whose answer was lost is found again by the same member.
+//!
+//! Who finds nothing sleeps on the stream's door, and looks when it rings, when something is due to come again, and twice a minute.
+//! Once a second only while others have something in hand: when one of them dies, nobody rings.
 
 use std::{
     sync::{Arc, Mutex},
@@ -38,6 +41,7 @@ const NEXT: &str =
     "select batch, first_tick, last_tick, attempt from trunkline._stream_next_batch($1, $2, $3, $4, $5)";
 const HAND_BACK: &str = "select trunkline._stream_hand_back($1, $2, $3)";
 const RETRY: &str = "select trunkline.stream_retry($1, $2, make_interval(secs => $3), $4)";
+const CALM: &str = "select trunkline._stream_calm($1)";
 const FINISH: &str = "select trunkline.stream_finish($1)::text";
 const FINISH_ON: &str = "select coalesce(length(trunkline.stream_finish($1)::text), 0)::bigint";
 
@@ -89,8 +93,15 @@ struct Hand {
     member: String,
     /// The session, the consumer and the door of the batch that was in it last, and may be finished already.
     holds: Mutex<Option<(i32, i32, i32)>>,
-    /// If the process dies, the next member learns of it soon.
-    _busy: Busy,
+    /// While something may be in it: if the process dies, the next member learns of it soon.
+    busy: Mutex<Option<Busy>>,
+}
+
+impl Hand {
+    /// Something is in it, or may be from now on.
+    fn is_busy(&self) {
+        lock(&self.busy).get_or_insert_with(|| self.listener.busy());
+    }
 }
 
 impl Drop for Hand {
@@ -126,14 +137,15 @@ struct Known {
     bell: Bell,
     asleep: Option<Asleep>,
     pace: Pace,
+    /// The look that is to come has no reason but that it is time for one.
+    poll: bool,
 }
 
 impl Consumer {
     pub(crate) fn new(listener: Arc<Listener>, stream: String, name: String) -> Self {
         let member = Uuid::new_v4().simple().to_string();
-        let busy = listener.busy();
-        let hand =
-            Arc::new(Hand { listener: listener.clone(), member, holds: Mutex::default(), _busy: busy });
+        let (holds, busy) = (Mutex::default(), Mutex::default());
+        let hand = Arc::new(Hand { listener: listener.clone(), member, holds, busy });
         Self { listener, stream, name, mode: Mode::default(), most: None, hand, known: None, ahead: None }
     }
 
@@ -197,7 +209,17 @@ impl Consumer {
                 Err(e) => debug!(error = %e, "cannot sleep on the door; looking once a second"),
             }
         }
-        let _ = timeout(POLL, known.bell.rung()).await;
+        let mut pause = POLL;
+        if known.asleep.as_ref().is_some_and(Asleep::soundly)
+            && !self.listener.watches()
+            && let Some(calm) = calm(&self.listener, known.number).await
+        {
+            pause = calm;
+        }
+        tokio::select! {
+            slept = timeout(pause, known.bell.rung()) => known.poll = slept.is_err(),
+            () = self.listener.watching(), if pause > POLL => known.poll = true,
+        }
     }
 
     /// The next batch if there is one now. Cancel-safe, as [`Consumer::next`].
@@ -205,7 +227,10 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next`], and [`ErrorKind::Unreachable`].
     pub async fn try_next(&mut self) -> Result<Option<Batch>> {
-        self.listener.awake().await;
+        if !self.known.as_mut().is_some_and(|known| std::mem::take(&mut known.poll)) {
+            self.hand.is_busy();
+            self.listener.awake().await;
+        }
         let link = self.listener.link().await?;
         let known = match &mut self.known {
             Some(known) => known,
@@ -218,7 +243,7 @@ impl Consumer {
                 let most = if self.mode == Mode::Share { 0 } else { row.try_get(3)? };
                 let pace = Pace::new(self.most.map_or(most, |m| m.min(most)));
                 let bell = self.listener.bell(door);
-                none.insert(Known { number, door, readable, bell, asleep: None, pace })
+                none.insert(Known { number, door, readable, bell, asleep: None, pace, poll: false })
             }
         };
         let args: &Args<'_> = &[
@@ -235,9 +260,11 @@ impl Consumer {
         let rows = link.query(if direct { NEXT_READ } else { NEXT }, args).await?;
         let Some(row) = rows.first() else {
             *lock(&self.hand.holds) = None;
+            *lock(&self.hand.busy) = None;
             return Ok(None);
         };
-        *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
+        self.hand.is_busy();
+        self.listener.awake().await;
         known.asleep = None;
         let token: String = row.try_get(0)?;
         let mut batch = Batch {
@@ -281,6 +308,13 @@ impl Consumer {
         }
         Ok(events)
     }
+}
+
+/// For how long who has found nothing may sleep: none where only looking tells.
+async fn calm(listener: &Listener, consumer: i32) -> Option<Duration> {
+    let calm = async { listener.link().await?.value::<Option<i32>>(CALM, &[(&consumer, Type::INT4)]).await };
+    let ms = calm.await.inspect_err(|e| debug!(error = %e, "looking once a second")).ok()??;
+    Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
 }
 
 /// A batch in hand. Until it is finished it comes again; dropping it leaves it to its member's next call.

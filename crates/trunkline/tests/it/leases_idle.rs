@@ -1,6 +1,6 @@
 //! What leases cost while nothing changes: who waits in turn asks next to nothing, and is still told in time.
 //!
-//! `TRUNKLINE_LEASE_IDLE_SECONDS` sets for how long it is counted.
+//! `TRUNKLINE_IDLE_SECONDS` sets for how long it is counted.
 
 use tokio::time::Instant;
 
@@ -49,8 +49,7 @@ async fn who_waits_in_turn_asks_at_most_ten_times_a_minute() {
     vigils(&raw, 2).await; // the third has nothing to be told of
     at_rest(&raw, 3).await;
     raw.run("select pg_sleep(2)").await; // sessions tell what they did a second late at most
-    let seconds =
-        std::env::var("TRUNKLINE_LEASE_IDLE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30.0);
+    let seconds = std::env::var("TRUNKLINE_IDLE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30.0);
     let (before, commits, since) = (calls(&raw).await, commits(&raw).await, Instant::now());
     raw.run(&format!("select pg_sleep({seconds})")).await;
     let minutes = since.elapsed().as_secs_f64() / 60.0;

@@ -88,6 +88,7 @@ mod topics_deaths;
 mod topics_durable;
 mod topics_frozen;
 mod topics_gaps;
+mod topics_idle;
 mod topics_own;
 mod topics_payloads;
 mod topics_single;

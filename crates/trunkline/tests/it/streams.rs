@@ -360,6 +360,47 @@ async fn a_new_batch_is_no_larger_than_asked_for_and_what_comes_again_counts() {
 }
 
 #[tokio::test]
+async fn what_is_put_off_comes_when_it_is_due_to_who_sleeps() {
+    let (db, tl) = orders().await;
+    let raw = db.raw().await;
+    // The first minute of the first session is watched for what a crash may have left: let it be over.
+    raw.run("update trunkline.session set opened_at = opened_at - interval '2 minutes'").await;
+    tl.streams().append("orders", "later").await.unwrap();
+    let mut consumer = tl.streams().consumer("orders", "c");
+    let batch = within(5_000, "a batch", consumer.next()).await.unwrap();
+    batch.retry(&[batch.events()[0].id], secs(8), None).await.unwrap();
+    batch.finish().await.unwrap();
+    drop(batch);
+    let put_off = Stopwatch::start();
+    let next = tokio::spawn(async move { consumer.next().await.unwrap() });
+    // Nobody is watched any more, so it looks twice a minute.
+    raw.until("it to be at rest", "select bool_and(rests) from trunkline.session").await;
+    let again = within(12_000, "what was put off", next).await.unwrap();
+    assert_eq!(again.events()[0].attempt, 2);
+    assert!(put_off.passed() >= secs(7) && put_off.elapsed() < secs(12), "{:?}", put_off.elapsed());
+}
+
+#[tokio::test]
+async fn who_waits_gets_the_batch_of_a_killed_one_whoever_buries_that() {
+    let (db, tl) = orders().await;
+    let raw = db.raw().await;
+    raw.run("update trunkline.session set opened_at = opened_at - interval '2 minutes'").await;
+    let _buriers = [Process::start("rescuer", &db).await, Process::start("rescuer", &db).await];
+    for n in 1..=3 {
+        tl.streams().append("orders", "x").await.unwrap();
+        let mut child = Process::start("consumer", &db).await;
+        child.line("took").await;
+        let mut next = tl.streams().consumer("orders", "c");
+        let next = tokio::spawn(async move { next.next().await.unwrap() });
+        asleep(&raw, "client").await;
+        child.child.kill().await.unwrap();
+        let batch = within(3_000, "the batch", next).await.unwrap();
+        assert_eq!(batch.attempt(), 2, "round {n}");
+        batch.finish().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_nothing_is_written() {
     let (db, tl) = orders().await;
     let streams = tl.streams();

@@ -17,7 +17,7 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
             '_log_near', '_session_here', '_session_open', '_session_resume', '_session_renew', '_session_close',
             '_session_reap', '_request_lane', '_request_crowd', '_request_serve', '_request_unserve', '_request_hold',
             '_request_served', '_request_present',
-            '_stream_next_batch', '_stream_next_read', '_stream_hand_back', '_stream_events', '_stream_write', '_stream_ask',
+            '_stream_next_batch', '_stream_next_read', '_stream_hand_back', '_stream_events', '_stream_write', '_stream_ask', '_stream_calm',
             '_stream_target', '_stream_batch', '_stream_copied', '_stream_key_columns',
             '_job_write', '_job_target', '_job_push_on', '_job_work', '_job_take', '_job_end', '_job_ended', '_job_complete_on',
             '_job_return', '_job_attend', '_job_push_wait', '_job_wait', '_job_unwait', '_job_outcomes', '_job_progress',

@@ -15,6 +15,7 @@ use trunkline::{
 use crate::{
     jobs::{asleep, one},
     support::{Db, Process, Stopwatch, say, secs, signal, until, within},
+    wire::Wire,
 };
 
 /// A process that takes jobs and never ends them.
@@ -98,6 +99,66 @@ async fn a_stopped_workers_job_runs_again_after_its_lease_and_its_late_end_is_re
             .await,
         "done 2 mine"
     );
+}
+
+/// The network parts, nobody's connection ends, and when it is whole again all that was said meanwhile arrives.
+#[tokio::test]
+async fn a_parted_workers_jobs_run_again_after_its_lease_and_what_arrives_late_is_refused() {
+    let (db, tl, raw) = one().await;
+    let wire = Wire::new(&db);
+    let parted = wire.client("parted").await;
+    let job = |n: usize| NewJob::new(if n < 3 { "ends" } else { "waits" });
+    let jobs = (0..6).map(|n| if n % 2 == 0 { job(n) } else { job(n).key(format!("k{n}")) });
+    let mut ids = tl.jobs().push_all("q", jobs).await.unwrap();
+    ids.sort_unstable();
+    let ((took, mut begun), go) = (mpsc::unbounded_channel(), tokio::sync::watch::Sender::new(false));
+    let (told, mut late) = mpsc::unbounded_channel();
+    let going = go.clone();
+    let working = parted.jobs().work(Work::queue("q").concurrency(6), move |job: Job| {
+        let (took, told, mut go) = (took.clone(), told.clone(), going.subscribe());
+        async move {
+            took.send(job.id).unwrap();
+            if job.payload.text().unwrap() == "ends" {
+                go.wait_for(|go| *go).await.unwrap();
+            } else {
+                job.cancelled().await;
+                told.send(job.id).unwrap();
+            }
+            Ok::<_, Failure>(Payload::from("late"))
+        }
+    });
+    for _ in &ids {
+        within(5_000, "the parted one to begin", begun.recv()).await.unwrap();
+    }
+    wire.stand_still(true);
+    go.send_replace(true); // their ends are on their way
+    let (sent, mut again) = mpsc::unbounded_channel();
+    let _working = tl.jobs().work("q", move |job: Job| {
+        let sent = sent.clone();
+        async move {
+            sent.send((job.id, job.attempt)).unwrap();
+            Ok::<_, Failure>(Payload::from("mine"))
+        }
+    });
+    let mut others = Vec::new();
+    for _ in &ids {
+        others.push(within(8_000, "each again", again.recv()).await.unwrap());
+    }
+    others.sort_unstable();
+    assert_eq!(others, ids.iter().map(|id| (*id, 2)).collect::<Vec<_>>());
+    let done = "select count(*) = 6 from trunkline.job where state = 'done' and attempt = 2";
+    raw.until("all to be done", done).await;
+    wire.stand_still(false);
+    for _ in 0..3 {
+        within(10_000, "its handlers to be told", late.recv()).await.unwrap();
+    }
+    // Whatever it had said has been answered once it is here again, and has ended.
+    within(10_000, "it to end", working.stop()).await.unwrap();
+    parted.close().await;
+    let as_it_was =
+        "select count(*) from trunkline.job where state = 'done' and attempt = 2 and result = 'mine'";
+    assert_eq!(raw.one(as_it_was).await, "6");
+    assert!(again.try_recv().is_err(), "nothing ran once more");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ pub struct Wire {
     /// How many bytes the process said in vain.
     pub lost: Arc<AtomicUsize>,
     cut: tokio::sync::watch::Sender<u32>,
+    still: tokio::sync::watch::Sender<bool>,
 }
 
 impl Wire {
@@ -43,19 +44,25 @@ impl Wire {
             &format!("host={host}"),
             &format!("host={}", dir.display().to_string().replace('/', "%2F")),
         );
-        let wire = Self { url, deaf: Arc::default(), mute: Arc::default(), lost: Arc::default(), cut };
+        let (still, stillness) = tokio::sync::watch::channel(false);
+        let wire = Self { url, deaf: Arc::default(), mute: Arc::default(), lost: Arc::default(), cut, still };
         let (deaf, mute, lost) = (wire.deaf.clone(), wire.mute.clone(), wire.lost.clone());
         let real = format!("{real}/{socket}");
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (deaf, mute, lost) = (deaf.clone(), mute.clone(), lost.clone());
-                let (real, mut cuts) = (real.clone(), cuts.clone());
+                let (real, mut cuts, mut still) = (real.clone(), cuts.clone(), stillness.clone());
                 cuts.borrow_and_update();
                 tokio::spawn(async move {
                     let Ok(mut far) = tokio::net::UnixStream::connect(&real).await else { return };
                     let (mut a, mut b) = (vec![0; 65536], vec![0; 65536]);
                     loop {
                         tokio::select! {
+                            () = async { drop(still.wait_for(|still| !*still).await) } => {}
+                            _ = cuts.changed() => return,
+                        }
+                        tokio::select! {
+                            () = async { drop(still.wait_for(|still| *still).await) } => {}
                             n = near.read(&mut a) => match n {
                                 Ok(n) if n > 0 => if mute.load(Ordering::Relaxed) {
                                     lost.fetch_add(n, Ordering::Relaxed);
@@ -88,6 +95,11 @@ impl Wire {
     pub fn silence(&self) {
         self.deaf.store(true, Ordering::Relaxed);
         self.mute.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stands still: what either says waits, and comes once it goes on, as from a network that was parted.
+    pub fn stand_still(&self, still: bool) {
+        self.still.send_replace(still);
     }
 
     /// A process of the library's kind at the end of the wire.

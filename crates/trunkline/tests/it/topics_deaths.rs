@@ -47,7 +47,7 @@ const LINES: [Line; 3] = [
 ];
 
 const TABLES: &str = "
-    create table effect (id bigint generated always as identity, kind text, n bigint, fence bigint);
+    create table effect (id bigint generated always as identity, kind text, n bigint, fence bigint, process int);
     create index on effect (kind, n);
     create table stale (kind text);
     create table gap (kind text, since timestamptz, until timestamptz);
@@ -109,8 +109,9 @@ impl Writer {
             let done = async {
                 let session = self.session().await?;
                 let tx = session.transaction().await?;
-                let insert = "insert into effect (kind, n, fence) values ($1, $2, $3)";
-                tx.execute(insert, &[&line.kind.word(), &n, &fence]).await?;
+                let insert = "insert into effect (kind, n, fence, process) values ($1, $2, $3, $4)";
+                let me = i32::try_from(std::process::id()).unwrap();
+                tx.execute(insert, &[&line.kind.word(), &n, &fence, &me]).await?;
                 let check = "select trunkline.lease_check($1, $2)";
                 match tx.execute(check, &[&line.lease, &fence]).await {
                     Err(e) if e.code().is_some_and(|c| matches!(c.code(), "TL002" | "40001")) => {
@@ -223,6 +224,8 @@ struct Scene {
     processes: BTreeMap<i32, (Process, Wire)>,
     publishers: Vec<Publisher>,
     started: usize,
+    /// How many of a kind's turns were ended by a fault.
+    taken: BTreeMap<&'static str, usize>,
 }
 
 impl Scene {
@@ -238,6 +241,7 @@ impl Scene {
             processes: BTreeMap::new(),
             publishers: Vec::new(),
             started: 0,
+            taken: LINES.iter().map(|line| (line.kind.word(), 0)).collect(),
         };
         for _ in 0..3 {
             scene.join().await;
@@ -309,8 +313,10 @@ impl Scene {
             "server restarted" => self.restart("-INT").await,
             _ => self.restart("-QUIT").await,
         }
-        let next = fence + i64::from(!how.starts_with("server"));
-        self.goes_on(line, &self.publishers[which], next).await;
+        // Who is back within a lease's time after a restart has its turn still.
+        let ends = !how.starts_with("server");
+        *self.taken.get_mut(line.kind.word()).unwrap() += usize::from(ends);
+        self.goes_on(line, &self.publishers[which], fence + i64::from(ends)).await;
         let took = watch.passed();
         match how {
             "killed" => {
@@ -354,8 +360,9 @@ impl Scene {
         all
     }
 
-    /// Counts what was lost, doubled and stale of a kind: lost and told, lost and not told, stale effects.
-    async fn count(&self, line: &Line, sent: &Sent) -> (usize, usize, String) {
+    /// Counts what was lost, doubled and stale of a kind: lost and told, lost and not told, stale effects. Of the turns that had effects each
+    /// is one process's, and there are more than `taken`, the hand-overs that were forced.
+    async fn count(&self, line: &Line, sent: &Sent, taken: usize) -> (usize, usize, String) {
         let kind = line.kind.word();
         let one = async |sql: &str| self.raw.one(&sql.replace('$', kind)).await;
         let got = self
@@ -385,7 +392,11 @@ impl Scene {
         let gaps = one("select count(*) from gap where kind = '$'").await;
         let stale = "select count(*) from (select fence < max(fence) over (order by id) as late from effect where kind = '$') e where late";
         let stale = one(stale).await;
-        let fences = one("select count(distinct fence) from effect where kind = '$'").await;
+        let fences: usize =
+            one("select count(distinct fence) from effect where kind = '$'").await.parse().unwrap();
+        assert!(fences > taken, "{kind}: {fences} turns, and {taken} faults that end one");
+        let shared = "select count(*) from (select from effect where kind = '$' group by fence having count(distinct process) > 1) f";
+        assert_eq!(one(shared).await, "0", "{kind}: two processes had one fence");
         say(&format!(
             "{kind}: {} messages, {fences} turns; lost {told} told as {gaps} gaps, and {untold} untold; {doubled} doubled; {tried} stale effects tried, {stale} committed",
             sent.len()
@@ -414,7 +425,7 @@ async fn whatever_ends_the_active_one_the_next_goes_on_and_what_is_lost_is_told(
     }
     let mut counts = Vec::new();
     for (line, sent) in LINES.iter().zip(&sent) {
-        counts.push((line.kind, scene.count(line, sent).await));
+        counts.push((line.kind, scene.count(line, sent, scene.taken[line.kind.word()]).await));
     }
     for (kind, (told, untold, stale)) in counts {
         assert_eq!((untold, stale.as_str()), (0, "0"), "{}", kind.word());

@@ -6,9 +6,10 @@ use std::{
     sync::mpsc,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, code, database, ok, run, sql, stderr, trunkline, until};
+use crate::{PATIENCE, code, database, ok, run, run_with, sql, stderr, trunkline, until};
 
 /// A process that listens; it is killed when this is dropped.
 struct Listener {
@@ -100,6 +101,44 @@ fn what_is_published_is_printed_by_all_who_listen() {
     for listener in [one, wild, objects] {
         assert_eq!(listener.ended(), 0);
     }
+}
+
+#[test]
+fn bytes_that_are_no_text_come_as_they_went_or_are_refused() {
+    let url = database();
+    let plain = sub(&url, &["raw", "--count", "1"]);
+    let mut objects = sub(&url, &["raw", "--json", "--count", "5"]);
+    listening(&url, 2);
+    let publish = |args: &[&str], stdin: &[u8]| run_with(&url, &[&["pub", "raw"], args].concat(), stdin);
+    let no_text: [&[u8]; 4] = [b"\xff\xfe tail", b"a\0b", b"\xff", b"\0"];
+    assert_eq!(code(&publish(&["-"], no_text[0])), 0);
+    assert_eq!(code(&publish(&["-"], no_text[1])), 0);
+    let lines = [no_text[2], no_text[3], b"text"].join(&b'\n');
+    assert_eq!(code(&publish(&["--lines"], &lines)), 0);
+    assert_eq!(objects.line(), "{\"event\":\"connected\"}");
+    for bytes in no_text.into_iter().chain([&b"text"[..]]) {
+        let object: Value = serde_json::from_str(&objects.line()).unwrap();
+        // JSON has no bytes, but it has text with a NUL.
+        let (shown, value) = match std::str::from_utf8(bytes) {
+            Ok(text) => ("payload", json!(text)),
+            Err(_) => ("payload_base64", json!(BASE64_STANDARD.encode(bytes))),
+        };
+        assert_eq!(object[shown], value, "{object}");
+    }
+    assert_eq!(plain.ended(), 0);
+    for (args, stdin, why) in [
+        (&["-", "--json-payload"][..], &b"\"\xff\""[..], "the payload is not JSON"),
+        (&["-", "--json-payload"], b"\"a\0b\"", "the payload is not JSON"),
+        (&["--lines", "--json-payload"], b"{\xff}\n", "the payload is not JSON"),
+        (&["-", "-k", "channel"], b"\xff", "a channel carries text"),
+        (&["-", "-k", "channel"], b"a\0b", "a channel carries text"),
+    ] {
+        let refused = publish(args, stdin);
+        assert_eq!(code(&refused), 2, "{args:?}: {}", stderr(&refused));
+        assert!(stderr(&refused).contains(why), "{args:?}: {}", stderr(&refused));
+    }
+    let kept = "select count(*) from trunkline.topic_message";
+    assert_eq!(sql(&url, kept).as_deref(), Some("5"), "nothing of what was refused");
 }
 
 #[test]

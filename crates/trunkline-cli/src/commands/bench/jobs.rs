@@ -35,6 +35,10 @@ const SETUP: &str = "
     create table trunkline_bench.claimed (id bigint generated always as identity primary key, state smallint not null default 0,
         worker text, at timestamptz, payload text not null) with (autovacuum_enabled = off);
     create index on trunkline_bench.claimed (id) where state = 0;
+    create table trunkline_bench.keyed (id bigint generated always as identity primary key, state smallint not null default 0,
+        key text not null, unique_key text not null, payload text not null);
+    create unique index on trunkline_bench.keyed (unique_key) where state < 2;
+    create index on trunkline_bench.keyed (id) where state = 0;
     select trunkline.job_open('bench');";
 const TEARDOWN: &str = "drop schema if exists trunkline_bench cascade";
 const INSERT: &str = "insert into trunkline_bench.bare (payload) values ($1)";
@@ -45,6 +49,7 @@ const CLAIM: &str = "update trunkline_bench.claimed c set state = 1, worker = 'w
         select id from trunkline_bench.claimed where state = 0 order by id for update skip locked limit 500) n
     where c.id = n.id returning c.id, c.payload";
 const FINISH: &str = "delete from trunkline_bench.claimed where id = any ($1)";
+const COMMITS: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
 const PAYLOAD: usize = 60;
 
 /// Rounds of every measurement, interleaved; then a backlog of so many, two minutes at rest, and a snapshot held for so many seconds,
@@ -84,6 +89,7 @@ struct Found {
     workers: Vec<f64>,
     latency: [Vec<f64>; 2],
     wal: Vec<f64>,
+    commits: Vec<f64>,
     dead: Vec<f64>,
     idle: Vec<f64>,
     keys: Cost,
@@ -167,12 +173,14 @@ impl Found {
         self.rate.push(best);
         self.workers
             .push(rates.get(3).copied().unwrap_or(f64::NAN) / rates.get(1).copied().unwrap_or(f64::NAN));
-        let before = wal(admin).await?;
+        let (before, committed) = (wal(admin).await?, commits(admin).await?);
         fill(tl, bulk).await?;
         burn_down(tl, 256, bulk).await?;
         let per_job = (wal(admin).await? - before) / f64::from(bulk);
-        say(&format!("WAL: {per_job:.0} bytes a job, pushed, taken and done"));
+        let shared = (commits(admin).await? - committed) / f64::from(bulk);
+        say(&format!("{per_job:.0} bytes of WAL and {shared:.4} commits a job, pushed, taken and done"));
         self.wal.push(per_job);
+        self.commits.push(shared);
         self.dead.push(dead(admin).await? / f64::from(bulk));
         Ok(())
     }
@@ -249,12 +257,14 @@ impl Found {
             figure("start_p99_ms", p99, "ms", "<= 5"),
             figure("start_floor_p50_ms", self.floor, "ms", ""),
             figure("wal_bytes_per_job", self.wal, "bytes", "<= 300"),
+            figure("commits_per_job", self.commits, "", ""),
             figure("dead_rows_per_job", self.dead, "rows", "0"),
             figure("held_xmin_speed", held_speed, "x", ">= 1"),
             figure("held_xmin_p99_over_control", held_p99, "x", "<= 1.2"),
             figure("limits_cost_percent", self.limits.own, "%", "< 30"),
             figure("limits_cost_to_others_percent", self.limits.others, "%", "< 10"),
             figure("keys_cost_percent", self.keys.own, "%", "< 30"),
+            figure("keys_floor_cost_percent", self.keys.floor, "%", ""),
             figure("keys_cost_to_others_percent", self.keys.others, "%", "< 10"),
             figure("backlog_cost_percent", self.backlog, "%", "< 10"),
             figure("idle_queries_per_minute", self.idle, "", "<= 10"),
@@ -356,6 +366,12 @@ async fn wal(admin: &Client) -> Result<f64> {
     Ok(admin.query_one(WAL, &[]).await?.try_get(0)?)
 }
 
+/// Transactions that were committed so far; a session tells what it did a second late at most, or when it is at rest.
+async fn commits(admin: &Client) -> Result<f64> {
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    Ok(admin.query_one(COMMITS, &[]).await?.try_get(0)?)
+}
+
 /// Dead rows in the tables of jobs, by the server's statistics.
 async fn dead(admin: &Client) -> Result<f64> {
     const DEAD: &str = "select coalesce(sum(n_dead_tup), 0)::float8 from pg_stat_user_tables where schemaname = 'trunkline' and relname like 'job\\_%'";
@@ -370,7 +386,6 @@ async fn idle(
     seconds: f64,
     say: &mut dyn FnMut(&str),
 ) -> Result<f64> {
-    const COUNT: &str = "select xact_commit::float8 from pg_stat_database where datname = current_database()";
     let mut working = tl.jobs().work("bench", async |_: Job| Ok(()));
     asleep(url).await?;
     // In the first minute a process looks for what a crash may have left.
@@ -378,12 +393,12 @@ async fn idle(
     let mut before = f64::NAN;
     // Twice: the first to come to rest. It does not end by itself; if it did, we would hear of it.
     for _ in 0..2 {
-        before = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+        before = admin.query_one(COMMITS, &[]).await?.try_get(0)?;
         if let Ok(ended) = tokio::time::timeout(window, working.ended()).await {
             ended?;
         }
     }
-    let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
+    let after: f64 = admin.query_one(COMMITS, &[]).await?.try_get(0)?;
     working.stop().await?;
     let a_minute = (after - before) / window.as_secs_f64() * 60.0;
     say(&format!("idle: {a_minute:.0} transactions a minute"));

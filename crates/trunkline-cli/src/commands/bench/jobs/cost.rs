@@ -35,6 +35,8 @@ fn cost(free: f64, burdened: f64) -> f64 {
 pub(super) struct Cost {
     pub(super) own: Vec<f64>,
     pub(super) others: Vec<f64>,
+    /// The same of rows in an ordinary table, without any promise.
+    pub(super) floor: Vec<f64>,
 }
 
 impl Cost {
@@ -65,6 +67,9 @@ pub(super) async fn features(
     let with = flow(tl, "bench_keys", jobs, keyed).await?;
     let others = beside(tl, "bench_keys", jobs, keyed).await?;
     keys.note("keys and unique keys", [free, with, others], say);
+    let bare = bare(admin, jobs).await?;
+    say(&format!("rows with both in a bare table: {bare:.0}/s"));
+    keys.floor.push(cost(free, bare));
     let free = flow(tl, "bench", jobs, plain).await?;
     let with = flow(tl, "bench_limits", jobs, plain).await?;
     let others = beside(tl, "bench_limits", jobs, plain).await?;
@@ -81,6 +86,29 @@ async fn flow(tl: &Trunkline, queue: &str, jobs: u32, make: impl Fn(u32) -> NewJ
         .work(Work::queue(queue).concurrency(WORKERS).at_most(u64::from(jobs)), async |_: Job| Ok(()));
     working.ended().await?;
     Ok(f64::from(jobs) / at.elapsed().as_secs_f64())
+}
+
+/// The least that keys cost in an ordinary table: rows that are inserted, claimed and ended, as many at once as there are handlers, under
+/// three indexes. Nobody waits his turn, and nothing is kept of an attempt.
+async fn bare(admin: &Client, jobs: u32) -> Result<f64> {
+    const PUSH: &str = "insert into trunkline_bench.keyed (key, unique_key, payload) select (n % $2::int)::text, n::text, 'p' from generate_series(1, $1::int) n";
+    const CLAIM: &str = "update trunkline_bench.keyed k set state = 1 from (
+            select id from trunkline_bench.keyed where state = 0 order by id for update skip locked limit $1::int) n
+        where k.id = n.id returning k.id, k.payload";
+    const END: &str = "update trunkline_bench.keyed set state = 2 where id = any ($1)";
+    let [rows, keys, at_once] =
+        [jobs, KEYS, u32::try_from(WORKERS).unwrap_or(KEYS)].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+    let (claim, end) = (admin.prepare(CLAIM).await?, admin.prepare(END).await?);
+    let at = Instant::now();
+    admin.execute(PUSH, &[&rows, &keys]).await?;
+    loop {
+        let claimed = admin.query(&claim, &[&at_once]).await?;
+        if claimed.is_empty() {
+            return Ok(f64::from(jobs) / at.elapsed().as_secs_f64());
+        }
+        let ids = claimed.iter().map(|r| r.try_get(0)).collect::<std::result::Result<Vec<i64>, _>>()?;
+        admin.execute(&end, &[&ids]).await?;
+    }
 }
 
 /// The same of plain jobs, while 10,000 of another queue wait and 200 a second of them are done.

@@ -131,6 +131,7 @@ impl Trunkline {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.jobs.leave();
         self.listener.hang_up();
     }
 }

@@ -3,7 +3,12 @@
 //! A panic, a time-out and a missing heartbeat are failures like any other. Does not guarantee that a handler which blocks its
 //! thread stops: nothing can stop a thread.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -40,7 +45,8 @@ where
 {
     let limits = Limits { timeout: options.timeout, heartbeat: options.heartbeat };
     let handler = Arc::new(handler);
-    let mut perform: Perform = Arc::new(move |job| Box::pin(once(job, limits, handler.clone())));
+    // Caught once more: what is dropped when its time is over may panic as well.
+    let mut perform: Perform = Arc::new(move |job| Box::pin(caught(once(job, limits, handler.clone()))));
     if !options.layers.is_empty() {
         let next = Next::new(options.layers.clone().into(), perform);
         perform = Arc::new(move |job| Box::pin(next.clone().run(job)));
@@ -91,7 +97,13 @@ where
 
 /// A panic as a failure.
 pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        // What was thrown is of any type, and its drop may throw again.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(again);
+        }
+        Err(panicked())
+    })
 }
 
 pub(super) fn panicked() -> Failure {

@@ -11,6 +11,7 @@ use std::{
 use super::{
     Outcome,
     attempt::Answer,
+    job::LONGEST,
     signs::Signs,
     wire::{Claim, End, Part},
 };
@@ -34,7 +35,9 @@ pub(super) enum Verdict {
 
 impl Verdict {
     pub(super) fn of(outcome: Outcome) -> Self {
-        let ms = |d: std::time::Duration| Some(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        // An end that no statement takes would be written again and again.
+        let ms =
+            |d: std::time::Duration| Some(i64::try_from(d.as_millis()).map_or(LONGEST, |ms| ms.min(LONGEST)));
         match outcome {
             Outcome::Done => Self::Done,
             Outcome::Result(payload) => {

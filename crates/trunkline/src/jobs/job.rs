@@ -16,6 +16,9 @@ use crate::{
     requests::{Content, Headers, Payload, decode_headers, encode_headers},
 };
 
+/// For how long a job may wait, in milliseconds: 3,650 days, as `_job_ms` and `_job_due` have it.
+pub(super) const LONGEST: i64 = 3650 * 86_400_000;
+
 /// Until when a job waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
@@ -193,7 +196,6 @@ impl NewJob {
             let text = format!("job max_attempts must be 1 to 10000, got {got}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        const LONGEST: i64 = 3650 * 86_400_000;
         if self.delay_ms().is_some_and(|ms| ms > LONGEST) {
             return Err(Error::new(ErrorKind::Invalid, "a job may wait for 3650 days at most"));
         }
@@ -300,12 +302,12 @@ pub enum Outcome {
     Result(Payload),
     /// Failed: comes again after this long, unless it was the last attempt.
     Retry {
-        /// How long, instead of the queue's backoff.
+        /// How long, instead of the queue's backoff; 3,650 days at most, which is what a longer time comes to.
         after: Duration,
         /// What went wrong.
         error: String,
     },
-    /// Not now: comes again after this long, and this attempt does not count.
+    /// Not now: comes again after this long, or 3,650 days if that is sooner, and this attempt does not count.
     Snooze(Duration),
     /// Not any more: it is over, and no failure.
     Cancel(String),

@@ -104,9 +104,14 @@ impl Engine {
         self.clock.get_or_init(|| clock::start(self.listener.clone(), self.closing.subscribe()));
     }
 
+    /// Tells every worker of this process to end, and its clock.
+    pub(crate) fn leave(&self) {
+        self.closing.send_replace(true);
+    }
+
     /// Ends every worker of this process; what they run is handed back.
     pub(crate) async fn finished(&self) {
-        self.closing.send_replace(true);
+        self.leave();
         let _ = timeout(Duration::from_secs(5), self.closing.closed()).await;
     }
 }

@@ -7,6 +7,9 @@ use tokio::sync::watch;
 use super::{Job, Outcome, attempt::performer, blocking::Threads, layer::Layer, pump::Pump};
 use crate::{Error, ErrorKind, Result, listener::Listener, requests::Failure, running::Running};
 
+/// A time that is as good as for ever, and can still be added to one of a clock: ten years.
+const ENDLESS: Duration = Duration::from_secs(3650 * 86_400);
+
 /// What to work on, and how.
 #[derive(Debug, Clone)]
 pub struct Work {
@@ -67,7 +70,7 @@ impl Work {
     /// its attempt has failed then, and the thread goes on.
     #[must_use]
     pub fn heartbeat_timeout(mut self, most: Duration) -> Self {
-        self.heartbeat = Some(most);
+        self.heartbeat = Some(most.min(ENDLESS));
         self
     }
 
@@ -75,7 +78,7 @@ impl Work {
     /// the attempt does not count.
     #[must_use]
     pub fn grace(mut self, most: Duration) -> Self {
-        self.grace = most;
+        self.grace = most.min(ENDLESS);
         self
     }
 

@@ -173,7 +173,8 @@ async fn rows_3_to_14_23_61_and_67_are_refused_before_anything_is_written() {
     works(&tl, "after all").await;
 }
 
-struct Stubborn;
+/// A value that cannot be serialized.
+pub struct Stubborn;
 
 impl Serialize for Stubborn {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -238,7 +239,8 @@ impl From<Answer> for Payload {
     }
 }
 
-struct PanicsWhenDropped;
+/// A value that cannot be dropped in peace.
+pub struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {

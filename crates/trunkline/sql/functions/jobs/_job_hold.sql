@@ -23,7 +23,7 @@ begin
         v_expires := greatest(v_due, clock_timestamp()) + v.ttl;
         v_for := v.unique_for; v_waiting := v.unique_while = 'waiting'; v_change := v.on_conflict;
         if v.unique_payload then
-            v_unique := 'payload ' || encode(sha256(convert_to(_job_hold.kind, 'UTF8') || '\x00'::bytea
+            v_unique := 'payload ' || encode(sha256(convert_to(_job_hold.kind, 'UTF8') || decode('00', 'hex')
                 || case content when 2 then convert_to(convert_from(_job_hold.payload, 'UTF8')::jsonb::text, 'UTF8')
                                 else _job_hold.payload end), 'hex');
         end if;

@@ -11,10 +11,11 @@ use trunkline::{
     jobs::{Job, NewJob, Work},
     requests::{Failure, Payload},
 };
+use trunkline_embedded::Mode;
 
 use crate::{
     jobs::{asleep, one},
-    support::{Db, Process, Stopwatch, say, secs, signal, until, within},
+    support::{Cluster, Db, Process, Stopwatch, say, secs, signal, until, within},
     wire::Wire,
 };
 
@@ -159,6 +160,38 @@ async fn a_parted_workers_jobs_run_again_after_its_lease_and_what_arrives_late_i
         "select count(*) from trunkline.job where state = 'done' and attempt = 2 and result = 'mine'";
     assert_eq!(raw.one(as_it_was).await, "6");
     assert!(again.try_recv().is_err(), "nothing ran once more");
+}
+
+#[tokio::test]
+async fn a_crash_takes_what_waits_in_a_queue_that_is_not_durable_and_its_workers_go_on() {
+    let (mut cluster, db) = Cluster::own().await;
+    let (raw, tl) = (db.raw().await, db.client("client").await);
+    raw.run("select trunkline.job_open('kept'), trunkline.job_open('fast', durable => false)").await;
+    raw.run("select trunkline.job_pause(q) from unnest(array['kept', 'fast']) q").await;
+    let (sent, mut done) = mpsc::unbounded_channel();
+    let _working = tl.jobs().work(Work::queue("kept").and("fast"), move |job: Job| {
+        let sent = sent.clone();
+        async move { sent.send(job.payload.text().unwrap().to_owned()).map_err(|_| Failure::new("gone", "")) }
+    });
+    raw.run("select trunkline.job_push(q, q || ' in the ring'), trunkline.job_push(q, q || ' held', key => 'k') from unnest(array['kept', 'fast']) q")
+        .await;
+    let crashed = tokio::task::spawn_blocking(move || {
+        cluster.server.stop(Mode::Immediate).unwrap();
+        cluster.restart();
+        cluster
+    });
+    let _cluster = crashed.await.unwrap();
+    let raw = db.raw().await;
+    let left = "select string_agg(payload, ', ' order by payload) from trunkline.job";
+    assert_eq!(raw.one(left).await, "fast held, kept held, kept in the ring");
+    raw.run("select trunkline.job_push('fast', 'fast after it')").await;
+    raw.run("select trunkline.job_resume(q) from unnest(array['kept', 'fast']) q").await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(within(10_000, "each to be done", done.recv()).await.unwrap());
+    }
+    all.sort_unstable();
+    assert_eq!(all, ["fast after it", "fast held", "kept held", "kept in the ring"]);
 }
 
 #[tokio::test]

@@ -112,18 +112,31 @@ impl Drop for Hand {
             return; // and so ends its session
         }
         let (member, listener) = (std::mem::take(&mut self.member), self.listener.clone());
+        let busy = self.busy.get_mut().ok().and_then(Option::take);
         runtime.spawn(async move {
+            let _busy = busy;
+            let mut pause = Duration::from_millis(10);
             let args: &Args<'_> = &[(&session, Type::INT4), (&consumer, Type::INT4), (&member, Type::TEXT)];
-            // Not while somebody finishes it in a transaction: nobody else's statement shall wait for that.
-            for pause in [10, 20, 50, 100, 200, 500, 1000] {
+            // Not while somebody finishes it in a transaction, which may be rolled back: nobody else's statement shall wait for that.
+            loop {
                 let Some(link) = listener.link().await.ok().filter(|l| l.session == session) else { return };
                 match link.query(HAND_BACK, args).await {
                     Ok(_) => return listener.ring(door), // a session does not notify itself
                     Err(e) => debug!(error = %e, "not handed back"),
                 }
-                sleep(Duration::from_millis(pause)).await;
+                sleep(pause).await;
+                pause = (pause * 2).min(POLL);
             }
         });
+    }
+}
+
+/// A look by one at rest: when nobody hears what it has found, something may be in hand.
+struct Unheard(Option<Arc<Hand>>);
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|hand| hand.is_busy());
     }
 }
 
@@ -179,8 +192,10 @@ impl Consumer {
                 Ok(Some(batch)) => return Ok(batch),
                 Ok(None) => {}
                 Err(e) if e.kind() == ErrorKind::Conflict && self.mode == Mode::Wait => {}
-                // A table that is not there: the stream was dropped while it was read, which who asks anew is told.
-                Err(e) if e.code() == Some("42P01") && !std::mem::replace(&mut anew, true) => {
+                // A table, or the consumer, is not there: it was dropped, and may be there again, which who asks anew is told.
+                Err(e)
+                    if matches!(e.code(), Some("42P01" | "TL001")) && !std::mem::replace(&mut anew, true) =>
+                {
                     self.known = None;
                     continue;
                 }
@@ -227,7 +242,8 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::next`], and [`ErrorKind::Unreachable`].
     pub async fn try_next(&mut self) -> Result<Option<Batch>> {
-        if !self.known.as_mut().is_some_and(|known| std::mem::take(&mut known.poll)) {
+        let poll = self.known.as_mut().is_some_and(|known| std::mem::take(&mut known.poll));
+        if !poll {
             self.hand.is_busy();
             self.listener.awake().await;
         }
@@ -257,7 +273,12 @@ impl Consumer {
         // From before the take, whose answer may be lost.
         *lock(&self.hand.holds) = Some((link.session, known.number, known.door));
         let direct = known.readable && link.direct.is_some();
-        let rows = link.query(if direct { NEXT_READ } else { NEXT }, args).await?;
+        let mut unheard = Unheard(poll.then(|| self.hand.clone()));
+        let rows = link.query(if direct { NEXT_READ } else { NEXT }, args).await;
+        if rows.as_ref().err().is_none_or(|e| e.kind() != ErrorKind::Unreachable) {
+            unheard.0 = None;
+        }
+        let rows = rows?;
         let Some(row) = rows.first() else {
             *lock(&self.hand.holds) = None;
             *lock(&self.hand.busy) = None;

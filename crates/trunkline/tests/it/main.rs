@@ -76,6 +76,7 @@ mod streams_lanes;
 mod streams_many;
 mod streams_races;
 mod streams_read;
+mod streams_rest;
 mod streams_restore;
 mod streams_rights;
 mod streams_sabotage;

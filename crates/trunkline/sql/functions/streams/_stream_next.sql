@@ -42,7 +42,8 @@ begin
         if v_try = 2 or exists (select from trunkline.stream_tick t where t.stream = v_of.stream and t.id > cursor.hi) then
             select f.hi, f.large into v_hi, v_big from trunkline._stream_fit(v_of, v_new.lo) f;
         end if;
-        exit when v_hi is not null or v_try = 2 or trunkline._stream_tick(v_of.stream, true, false) is null;
+        exit when v_hi is not null or v_try = 2;
+        perform trunkline._stream_tick(v_of.stream, true, false);      -- none when another made it meanwhile
     end loop;
     if v_hi is not null then
         v_new.hi := v_hi;

@@ -38,4 +38,7 @@ begin
            slow_rule  = case when v_set = 'slow_rule' then value else s.slow_rule end,
            limited_by = case when v_set <> 'slow_rule' or value = 'limit' then s.limited_by end
      where s.id = v_id;
+    if v_set = 'tick_mode' then                            -- who sleeps may tick from now on
+        perform trunkline._door_ring(-1 - (v_id & 63));
+    end if;
 end $$;

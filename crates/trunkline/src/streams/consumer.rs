@@ -122,6 +122,11 @@ impl Drop for Hand {
                 let Some(link) = listener.link().await.ok().filter(|l| l.session == session) else { return };
                 match link.query(HAND_BACK, args).await {
                     Ok(_) => return listener.ring(door), // a session does not notify itself
+                    Err(e)
+                        if matches!(e.kind(), ErrorKind::Denied | ErrorKind::Schema | ErrorKind::Epoch) =>
+                    {
+                        return;
+                    }
                     Err(e) => debug!(error = %e, "not handed back"),
                 }
                 sleep(pause).await;

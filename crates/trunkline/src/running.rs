@@ -2,7 +2,7 @@
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
 pub(crate) struct Running<S> {
@@ -24,10 +24,14 @@ impl<S> Running<S> {
         self.stop.send_replace(stop);
     }
 
-    /// What ended it, told once. Cancel-safe.
+    /// What ended it, told once; [`ErrorKind::Other`] when that was a panic of our own. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<()> {
         let Some(task) = &mut self.task else { return Ok(()) };
-        let ended = task.await.unwrap_or(Ok(()));
+        let ended = match task.await {
+            Ok(ended) => ended,
+            Err(e) if e.is_panic() => Err(Error::new(ErrorKind::Other, "it ended by a panic of the library")),
+            Err(_) => Ok(()), // aborted
+        };
         self.task = None;
         ended
     }
@@ -37,5 +41,19 @@ impl<S> Running<S> {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_success_and_an_abort_is_none_of_it() {
+        let mut running = Running::start((), |_| async { panic!("on purpose") });
+        assert_eq!(running.ended().await.map_err(|e| e.kind()), Err(ErrorKind::Other));
+        let mut running = Running::start((), |_| std::future::pending());
+        running.abort();
+        assert!(running.ended().await.is_ok());
     }
 }

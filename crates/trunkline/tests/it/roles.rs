@@ -318,6 +318,9 @@ async fn no_payload_shows_in_what_others_can_see() {
     let seen = "select string_agg(query, ' ') from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     assert!(!raw.one(seen).await.contains("S3cret"));
     let reader = db.raw_as("it_reader").await;
+    let listeners = "select from trunkline.subscription";
+    assert_eq!(reader.code(listeners).await, "00000", "who may call the function may read its view");
+    assert_eq!(db.raw_as("it_nobody").await.code(listeners).await, "42501");
     let rows = reader.rows("select * from trunkline.request_list()").await;
     assert!(!rows.is_empty() && !format!("{rows:?}").contains("S3cret"));
 }

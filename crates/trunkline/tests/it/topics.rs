@@ -448,7 +448,7 @@ async fn who_listens_on_what_is_seen_until_he_leaves_or_dies() {
     let other = db.client("other").await;
     let mine = tl.topics().subscribe(Subscribe::new(["a", "b.*"])).await.unwrap();
     let _theirs = other.topics().subscribe(Subscribe::new(["c"]).kind(Kind::Channel)).await.unwrap();
-    let seen = "select topics, kind, application, active from trunkline.topic_subscriptions()";
+    let seen = "select topics, kind, application, active from trunkline.subscription";
     until("both to be there", async || {
         raw.rows(seen).await == ["{a,b.*}|volatile|topics|t", "{c}|channel|other|t"]
     })

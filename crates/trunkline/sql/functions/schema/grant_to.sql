@@ -22,6 +22,7 @@ begin
             execute format('grant execute on routine %s to %I', v_function, role);
         end if;
     end loop;
+    execute format('grant select on trunkline.subscription to %I', role);
     if what <> 'reader' then
         execute format('grant select on trunkline.own_ending_e0, trunkline.own_ending_e1, trunkline.own_ending_d0,'
                        ' trunkline.own_ending_d1, trunkline.job to %I', role);

@@ -24,7 +24,7 @@ with function as (
     select 'somebody else than its owner has rights on it', r.name
       from relation r, aclexplode(r.relacl) a
      where r.relkind in ('r', 'p', 'v', 'm', 'S') and a.grantee <> r.relowner
-       and not (r.name ~ '^trunkline\.(own_ending_[ed][01]|job)$' and a.privilege_type = 'SELECT')
+       and not (r.name ~ '^trunkline\.(own_ending_[ed][01]|job|subscription)$' and a.privilege_type = 'SELECT')
     union all
     select 'a sequence that caches numbers, so that ids do not rise in the order of the calls', s.seqrelid::regclass::text
       from pg_sequence s join relation r on r.oid = s.seqrelid where s.seqcache <> 1

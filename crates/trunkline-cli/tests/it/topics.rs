@@ -144,12 +144,15 @@ fn bytes_that_are_no_text_come_as_they_went_or_are_refused() {
 #[test]
 fn a_channel_hears_psql_and_psql_hears_it() {
     let url = database();
-    let mut listener = sub(&url, &["TestChannel", "--kind", "channel", "--count", "2"]);
+    let mut listener = sub(&url, &["TestChannel", "--kind", "channel", "--count", "6"]);
     listening(&url, 1);
     sql(&url, "notify \"TestChannel\", 'from psql'");
     ok(&url, &["pub", "TestChannel", "from here", "-k", "channel"]);
     assert_eq!(listener.line(), "from psql");
     assert_eq!(listener.line(), "from here");
+    let lines = run_with(&url, &["pub", "TestChannel", "-k", "channel", "--lines"], b"a\na\nb\na\n");
+    assert_eq!(code(&lines), 0, "{}", stderr(&lines));
+    assert_eq!([(); 4].map(|()| listener.line()), ["a", "a", "b", "a"], "equal lines are separate messages");
     assert_eq!(listener.ended(), 0);
 }
 

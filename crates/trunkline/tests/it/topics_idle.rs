@@ -19,8 +19,11 @@ const UNWATCHED: &str = "select count(*) = 5 from pg_locks where locktype = 'adv
 fn statements(log: &std::path::Path, since: usize, process: &str) -> usize {
     let said = std::fs::read(log).unwrap();
     let said = String::from_utf8_lossy(&said[since..]);
+    // Who stands by has a second connection, which tells of its turn.
+    let its = [format!("{process}|"), format!("{process} vigil|")];
     let of = |line: &&str| {
-        line.starts_with(&format!("{process}|")) && (line.contains("execute") || line.contains("statement:"))
+        its.iter().any(|its| line.starts_with(its))
+            && (line.contains("execute") || line.contains("statement:"))
     };
     said.lines().filter(of).count()
 }

@@ -63,3 +63,42 @@ async fn what_is_no_text_is_an_error_and_the_bytes_are_there() {
     tl.topics().publish("a", "on").await.unwrap();
     assert_eq!(texts(&mut subscription, 1).await, ["on"]);
 }
+
+#[tokio::test]
+async fn equal_messages_are_separate_messages() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("topics").await, db.raw().await);
+    let topics = tl.topics();
+    topics.create("bills", Kind::Durable).await.unwrap();
+    let on = [("a", Kind::Volatile, "a"), ("b", Kind::Channel, "b"), ("bills", Kind::Durable, "books")];
+    for (topic, kind, name) in on {
+        let subscribe = Subscribe::new([topic]).kind(kind);
+        let named = if kind == Kind::Durable { subscribe.name(name) } else { subscribe };
+        let mut subscription = topics.subscribe(named).await.unwrap();
+        connected(&mut subscription).await;
+        let same = || NewMessage::new("same").kind(kind);
+        // Whoever is first is written alone, and the others, in one statement, behind it.
+        let all = (0..20).map(|_| topics.publish(topic, same()));
+        for published in futures_util::future::join_all(all).await {
+            published.unwrap();
+        }
+        let together = topics.publish_all(topic, [same(), same()]).await;
+        let many = if kind == Kind::Channel {
+            let e = together.unwrap_err();
+            assert!(
+                e.kind() == ErrorKind::Invalid && e.to_string().contains("message 2: equal messages"),
+                "{e}"
+            );
+            20
+        } else {
+            together.unwrap();
+            22
+        };
+        topics.publish(topic, NewMessage::new("last").kind(kind)).await.unwrap();
+        let mut got = texts(&mut subscription, many + 1).await;
+        assert_eq!(got.pop().as_deref(), Some("last"), "{topic}");
+        assert!(got.iter().all(|text| text == "same"), "{topic}: {got:?}");
+    }
+    let twice = "select trunkline.topic_publish_many('b', array['x', 'y', 'x'], kind => 'channel')";
+    assert_eq!(raw.code(twice).await, "22023");
+}

@@ -128,7 +128,7 @@ impl Found {
 fn p99(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(f64::NAN)
+    values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 /// Notifications a second, of many sessions, with four others that listen and read.

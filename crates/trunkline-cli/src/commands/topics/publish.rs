@@ -112,6 +112,25 @@ impl Target for Messages<'_> {
     }
 
     async fn write(&self, items: Vec<NewMessage>) -> trunkline::Result<()> {
-        self.trunkline.topics().publish_all(&self.args.topic, items).await.map(drop)
+        let topics = self.trunkline.topics();
+        // Of equal ones in one statement a channel would carry one.
+        let apart = matches!(self.args.kind, Some(Word::Channel));
+        for some in if apart { distinct(items) } else { vec![items] } {
+            topics.publish_all(&self.args.topic, some).await?;
+        }
+        Ok(())
     }
+}
+
+/// In order, and no two of a part are equal.
+fn distinct(items: Vec<NewMessage>) -> Vec<Vec<NewMessage>> {
+    let (mut parts, mut part) = (Vec::new(), Vec::new());
+    for item in items {
+        if part.contains(&item) {
+            parts.push(std::mem::take(&mut part));
+        }
+        part.push(item);
+    }
+    parts.push(part);
+    parts
 }

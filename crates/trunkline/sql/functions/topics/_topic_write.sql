@@ -1,7 +1,8 @@
 -- Publishes many messages, of one element in each array, for engines: their ids and doors, in order; null for those on a channel.
 -- Volatile ones go by one insert, and each door is rung once; the others one by one.
 -- kinds: null is as declared. contents: 0 bytes, 1 text, 2 JSON; of each the one of texts and bytes that its content tells.
--- Errors: as topic_publish, with the number of the message; nothing is written then.
+-- Errors: as topic_publish, with the number of the message; nothing is written then. 22023 for equal ones on a channel: of those that are
+-- notified in one transaction PostgreSQL makes one. Engines then write each task's by itself.
 create or replace function trunkline._topic_write(topics text[], kinds text[], contents smallint[], texts text[], bytes bytea[],
                                                   headers text[], message_ids text[], sender uuid)
 returns table (n bigint, id bigint, door int)
@@ -34,6 +35,15 @@ begin
                with ordinality i(id, n);
         return;
     elsif not v_plain then
+        select o.n, o.topic into v_one
+          from (select u.n, u.topic, row_number() over (partition by u.topic, u.text order by u.n) as nth
+                  from unnest(topics, kinds, texts) with ordinality u(topic, kind, text, n)
+                 where coalesce(u.kind, (select t.kind from trunkline.topic t where t.name = u.topic)) = 'channel') o
+         where o.nth > 1 order by o.n limit 1;
+        if found then
+            raise exception 'message %: equal messages on channel "%" need a transaction each: PostgreSQL makes one of them',
+                v_one.n, v_one.topic using errcode = '22023';
+        end if;
         for v_one in select * from unnest(topics, kinds, contents, texts, _topic_write.bytes, headers, message_ids) with ordinality
                      u(topic, kind, content, text, bytes, header, message_id, n) loop
             begin

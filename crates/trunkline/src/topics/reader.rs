@@ -85,6 +85,15 @@ struct Reading {
     rest: Vec<Placed>,
 }
 
+impl Reading {
+    /// Tells it that the connection is gone, once.
+    fn lost(&mut self) {
+        if std::mem::take(&mut self.member.connected) {
+            self.member.queue.tell(Event::Lost);
+        }
+    }
+}
+
 /// Starts the reader.
 pub(super) fn start(listener: Arc<Listener>) -> mpsc::UnboundedSender<Command> {
     let (commands, orders) = mpsc::unbounded_channel();
@@ -250,9 +259,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Says for each member that it listens, where this connection's session does not know it yet.
+    /// Says for each member that it listens, where this connection's session does not know it yet. Who was elsewhere when the last one
+    /// was lost, or has it replaced before anybody looked, is told so here.
     async fn present(&mut self, link: &Arc<Link>) -> Result<()> {
         for reading in self.members.values_mut().filter(|m| m.member.generation != link.generation) {
+            reading.lost();
             if !link.resumed {
                 subscribe(link, &reading.member.said).await?;
             }
@@ -375,10 +386,7 @@ impl Reader {
     /// The connection is gone: everybody is told, once.
     fn lost(&mut self) {
         self.asleep = None;
-        for reading in self.members.values_mut().filter(|m| m.member.connected) {
-            reading.member.connected = false;
-            reading.member.queue.tell(Event::Lost);
-        }
+        self.members.values_mut().for_each(Reading::lost);
     }
 
     /// Nothing more comes.

@@ -84,6 +84,32 @@ async fn a_reconnect_is_no_gap_while_the_ring_has_what_was_missed() {
 }
 
 #[tokio::test]
+async fn who_read_by_himself_when_the_connection_was_lost_is_told_so_too() {
+    let (db, tl, raw) = one().await;
+    let slow = Subscribe::new(["a"]).buffer(5).on_full(OnFull::Wait);
+    let mut slow = tl.topics().subscribe(slow).await.unwrap();
+    let mut fast = tl.topics().subscribe("a").await.unwrap();
+    connected(&mut slow).await;
+    connected(&mut fast).await;
+    let all: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    tl.topics().publish_all("a", all.iter().map(String::as_str)).await.unwrap();
+    assert_eq!(texts(&mut fast, 100).await, all);
+    tl.topics().publish("a", "mark").await.unwrap(); // its look comes after that of the others has ended
+    assert_eq!(texts(&mut fast, 1).await, ["mark"]);
+    cut(&db, &raw, "topics").await;
+    assert!(matches!(next(&mut fast).await, Event::Lost));
+    assert!(matches!(next(&mut fast).await, Event::Connected));
+    let (mut got, mut told) = (0, Vec::new());
+    while got < 101 || told.len() < 2 {
+        match next(&mut slow).await {
+            Event::Message(_) => got += 1,
+            event => told.push(event),
+        }
+    }
+    assert!(matches!(told[..], [Event::Lost, Event::Connected]), "{told:?}");
+}
+
+#[tokio::test]
 async fn what_was_emptied_before_it_was_read_is_a_gap() {
     // Of its own: what others have in progress meanwhile may have been in what is emptied, for all that anybody knows.
     let (_cluster, db) = Cluster::own().await;

@@ -81,6 +81,30 @@ fn a_program_runs_once_and_the_next_one_begins_when_its_runner_is_killed_or_froz
     runners[1].end();
 }
 
+#[test]
+fn a_watch_says_who_holds_it_and_each_change() {
+    let url = database();
+    let mut watching = trunkline(&["leases", "watch", "l"]);
+    let mut watching =
+        watching.env("DATABASE_URL", &url).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut says = |expected: &str| {
+        let line = lines.by_ref().map(Result::unwrap).find(|line| line.starts_with(expected));
+        assert!(line.is_some(), "{expected:?}");
+    };
+    says("l\t0\t\t");
+    let id = "00000000-0000-4000-8000-00000000000";
+    for (n, fence) in [(1, 1), (2, 3)] {
+        let acquire = format!("select trunkline.lease_acquire('l', '{id}{n}', '1 min', 'holder-{n}')");
+        assert_eq!(sql(&url, &acquire), Some(fence.to_string()));
+        says(&format!("l\t{fence}\tholder-{n}\t2"));
+        ok(&url, &["-y", "leases", "resign", "l", "--force"]);
+        says(&format!("l\t{}\t\t", fence + 1)); // taken away: what its holder still tries is stale at once
+    }
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
 fn listed_or_nothing(url: &str) -> Option<Value> {
     serde_json::from_slice(&run(url, &["--json", "leases", "show", "l"]).stdout).ok()
 }

@@ -18,7 +18,11 @@ struct Listener {
 }
 
 fn sub(url: &str, args: &[&str]) -> Listener {
-    let mut command = trunkline(&["topics", "sub"]);
+    start(url, "sub", args)
+}
+
+fn start(url: &str, verb: &str, args: &[&str]) -> Listener {
+    let mut command = trunkline(&["topics", verb]);
     command.args(args).env("DATABASE_URL", url).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -173,6 +177,37 @@ fn a_command_runs_for_each_message_and_a_durable_one_that_fails_comes_again() {
     assert_eq!(std::fs::read_to_string(out).unwrap(), "7 bills b\n7 bills b\n");
 }
 
+#[test]
+fn a_full_buffer_drops_and_tells_and_raw_payloads_keep_their_line_breaks() {
+    let (url, dir) = (database(), tempfile::tempdir().unwrap());
+    let [out, fifo, go] = ["out", "fifo", "go"].map(|name| dir.path().join(name).display().to_string());
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // The first message is in hand until somebody opens the fifo; the others pass.
+    let command = format!("cat >> {out}; test -e {go} || cat {fifo}");
+    let options = ["--buffer", "5", "--on-full", "drop-oldest", "--filtered", "--json"];
+    let mut slow = sub(&url, &[&["a"], &options[..], &["--exec", &command]].concat());
+    let mut raw = sub(&url, &["a", "--raw", "--count", "1"]);
+    let mut line = sub(&url, &["a", "--count", "1"]);
+    listening(&url, 3);
+    slow.line_with("connected");
+    ok(&url, &["pub", "a", "1\n2"]);
+    assert_eq!((raw.line(), raw.line(), line.line()), ("1".to_owned(), "2".to_owned(), "1\\n2".to_owned()));
+    until("the first one to be in hand", || std::fs::read_to_string(&out).is_ok_and(|all| all == "1\n2"));
+    let many =
+        "select trunkline.topic_publish_many('a', array(select chr(64 + n) from generate_series(1, 20) n))";
+    sql(&url, many);
+    std::fs::write(&go, "").unwrap();
+    drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    let gap: Value = serde_json::from_str(&slow.line_with("\"gap\"")).unwrap();
+    let handled = || std::fs::read_to_string(&out).unwrap();
+    until("the last one to be handled", || handled().ends_with('T'));
+    let (got, missed) =
+        (handled().split_off("1\n2".len()), usize::try_from(gap["missed"].as_u64().unwrap()).unwrap());
+    // It may have taken the first of them before the others were there.
+    assert!(got.ends_with("PQRST") && (5..=6).contains(&got.len()), "{got}");
+    assert_eq!(got.len() + missed, 20, "{gap}");
+}
+
 /// Three processes listen, one is active; it is killed, and the next goes on.
 #[test]
 fn of_three_that_listen_single_one_is_active_and_when_it_is_killed_the_next() {
@@ -198,6 +233,39 @@ fn of_three_that_listen_single_one_is_active_and_when_it_is_killed_the_next() {
     ok(&url, &["pub", "TestChannel", "last"]);
     let said = all[0].line_with("\"last\"");
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["fence"], json!(3));
+}
+
+/// A listener on a channel is one of many unless told otherwise, and hears what others notify there.
+#[test]
+fn of_three_listeners_on_a_channel_one_hears_psql_and_when_it_is_stopped_the_next() {
+    let url = database();
+    let mut all: Vec<Listener> = (0..3).map(|_| start(&url, "listen", &["TestChannel", "--json"])).collect();
+    listening(&url, 3);
+    let lease = "from trunkline.lease_list() where name like 'trunkline/topics/%'";
+    let holder = format!("select split_part(held_by, ':', 2) {lease}");
+    for fence in 1..=3 {
+        until("one to be active, and the others in turn", || {
+            sql(&url, &format!("select held_by is not null, waiting {lease}"))
+                == Some(format!("t|{}", 3 - fence))
+        });
+        let pid: u32 = sql(&url, &holder).unwrap().parse().unwrap();
+        let mut active = all.remove(all.iter().position(|l| l.child.id() == pid).unwrap());
+        active.line_with("\"active\"");
+        sql(&url, &format!("notify \"TestChannel\", 'from psql {fence}'"));
+        let said: Value = serde_json::from_str(&active.line_with("\"message\"")).unwrap();
+        assert_eq!((&said["payload"], &said["fence"]), (&json!(format!("from psql {fence}")), &json!(fence)));
+        assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+        assert_eq!(active.ended(), 0);
+        // It has released the lease before it ended: nobody had to find out that it is gone.
+        assert_ne!(sql(&url, &holder), Some(pid.to_string()));
+    }
+    let everybody = || start(&url, "listen", &["TestChannel", "--all", "--count", "1"]);
+    let mut all = [everybody(), everybody()];
+    listening(&url, 2);
+    sql(&url, "notify \"TestChannel\", 'to all'");
+    for listener in &mut all {
+        assert_eq!(listener.line(), "to all");
+    }
 }
 
 /// The same with `--all`: each gets every message.

@@ -17,6 +17,7 @@ use trunkline::{
     executor::{Executor, Param},
     leases::Lease,
     requests::{Call, Pending},
+    topics::Event,
 };
 use trunkline_diesel::on;
 use world::World;
@@ -355,4 +356,37 @@ async fn a_lease_guards_a_transaction_and_fails_that_of_a_stale_holder() {
     let next = tokio::time::timeout(LONG, leases.acquire("shop").into_future()).await.unwrap().unwrap();
     guarded(&mut connection, "juice", &next).await.unwrap();
     assert_eq!(world.orders().await, ["juice", "tea"]);
+}
+
+#[tokio::test]
+async fn messages_go_out_with_the_commit_and_many_of_one_transaction_in_order() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let topics = world.trunkline.topics();
+    let mut subscription = topics.subscribe("shop.*").await.unwrap();
+    let mut next = async || tokio::time::timeout(LONG, subscription.next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(next().await, Event::Connected));
+
+    let rolled_back = connection.transaction(async |c| {
+        insert(c, "milk").await?;
+        topics.publish_on(&mut on(c), "shop.a", "rolled back").await?;
+        Err::<(), _>(Failed::Diesel(DieselError::RollbackTransaction))
+    });
+    assert!(rolled_back.await.is_err());
+    let committed = connection.transaction(async |c| {
+        insert(c, "tea").await?;
+        for n in 1..=3 {
+            topics.publish_on(&mut on(c), "shop.a", n.to_string()).await?;
+        }
+        topics.publish("shop.a", "committed before it").await?;
+        let Event::Message(first) = next().await else { panic!("no message") };
+        assert_eq!(first.text().unwrap(), "committed before it");
+        Ok::<_, Failed>(())
+    });
+    committed.await.unwrap();
+    for n in 1..=3 {
+        let Event::Message(message) = next().await else { panic!("no message") };
+        assert_eq!(message.text().unwrap(), n.to_string());
+    }
+    assert_eq!(world.orders().await, ["tea"]);
 }

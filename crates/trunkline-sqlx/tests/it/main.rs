@@ -14,6 +14,7 @@ use trunkline::{
     ErrorKind,
     executor::{Executor, Param},
     requests::Call,
+    topics::Event,
 };
 use trunkline_sqlx::on;
 use world::World;
@@ -306,5 +307,34 @@ async fn a_lease_guards_a_transaction_and_fails_that_of_a_stale_holder() {
     assert_eq!((stale.kind(), stale.code()), (ErrorKind::Stale, Some("TL002")), "{stale}");
     assert!(sqlx::query("insert into orders values ('milk')").execute(&mut *tx).await.is_err(), "it failed");
     tx.rollback().await.unwrap();
+    assert_eq!(world.orders().await, ["tea"]);
+}
+
+#[tokio::test]
+async fn messages_go_out_with_the_commit_and_many_of_one_transaction_in_order() {
+    let world = World::new().await;
+    let mut connection = connect(&world).await;
+    let topics = world.trunkline.topics();
+    let mut subscription = topics.subscribe("shop.*").await.unwrap();
+    let mut next = async || tokio::time::timeout(LONG, subscription.next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(next().await, Event::Connected));
+
+    let mut tx = connection.begin().await.unwrap();
+    insert(&mut tx, "milk").await;
+    topics.publish_on(&mut on(&mut tx), "shop.a", "rolled back").await.unwrap();
+    tx.rollback().await.unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    insert(&mut tx, "tea").await;
+    for n in 1..=3 {
+        topics.publish_on(&mut on(&mut tx), "shop.a", n.to_string()).await.unwrap();
+    }
+    topics.publish("shop.a", "committed before it").await.unwrap();
+    let Event::Message(first) = next().await else { panic!("no message") };
+    assert_eq!(first.text().unwrap(), "committed before it");
+    tx.commit().await.unwrap();
+    for n in 1..=3 {
+        let Event::Message(message) = next().await else { panic!("no message") };
+        assert_eq!(message.text().unwrap(), n.to_string());
+    }
     assert_eq!(world.orders().await, ["tea"]);
 }

@@ -13,6 +13,7 @@ mod channels;
 mod cursor;
 mod durable;
 mod filter;
+mod handlers;
 mod kept;
 mod look;
 mod message;
@@ -33,8 +34,9 @@ use uuid::Uuid;
 
 pub use self::{
     cursor::{Cursor, Page},
+    handlers::{Handlers, Told},
     message::{Event, Gap, Message, NewMessage, OnFull, Unreadable},
-    subscribe::{Handlers, Handling, Subscribe, Subscription, Told},
+    subscribe::{Handling, Subscribe, Subscription},
 };
 use crate::{
     Result,

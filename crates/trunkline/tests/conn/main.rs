@@ -13,3 +13,4 @@ mod pooler;
 mod server;
 mod session;
 mod tls;
+mod topics;

@@ -2,12 +2,12 @@
 
 use trunkline::{
     ErrorKind,
-    topics::{Kind, NewMessage, Subscribe},
+    topics::{Event, Kind, NewMessage, Subscribe},
 };
 
 use crate::{
     support::Db,
-    topics::{connected, message, texts},
+    topics::{connected, message, next, texts},
 };
 
 #[tokio::test]
@@ -37,6 +37,57 @@ async fn payloads_are_as_large_as_was_declared_and_no_larger() {
         );
     }
     assert_eq!(raw.one("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn names_of_any_length_that_is_allowed_carry_messages() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("topics").await, db.raw().await);
+    let (topics, long) = (tl.topics(), |n: usize| "n".repeat(n));
+    let mut named: Vec<(String, Kind)> = [63, 64, 127, 200].map(|n| (long(n), Kind::Volatile)).into();
+    named.push((long(48), Kind::Durable));
+    // 63 bytes, as a database has room for in any name: of letters, of characters of three bytes, and of what must be quoted.
+    named.extend([long(63), "€".repeat(21), format!("\"{}';", long(60))].map(|name| (name, Kind::Channel)));
+    for (name, kind) in &named {
+        let subscribe = Subscribe::new([name]).kind(*kind);
+        let named = if *kind == Kind::Durable { subscribe.name("books") } else { subscribe };
+        if *kind == Kind::Durable {
+            topics.create(name, *kind).await.unwrap();
+        }
+        let mut subscription = topics.subscribe(named).await.unwrap();
+        connected(&mut subscription).await;
+        topics.publish(name, NewMessage::new("by name").kind(*kind)).await.unwrap();
+        let got = message(&mut subscription).await;
+        assert_eq!((got.topic(), got.text().unwrap()), (name.as_str(), "by name"), "{kind:?}");
+    }
+    for (name, kind) in
+        [(long(201), Kind::Volatile), (long(49), Kind::Durable), ("€".repeat(22), Kind::Channel)]
+    {
+        let error = topics.publish(&name, NewMessage::new("x").kind(kind)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let subscribe = Subscribe::new([&name]).kind(kind);
+        let error = topics.subscribe(if kind == Kind::Durable { subscribe.name("n") } else { subscribe });
+        let error = error.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!(raw.one("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_for_a_while_is_an_error_and_comes_when_it_can_be() {
+    let db = Db::new().await;
+    let (tl, raw) = (db.client("topics").await, db.raw().await);
+    let mut subscription = tl.topics().subscribe("a").await.unwrap();
+    connected(&mut subscription).await;
+    raw.run("alter table trunkline.topic_message rename column payload to hidden").await;
+    raw.run("select pg_notify('trunkline_' || trunkline._topic_door('a'), '')").await;
+    match next(&mut subscription).await {
+        Event::Error(e) => assert!(e.kind() == ErrorKind::Other || e.kind() == ErrorKind::Unsupported, "{e}"),
+        other => panic!("{other:?}"),
+    }
+    raw.run("alter table trunkline.topic_message rename column hidden to payload").await;
+    tl.topics().publish("a", "after").await.unwrap();
+    assert_eq!(texts(&mut subscription, 1).await, ["after"]);
 }
 
 #[tokio::test]

@@ -398,3 +398,35 @@ async fn a_minute(admin: &Client) -> Result<f64> {
     let after: f64 = admin.query_one(COUNT, &[]).await?.try_get(0)?;
     Ok(after - before)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever compares runs goes by the names.
+    #[test]
+    fn the_figures_have_the_names_that_are_documented() {
+        let figures = Found { idle: Some(0.0), ..Found::default() }.figures();
+        let names: Vec<&str> = figures.iter().map(|f| f.name).collect();
+        let documented = include_str!("../../../../../docs/benchmarks.md");
+        assert!(names.iter().all(|name| documented.contains(&format!("`{name}`"))), "{names:?}");
+        for name in [
+            "volatile_publish_over_notify",
+            "receive_p50_over_notify",
+            "slow_subscriber_cost_percent",
+            "takeover_kill_p99_ms",
+            "takeover_resign_p99_ms",
+            "takeover_stop_p99_ms_over_lease",
+            "idle_queries_per_minute",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_few_the_p99_is_the_last() {
+        let values: Vec<f64> = (1..=60).rev().map(f64::from).collect();
+        assert_eq!((p99(&values), p99(&values[..1])), (60.0, 60.0));
+        assert_eq!(p99(&(1..=200).map(f64::from).collect::<Vec<_>>()), 198.0);
+    }
+}

@@ -1,4 +1,4 @@
-//! `trunkline leases`: who holds what, a program that runs on one machine only, and asking a holder to resign.
+//! `trunkline leases`: who holds what, and when that changes, a program that runs on one machine only, and asking a holder to resign.
 
 mod guard;
 mod run;
@@ -12,7 +12,7 @@ use crate::{
     args::Global,
     commands::schema::confirm,
     exit::{Failure, OK, Result},
-    out::{Out, said},
+    out::{self, Out, said},
     source,
 };
 
@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Ls,
     /// Show one lease, and who waits for it, in turn
     Show(NameArgs),
+    /// Say who holds a lease, and each change from then on, a line each
+    ///
+    /// Columns: name, fence, held_by, since. While nobody holds it held_by is empty.
+    Watch(NameArgs),
     /// Run a program while a lease is held, so on exactly one machine; stop it when the lease is lost
     ///
     /// Waits in turn. The program gets TRUNKLINE_LEASE and TRUNKLINE_FENCE in its environment, and nothing on stdin; the signals that
@@ -69,6 +73,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
     match command {
         Command::Ls => until_interrupted(ls(global)).await,
         Command::Show(args) => until_interrupted(show(global, args)).await,
+        Command::Watch(args) => until_interrupted(watch(global, args)).await,
         Command::Run(args) => run::run(global, args).await,
         Command::Resign(args) => until_interrupted(resign(global, args)).await,
         Command::Guard(args) => guard::run(args).await,
@@ -92,6 +97,25 @@ async fn show(global: &Global, args: NameArgs) -> Result<u8> {
     let fields: Vec<&str> = FIELDS.into_iter().chain(["waiters"]).collect();
     Out::new(global.json, false).object(&fields, row)?;
     Ok(OK)
+}
+
+async fn watch(global: &Global, args: NameArgs) -> Result<u8> {
+    let trunkline = source::choose(global).await?.trunkline().await?;
+    let mut watch = trunkline.leases().watch(&args.name);
+    let out = Out::new(global.json, false);
+    loop {
+        let now = watch.next().await?;
+        let since = now.since.map(|at| humantime::format_rfc3339_micros(at).to_string());
+        if out.json {
+            out.json(
+                &json!({ "name": args.name, "fence": now.fence, "held_by": now.held_by, "since": since }),
+            )?;
+        } else {
+            let held_by = now.held_by.unwrap_or_default();
+            let (held_by, since) = (out::escaped(&held_by, true), since.unwrap_or_default());
+            out.line(&format!("{}\t{}\t{held_by}\t{since}", args.name, now.fence))?;
+        }
+    }
 }
 
 async fn resign(global: &Global, args: ResignArgs) -> Result<u8> {

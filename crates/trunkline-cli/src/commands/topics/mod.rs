@@ -18,6 +18,10 @@ pub(crate) enum Command {
     Pub(publish::PubArgs),
     /// Listen to topics: print each message, or run a command for it
     Sub(subscribe::SubArgs),
+    /// Listen to plain PostgreSQL channels as one of many: one process hears what comes, the others stand by
+    ///
+    /// It is sub with --kind channel and --single, unless told otherwise by --kind and --all.
+    Listen(subscribe::SubArgs),
     /// Declare a topic's kind; only durable ones need it
     Create(manage::CreateArgs),
     /// Forget what was declared of a topic; a durable one goes with its messages
@@ -36,6 +40,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
     match command {
         Command::Pub(args) => until_interrupted(publish::run(global, args)).await,
         Command::Sub(args) => subscribe::run(global, args).await,
+        Command::Listen(args) => subscribe::run(global, args.of_a_listener()).await,
         Command::Create(args) => until_interrupted(manage::create(global, args)).await,
         Command::Drop(args) => until_interrupted(manage::drop(global, args)).await,
         Command::Ls => until_interrupted(manage::ls(global)).await,

@@ -83,6 +83,13 @@ pub(crate) struct SubArgs {
 }
 
 impl SubArgs {
+    /// What `topics listen` means by them.
+    pub(super) fn of_a_listener(mut self) -> Self {
+        self.kind.get_or_insert(Word::Channel);
+        self.single = !self.all;
+        self
+    }
+
     fn options(&self) -> Subscribe {
         let mut options = Subscribe::new(&self.topics).buffer(usize::try_from(self.buffer).unwrap_or(1));
         options = options.on_full(match self.on_full {

@@ -1,14 +1,18 @@
 -- How many jobs of each lane wait, run and are done in a segment, and since when the oldest waits: from what slices say of
--- their jobs, without looking at each. Jobs that were cancelled while they wait count as cancelled.
+-- their jobs, without looking at each. Jobs that were cancelled while they wait count as cancelled. The jobs themselves are counted by a
+-- statement of their own, which several processes may share.
 create or replace function trunkline._job_counts_e0()
 returns table (lane int, waiting bigint, running bigint, done bigint, cancelled bigint, oldest timestamptz)
 language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
 set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 #variable_conflict use_column
+declare
+    v_jobs jsonb := (select jsonb_object_agg(c.lane, c.n)
+                       from (select j.lane, count(*) as n from trunkline.job_e0 j group by j.lane) c);
 begin
     return query
     with jobs as materialized (
-        select j.lane, count(*) as n from trunkline.job_e0 j group by j.lane
+        select j.key::int as lane, j.value::bigint as n from jsonb_each_text(v_jobs) j
     ), parts as (
         select d.slice, bool_or(d.closed and d.slots is null) as spilled, bool_or(not d.closed and d.slots is null) as whole,
                sum(case when not d.closed then bit_count(d.slots) else 0 end) as bits

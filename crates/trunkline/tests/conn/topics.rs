@@ -45,7 +45,6 @@ async fn after_a_fail_over_what_is_lost_is_told_and_durable_topics_go_on() {
     let topics = tl.topics();
     topics.create("bills", Kind::Durable).await.unwrap();
     let books = || Subscribe::new(["bills"]).name("books");
-    let channel = Subscribe::new(["c"]).kind(Kind::Channel);
     let publish = async |text: &str| {
         topics.publish("a", text).await.unwrap();
         topics.publish("c", NewMessage::new(text).kind(Kind::Channel)).await.unwrap();
@@ -53,11 +52,11 @@ async fn after_a_fail_over_what_is_lost_is_told_and_durable_topics_go_on() {
     };
     let mut volatile = topics.subscribe("a").await.unwrap();
     let mut single = topics.subscribe(Subscribe::new(["a"]).single()).await.unwrap();
-    let mut channel = topics.subscribe(channel).await.unwrap();
+    let mut channel = topics.subscribe(Subscribe::new(["c"]).kind(Kind::Channel)).await.unwrap();
     let mut durable = topics.subscribe(books()).await.unwrap();
-    assert!(matches!(next(&mut volatile).await, Event::Connected));
-    assert!(matches!(next(&mut channel).await, Event::Connected));
-    assert!(matches!(next(&mut durable).await, Event::Connected));
+    for subscription in [&mut volatile, &mut channel, &mut durable] {
+        assert!(matches!(next(subscription).await, Event::Connected));
+    }
     let fence = loop {
         if let Event::Active { fence, .. } = next(&mut single).await {
             break fence;
@@ -70,14 +69,13 @@ async fn after_a_fail_over_what_is_lost_is_told_and_durable_topics_go_on() {
     durable.close().await;
     topics.publish("bills", "while nobody was there").await.unwrap();
     let written = text(&raw, "select pg_current_wal_lsn()").await;
-    let url = format!("host=127.0.0.1 port={} user=postgres dbname=topics", standby.port);
-    let (there, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let there = format!("host=127.0.0.1 port={} user=postgres dbname=topics", standby.port);
+    let (there, connection) = tokio_postgres::connect(&there, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let follows = format!("select pg_last_wal_replay_lsn() >= '{written}'");
     until("the standby to follow", || async { text(&there, &follows).await == "t" }).await;
 
-    drop(raw);
-    drop(primary);
+    drop((raw, primary));
     standby.sql("select pg_promote()");
     there.batch_execute("select trunkline.schema_repair()").await.unwrap();
     let mut durable = topics.subscribe(books()).await.unwrap();

@@ -8,7 +8,7 @@ use crate::{database, http::Served, sql, until};
 
 /// Pages, parts of the API, and how often each may read all jobs by a sequential scan.
 const PAGES: [(&str, u64); 19] = [
-    // The states of jobs are counted by reading the ring, once for all who look.
+    // Jobs are counted by reading the ring, once for all who look; where there are many, by the duties, and of the rest what came since.
     ("/", 1),
     ("/jobs", 1),
     ("/topics", 1),
@@ -55,6 +55,7 @@ fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
         &url,
         "select count(trunkline.request_send('hash', 'x', wait_for_responder => true, timeout => '1 hour')) from generate_series(1, 3000) n",
     );
+    sql(&url, "select trunkline.maintain()");
     let served = Served::start(&url, &[], &[]);
     // What was read is counted at the latest when a session ends.
     let read = || -> u64 {
@@ -87,7 +88,7 @@ fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
         println!("{path}: {rows} rows, {took:.1?}");
         assert!(rows <= most, "{path} read {rows} rows by sequential scans; at most {most} are known");
         if many >= 1_000_000 {
-            assert!(took.as_millis() < 600, "{path} took {took:?}");
+            assert!(took.as_millis() < 200, "{path} took {took:?}");
         }
     }
 }

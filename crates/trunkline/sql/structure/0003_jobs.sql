@@ -86,6 +86,16 @@ begin
     end loop;
 end $$;
 
+-- How many jobs of each lane a segment had when the duties last counted them: those that `seen` sees, in the file that the table had
+-- then. Of a table that was emptied or rewritten since it says nothing. Unlogged, so that a crash takes it with what it counts.
+create unlogged table trunkline.job_counted (
+    segment  text primary key,
+    filenode oid not null,
+    bytes    bigint not null,
+    seen     pg_snapshot not null,
+    jobs     jsonb not null                                -- by lane
+);
+
 -- What lives longer than a segment, with ordinary row locking: waiting for a time, a retry, a turn of its key or a limit;
 -- running from here; and for a while what ended. state: 0 waiting, 1 running, 2 dead, 3 cancelled, 4 done, 5 waiting behind
 -- another job of its key.

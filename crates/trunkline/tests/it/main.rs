@@ -23,6 +23,7 @@ mod jobs;
 mod jobs_attach;
 mod jobs_attach_rights;
 mod jobs_bulk;
+mod jobs_counts;
 mod jobs_cron;
 mod jobs_deaths;
 mod jobs_input;

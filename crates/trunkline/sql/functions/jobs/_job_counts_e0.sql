@@ -1,14 +1,12 @@
 -- How many jobs of each lane wait, run and are done in a segment, and since when the oldest waits: from what slices say of
--- their jobs, without looking at each. Jobs that were cancelled while they wait count as cancelled. The jobs themselves are counted by a
--- statement of their own, which several processes may share.
+-- their jobs, without looking at each. Jobs that were cancelled while they wait count as cancelled.
 create or replace function trunkline._job_counts_e0()
 returns table (lane int, waiting bigint, running bigint, done bigint, cancelled bigint, oldest timestamptz)
 language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
 set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 #variable_conflict use_column
 declare
-    v_jobs jsonb := (select jsonb_object_agg(c.lane, c.n)
-                       from (select j.lane, count(*) as n from trunkline.job_e0 j group by j.lane) c);
+    v_jobs jsonb := trunkline._job_pushed_e0();
 begin
     return query
     with jobs as materialized (

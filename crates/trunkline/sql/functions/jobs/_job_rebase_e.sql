@@ -4,6 +4,7 @@ create or replace function trunkline._job_rebase_e() returns void
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
+    delete from trunkline.job_counted;
     lock table trunkline.job_e0, trunkline.job_slice_e0, trunkline.job_done_e0, trunkline.job_end_e0,
                trunkline.job_e1, trunkline.job_slice_e1, trunkline.job_done_e1, trunkline.job_end_e1 in access exclusive mode;
     insert into trunkline.job_held (id, lane, state, due_at, attempt, max_attempts, ended_at, at, content, kind, payload, headers,

@@ -1,6 +1,7 @@
 -- Turns the job ring: empties the segment that nobody needs any more, and lets writers move on to an empty one. What keeps a
 -- segment for longer than `patience` is moved to where jobs are held: what waits, and what runs.
 -- ACCESS EXCLUSIVE is waited for 50 ms at most; an open writer just postpones it.
+-- Before that it counts, where much came: see job_counted.
 -- What it did: 'turned', 'emptied', 'moved', 'busy' or null. Locks: the ring row, then the segment's tables.
 create or replace function trunkline._job_turn_e(full_bytes bigint, patience interval) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
@@ -12,6 +13,7 @@ declare
     v_sum  bigint := 0;
 begin
     perform trunkline._check_read_committed('maintain');
+    perform trunkline._job_count_e0(), trunkline._job_count_e1();
     select * into v_ring from trunkline.ring where name = 'job_e' for update;
     v_size := array(
         select sum(pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0))::bigint

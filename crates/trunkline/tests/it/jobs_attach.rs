@@ -227,7 +227,10 @@ async fn a_row_that_the_application_keeps_locked_stops_no_worker_and_its_status_
     drained(&tl).await;
     assert_eq!(rows(&raw).await, "1 success 2 new 3 new 4 success 5 success");
     assert_eq!(jobs(&raw).await, "1 done 2 done 3 dead 4 done 5 done");
+    // And one that has tried in vain, and went to sleep, is not asleep for long.
+    raw.run("update trunkline.job_unwritten set due_at = '-infinity', tries = 0").await;
     let working = tl.jobs().work("q", async |_: Job| Ok::<_, Failure>(()));
+    raw.until("a worker to try", "select bool_and(tries > 0) from trunkline.job_unwritten").await;
     app.run("commit").await;
     raw.until("a worker to make up for it", "select bool_and(status in ('success', 'error')) from letters")
         .await;

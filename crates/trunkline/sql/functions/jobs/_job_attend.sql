@@ -1,5 +1,5 @@
--- What a worker's process asks for before it sleeps, and while it works: in how many ms the next held job of its queues is due
--- (null: none is); and of the jobs that it is working on, those that somebody cancelled.
+-- What a worker's process asks for before it sleeps, and while it works: in how many ms the next held job of its queues is due, or
+-- a status of an attached table (null: none is); and of the jobs that it is working on, those that somebody cancelled.
 -- Writes statuses of attached tables that are overdue.
 create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
@@ -15,5 +15,7 @@ begin
     if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;
+    due_ms := least(due_ms, (select (extract(epoch from greatest(min(u.due_at), 'epoch') - clock_timestamp()) * 1000)::bigint
+                               from trunkline.job_unwritten u));
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
 end $$;

@@ -40,7 +40,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
 fn subscriptions(s: &Snapshot) -> Markup {
     html! {
         div.scroll { table.wide {
-            thead { tr { th { "Topics" } th { "Name" } th { "State" } th { "Since" } th.n { "Fence" } th { "Application" } th.n { "Session" } th { "Role" } } }
+            thead { tr { th { "Topics" } th { "Name" } th { "State" } th { "Since" } th.n { "Fence" } th { "Application" } th.n { "Session" } th { "Role" } th.n { "Gaps" } th { "Last gap" } } }
             tbody { @for o in s.rows("subscriptions") { tr {
                 th scope="row" { bdi { (topics(o)) } @if text(o, "kind") != "volatile" { " " span.tag { (text(o, "kind")) } } }
                 td { (name(o)) }
@@ -50,6 +50,8 @@ fn subscriptions(s: &Snapshot) -> Markup {
                 td { (text(o, "application")) }
                 td.n { (cell(o, "session")) }
                 td { (text(o, "role")) }
+                td.n { (cell(o, "gaps")) }
+                td { (when(o, "gap_at")) }
             } } }
         } }
     }

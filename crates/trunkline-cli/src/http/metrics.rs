@@ -175,6 +175,11 @@ fn topics_and_leases(s: &Snapshot, out: &mut Vec<Family>) {
         let many = s.rows("subscriptions").iter().filter(|o| is(o) == state).count();
         subscriptions.add(&[("state", state)], &[], &Value::from(many));
     }
+    let mut gaps = Family::new(
+        "topic_gaps",
+        "How often the subscriptions that are here were told that something may be missing.",
+    );
+    gaps.add(&[], &[], &Value::from(s.sum("subscriptions", "gaps")));
     let mut held = Family::new("lease_held", "1 while somebody holds the lease.");
     let mut waiting = Family::new("lease_waiting", "Who wait for the lease.");
     let mut fence = Family::largest("lease_fence", "The fence of the lease: how often it was taken.");
@@ -185,7 +190,7 @@ fn topics_and_leases(s: &Snapshot, out: &mut Vec<Family>) {
         waiting.add(&own, &other, &l["waiting"]);
         fence.add(&own, &other, &l["fence"]);
     }
-    out.extend([subscriptions, held, waiting, fence]);
+    out.extend([subscriptions, gaps, held, waiting, fence]);
 }
 
 fn jobs(s: &Snapshot, out: &mut Vec<Family>) {

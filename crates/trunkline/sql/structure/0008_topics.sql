@@ -64,6 +64,8 @@ create unlogged table trunkline.topic_subscription (
     fence   bigint,                            -- of the active one's lease
     since   timestamptz not null default clock_timestamp(),   -- active, or standing by
     made_at timestamptz not null default clock_timestamp(),
+    gaps    bigint not null default 0,         -- that it was told of, and when last
+    gap_at  timestamptz,
     primary key (session, number)
 );
 

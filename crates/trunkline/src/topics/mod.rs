@@ -13,6 +13,7 @@ mod channels;
 mod cursor;
 mod durable;
 mod filter;
+mod gaps;
 mod handlers;
 mod kept;
 mod look;
@@ -51,7 +52,7 @@ use crate::{
 const CREATE: &str = "select trunkline.topic_create($1, $2, $3)";
 const DROP: &str = "select trunkline.topic_drop($1)";
 const FORGET: &str = "select trunkline.topic_forget($1)";
-const SUBSCRIPTIONS: &str = "select topics, kind, name, single, active, fence, since, application, address from trunkline.topic_subscriptions()";
+const SUBSCRIPTIONS: &str = "select topics, kind, name, single, active, fence, since, application, address, gaps, gap_at from trunkline.topic_subscriptions()";
 const PUBLISH_ON: [&str; 3] = [
     "select coalesce(trunkline.topic_publish_bytes($1, $2, $3::text::jsonb, $4, $5), 0)",
     "select coalesce(trunkline.topic_publish($1, convert_from($2, 'UTF8'), $3::text::jsonb, $4, $5), 0)",
@@ -146,6 +147,10 @@ pub struct Listening {
     pub application: String,
     /// The address of its process.
     pub address: Uuid,
+    /// How often it was told that something may be missing; known a second later.
+    pub gaps: i64,
+    /// When that was last.
+    pub gap_at: Option<SystemTime>,
 }
 
 impl Topics {
@@ -276,6 +281,8 @@ impl Topics {
                     since: row.try_get(6)?,
                     application: row.try_get(7)?,
                     address: row.try_get(8)?,
+                    gaps: row.try_get(9)?,
+                    gap_at: row.try_get(10)?,
                 })
             })
             .collect()

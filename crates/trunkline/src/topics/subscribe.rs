@@ -193,6 +193,7 @@ impl Subscription {
         let mut subscription =
             Self { engine: engine.clone(), number, kind, channels: Vec::new(), queue, tasks: Vec::new() };
         let (queue, filtered) = (subscription.queue.clone(), options.filtered);
+        subscription.tasks.push(tokio::spawn(queue.gaps().say(listener.clone(), number)));
         if kind == Kind::Durable {
             durable::register(&link, options.name.as_deref().unwrap_or_default(), &options.topics).await?;
             let connection = durable::connection(listener.clone(), link.clone(), queue.clone());

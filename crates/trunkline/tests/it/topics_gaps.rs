@@ -315,6 +315,27 @@ async fn nothing_is_lost_while_the_ring_turns() {
 }
 
 #[tokio::test]
+async fn how_many_gaps_each_was_told_of_is_seen() {
+    let (db, tl, raw) = one().await;
+    let full = Subscribe::new(["a"]).buffer(5).on_full(OnFull::DropOldest);
+    let mut full = tl.topics().subscribe(full).await.unwrap();
+    let mut fast = tl.topics().subscribe(Subscribe::new(["a"])).await.unwrap();
+    let mut channel = tl.topics().subscribe(Subscribe::new(["c"]).kind(Kind::Channel)).await.unwrap();
+    for subscription in [&mut full, &mut fast, &mut channel] {
+        connected(subscription).await;
+    }
+    let gaps = "select string_agg(gaps::text, ' ' order by kind, gaps) from trunkline.subscription";
+    assert_eq!(raw.one(gaps).await, "0 0 0");
+    tl.topics().publish_all("a", ["x"; 100]).await.unwrap();
+    assert_eq!(texts(&mut fast, 100).await.len(), 100);
+    until("one gap, however many messages it is", async || raw.one(gaps).await == "0 0 1").await;
+    cut(&db, &raw, "topics").await;
+    until("the channel's", async || raw.one(gaps).await == "1 0 1").await;
+    let seen = tl.topics().subscriptions().await.unwrap();
+    assert!(seen.iter().all(|s| s.gap_at.is_some() == (s.gaps > 0)), "{seen:?}");
+}
+
+#[tokio::test]
 async fn forged_notifications_change_nothing() {
     let (db, tl, raw) = one().await;
     let mut volatile = tl.topics().subscribe("a").await.unwrap();

@@ -86,6 +86,8 @@ pub(crate) async fn subscriptions(global: &Global) -> Result<u8> {
         "address",
         "role",
         "made_at",
+        "gaps",
+        "gap_at",
     ];
     Out::new(global.json, false).rows(&fields, &source::rows(global, SUBSCRIPTIONS, &[]).await?)?;
     Ok(crate::exit::OK)

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Ls,
     /// List who listens on what, who is active, and since when
     ///
-    /// Columns: topics, kind, name, single, active, fence, since, application, session, address, role, made_at.
+    /// Columns: topics, kind, name, single, active, fence, since, application, session, address, role, made_at, gaps, gap_at.
     Subscriptions,
 }
 

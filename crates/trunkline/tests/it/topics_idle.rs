@@ -1,8 +1,13 @@
-//! What subscriptions cost while nothing is published: statements of each process, as the server's log tells them.
+//! What subscriptions cost while nothing is published, and a worker while nothing is pushed: statements of each process, as the
+//! server's log tells them.
 //!
 //! `TRUNKLINE_IDLE_SECONDS` sets for how long they are counted.
 
-use trunkline::topics::{Event, Kind, Subscribe, Subscription};
+use trunkline::{
+    jobs::Job,
+    requests::Failure,
+    topics::{Event, Kind, Subscribe, Subscription},
+};
 
 use crate::support::{Cluster, Raw, secs, until, within};
 
@@ -11,8 +16,8 @@ const LONG_AGO: &str = "update trunkline.session set opened_at = opened_at - int
 /// All are at rest but one, who holds a lease.
 const AT_REST: &str = "select count(*) filter (where rests and expires_at > clock_timestamp() + interval '10 s') = count(*) - 1 from trunkline.session";
 
-/// All five sleep on the door of those who watch others, and are woken when anybody has something in hand.
-const UNWATCHED: &str = "select count(*) = 5 from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid::text = '4294967166' and granted
+/// All six sleep on the door of those who watch others, and are woken when anybody has something in hand.
+const UNWATCHED: &str = "select count(*) = 6 from pg_locks where locktype = 'advisory' and classid = 1953656427 and objid::text = '4294967166' and granted
     and database = (select oid from pg_database where datname = current_database())";
 
 /// How many statements a process has made since the log was so long.
@@ -56,6 +61,11 @@ async fn who_listens_and_hears_nothing_asks_ten_times_a_minute_at_most() {
             raw.until("the first to be active", active).await;
         }
     }
+    let (worker, (worked, mut done)) = (db.client("worker").await, tokio::sync::mpsc::unbounded_channel());
+    let _working = worker.jobs().work("q", move |job: Job| {
+        let _ = worked.send(job.id);
+        async { Ok::<_, Failure>(()) }
+    });
     raw.run(LONG_AGO).await;
     raw.until("those who hold no lease to be at rest", AT_REST).await;
     raw.until("nobody to watch anybody", UNWATCHED).await;
@@ -65,12 +75,13 @@ async fn who_listens_and_hears_nothing_asks_ten_times_a_minute_at_most() {
     let since = std::fs::metadata(&log).unwrap().len() as usize;
     tokio::time::sleep(secs(seconds)).await;
     let minutes = seconds as f64 / 60.0;
-    let counted = all.map(|name| statements(&log, since, name));
-    let told = all.iter().zip(counted).map(|(name, n)| format!("{name} {:.1}", n as f64 / minutes));
+    let all = [&all[..], &["worker"]].concat();
+    let counted: Vec<usize> = all.iter().map(|name| statements(&log, since, name)).collect();
+    let told = all.iter().zip(&counted).map(|(name, n)| format!("{name} {:.1}", *n as f64 / minutes));
     println!("statements a minute: {}", told.collect::<Vec<_>>().join(", "));
-    for (name, n) in all.iter().zip(counted).filter(|(name, _)| **name != "active") {
+    for (name, n) in all.iter().zip(&counted).filter(|(name, _)| **name != "active") {
         // What comes twice a minute may fall into so short a time once more.
-        assert!(n as f64 <= 10.0 * minutes + 3.0, "{name}: {n} in {minutes:.2} minutes");
+        assert!(*n as f64 <= 10.0 * minutes + 3.0, "{name}: {n} in {minutes:.2} minutes");
     }
     // Who is at rest hears at once all the same, and the log does tell of a process.
     let publisher = db.client("publisher").await;
@@ -80,5 +91,7 @@ async fn who_listens_and_hears_nothing_asks_ten_times_a_minute_at_most() {
             async { while !matches!(subscriptions[heard].next().await.unwrap(), Some(Event::Message(_))) {} };
         within(1000, "what is published", message).await;
     }
+    publisher.jobs().push("q", "x").await.unwrap();
+    within(1000, "what is pushed", done.recv()).await.unwrap();
     until("the log to tell of it", async || statements(&log, since, "publisher") > 0).await;
 }

@@ -15,7 +15,7 @@ begin
     if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;
-    due_ms := least(due_ms, (select (extract(epoch from greatest(min(u.due_at), 'epoch') - clock_timestamp()) * 1000)::bigint
-                               from trunkline.job_unwritten u));
+    due_ms := least(due_ms, (select (extract(epoch from greatest(u.due_at, 'epoch') - clock_timestamp()) * 1000)::bigint
+                               from trunkline.job_unwritten u order by u.due_at limit 1));
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
 end $$;

@@ -10,6 +10,9 @@ declare
     v_ended int[];
     v_all   int[] := array[]::int[];
 begin
+    if 4 = all (sources) then
+        return trunkline._job_settle(claims, tokens, states, delays, counted, errors, contents, results);
+    end if;
     for v_in in
         select u.source, u.state = 4 as done, array_agg(u.claim order by n) as claims, array_agg(u.token order by n) as tokens,
                array_agg(u.slot order by n) as slots, array_agg(u.state order by n) as states,

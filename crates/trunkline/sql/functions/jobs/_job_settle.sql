@@ -12,8 +12,7 @@ declare
     v_over  bigint[] := array[]::bigint[];
     v_lanes int[] := array[]::int[];        -- of keys
     v_keys  text[] := array[]::text[];
-    v_again int[] := array[]::int[];        -- of what comes again
-    v_plain int[] := array[]::int[];        -- of the rest
+    v_rings int[] := array[]::int[];        -- that were rung for what comes again, or has room now
 begin
     perform pg_advisory_xact_lock(1953656434, k.lock)
        from (select distinct hashtext((h.lane >> 4) || ' ' || h.key) as lock from trunkline.job_held h
@@ -49,19 +48,15 @@ begin
         if v_one.key is not null then                       -- also when it comes again: an older one may wait behind it
             v_lanes := v_lanes || v_one.lane;
             v_keys := v_keys || v_one.key;
-        elsif v_one.state = 0 then
-            v_again := v_again || v_one.lane;
-        else
-            v_plain := v_plain || v_one.lane;
+        elsif not v_one.lane = any (v_rings)
+              and (v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.held)) then
+            v_rings := v_rings || v_one.lane;
+            perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;
     end loop;
     if v_keys <> '{}' then
         perform trunkline._job_promote_all(v_lanes, v_keys, true);
     end if;
-    perform trunkline._door_ring(d.door)
-       from (select -65 - (l >> 4 & 63) as door from unnest(v_again) l union
-             select -65 - (q.id & 63) from trunkline.job_queue q
-              where q.held and q.id in (select l >> 4 from unnest(v_plain) l)) d;
     if v_over <> '{}' then
         perform trunkline._job_tell(v_over);
     end if;

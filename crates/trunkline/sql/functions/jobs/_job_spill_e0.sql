@@ -8,6 +8,9 @@ declare
     v     record;
     v_sum int := 0;
 begin
+    if not exists (select from trunkline.job_e0 j where j.lane = _job_spill_e0.lane) then
+        return 0;                                           -- as ever after the limit was set, and the segment emptied
+    end if;
     loop
         select * into v from trunkline._job_slice_e0(0, lane, most, true, uuid_hash_extended(gen_random_uuid(), 0));
         if v.state = 1 then

@@ -61,10 +61,15 @@ impl Pump {
                 let fair = self.looks.wrapping_sub(self.fair_at) >= FAIR;
                 let polite = self.polite_since.is_none_or(|s| s.elapsed() < POLITE);
                 let wanted = Wanted { queues: &self.ids, most, fair, polite, token };
-                let (look, wrote) = tokio::join!(
-                    wire::take(&link, wanted, &mut self.cursors),
-                    write(&link, &ends, (false, lazy))
-                );
+                let take = wire::take(&link, wanted, &mut self.cursors);
+                let write = write(&link, &ends, (false, lazy));
+                let (look, wrote) = if freed {
+                    // Over one connection: the take finds what the ends before it let begin, so it takes more at a time.
+                    let (wrote, look) = tokio::join!(write, take);
+                    (look, wrote)
+                } else {
+                    tokio::join!(take, write)
+                };
                 if fair {
                     self.fair_at = self.looks;
                     self.cursors.leave();

@@ -54,6 +54,9 @@ const WATCH: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// After so many looks that found something at once nobody rings for us.
 const AWAKE: u32 = 8;
+/// Where so many jobs come in a [`SPELL`], a look waits for more of them: beyond it each costs more than it is early.
+const MANY: usize = 20;
+const SPELL: Duration = Duration::from_millis(10);
 /// After so many looks the least urgent jobs go first, once the function is asked again: a tenth of a second later at most.
 const FAIR: u32 = 16;
 /// The most that one look takes: a slice's row is one page at most.
@@ -110,6 +113,8 @@ pub(super) struct Pump {
     /// Of them, when the least urgent last went first.
     fair_at: u32,
     streak: u32,
+    /// Since when jobs are counted, how many came since, and whether many came in the spell before.
+    spell: (Instant, usize, bool),
     generation: u64,
     watched: Instant,
     /// Since when something that was done is not known to be on the disk.
@@ -156,6 +161,7 @@ impl Pump {
             looks: 0,
             fair_at: 0,
             streak: 0,
+            spell: (Instant::now(), 0, false),
             generation: 0,
             watched: Instant::now(),
             unflushed: None,
@@ -281,9 +287,10 @@ impl Pump {
     }
 
     async fn looked(&mut self, link: &Link, look: Look) -> Result<()> {
-        let Look { jobs, slices, more, cancels, .. } = look;
+        let Look { jobs, slices, more, cancels, dry } = look;
         self.looks = self.looks.wrapping_add(1);
         self.streak = if jobs.is_empty() { 0 } else { self.streak + 1 };
+        let many = self.many(jobs.len());
         if self.streak >= AWAKE {
             self.asleep.clear();
         }
@@ -321,9 +328,23 @@ impl Pump {
             }
         }
         if !some && more {
-            sleep(Duration::from_millis(1)).await; // somebody else is taking
+            // Somebody else is taking; or the function is to be asked, and what comes meanwhile is found sooner without.
+            let bells = if dry && !many { &mut self.bells[..] } else { &mut [] };
+            if timeout(Duration::from_millis(1), idle::any(bells)).await.is_ok() {
+                self.cursors.rung();
+            }
         }
         Ok(())
+    }
+
+    /// Counts jobs that came: whether they come one upon the other.
+    fn many(&mut self, more: usize) -> bool {
+        let (since, count, _) = &mut self.spell;
+        *count += more;
+        if since.elapsed() >= SPELL {
+            self.spell = (Instant::now(), 0, *count >= MANY);
+        }
+        self.spell.2
     }
 
     /// Runs a job in a task of its own.

@@ -240,6 +240,21 @@ async fn a_row_that_the_application_keeps_locked_stops_no_worker_and_its_status_
 }
 
 #[tokio::test]
+async fn statuses_that_are_left_to_be_written_hide_no_job_that_is_due_soon() {
+    let (_db, raw) = attached().await;
+    const LATE: &str = "insert into trunkline.job_unwritten (origin, origin_row, due_at)
+        select 0, '[]', now() - interval '1 hour' from generate_series(1, 250)";
+    raw.run(LATE).await;
+    let attend = "select due_ms from trunkline._job_attend(array(select id from trunkline.job_queue), '{}')";
+    assert_eq!(raw.one(attend).await, "250", "a hundred at a time");
+    raw.run(LATE).await;
+    raw.run("select trunkline.job_push('q', 'x', key => 'k', run_at => clock_timestamp() + '200 ms')").await;
+    let due: i64 = raw.one(attend).await.parse().unwrap();
+    assert!((-15_000..=200).contains(&due), "{due}: the job's, and not what is an hour late");
+    assert!(unwritten(&raw).await != "0");
+}
+
+#[tokio::test]
 async fn a_table_that_is_locked_as_a_whole_stops_no_worker() {
     let (db, raw) = attached().await;
     let app = db.raw().await;

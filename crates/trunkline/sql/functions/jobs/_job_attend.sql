@@ -15,7 +15,9 @@ begin
     if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;
-    due_ms := least(due_ms, (select (extract(epoch from greatest(u.due_at, 'epoch') - clock_timestamp()) * 1000)::bigint
+    -- One that could not be written just now, or is another's, is looked at again a quarter of a second later.
+    due_ms := least(due_ms, (select case when u.due_at <= clock_timestamp() then 250
+                                         else (extract(epoch from u.due_at - clock_timestamp()) * 1000)::bigint end
                                from trunkline.job_unwritten u order by u.due_at limit 1));
     cancelled := array(select c.id from trunkline.job_cancel c where c.id = any (working));
 end $$;

@@ -64,7 +64,7 @@ impl Pump {
                 let take = wire::take(&link, wanted, &mut self.cursors);
                 let write = write(&link, &ends, (false, lazy));
                 let (look, wrote) = if freed {
-                    // Over one connection: the take finds what the ends before it let begin, so it takes more at a time.
+                    // Over one connection: mostly the take finds what the ends before it let begin, so it takes more at a time.
                     let (wrote, look) = tokio::join!(write, take);
                     (look, wrote)
                 } else {

@@ -94,7 +94,7 @@ impl Pump {
 }
 
 /// Waits until a bell rings.
-async fn any(bells: &mut [Bell]) {
+pub(super) async fn any(bells: &mut [Bell]) {
     if bells.is_empty() {
         return std::future::pending().await;
     }

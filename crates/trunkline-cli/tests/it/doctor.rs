@@ -1,6 +1,6 @@
 //! `trunkline doctor` and `check`: what they print, and what their exit codes mean to a script and to a monitor.
 
-use crate::{code, database, empty_database, run, sql, stdout};
+use crate::{code, database, empty_database, run, sql, stderr, stdout, trunkline};
 
 #[test]
 fn findings_are_printed_with_their_remedy_and_the_code_says_whether_there_are_any() {
@@ -24,6 +24,42 @@ fn findings_are_printed_with_their_remedy_and_the_code_says_whether_there_are_an
     let away = run("host=127.0.0.1 port=1 user=u", &["doctor"]);
     assert_eq!(code(&away), 3);
     assert!(stdout(&away).starts_with("critical  connection: "), "{}", stdout(&away));
+}
+
+#[test]
+fn a_clock_that_is_an_hour_off_is_told_and_moves_no_job() {
+    let url = database();
+    let skewed = |by: &str, args: &[&str]| {
+        let program = trunkline(args);
+        let mut command = std::process::Command::new("faketime");
+        command.args(["-f", by]).arg(program.get_program()).args(program.get_args());
+        for (name, _) in program.get_envs() {
+            command.env_remove(name);
+        }
+        // The time of day alone is wrong, as it is on such machines.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DATABASE_URL", &url);
+        let told = command.output().expect("faketime: apt-get install faketime");
+        assert!(code(&told) < 2, "{args:?}: {}", stderr(&told));
+        stdout(&told)
+    };
+    assert!(!stdout(&run(&url, &["doctor"])).contains("clock"));
+    for by in ["+3600", "-3600"] {
+        let told = skewed(by, &["doctor"]);
+        let (_, apart) =
+            told.split_once("warning   clock: the server's clock and this machine's are ").expect(&told);
+        let apart: f64 = apart.split(' ').next().and_then(|s| s.parse().ok()).expect(&told);
+        assert!((3590.0..3610.0).contains(&apart), "{told}");
+        assert!(told.contains("timedatectl set-ntp true"), "{told}");
+        let id = skewed(by, &["jobs", "push", "mail", "x", "--delay", "30m"]);
+        let due = "select due_at - at between interval '29 minutes' and interval '31 minutes' from trunkline.job_held where id =";
+        assert_eq!(sql(&url, &format!("{due} {id}")).as_deref(), Some("t"));
+        let id = skewed(by, &["jobs", "push", "mail", "x"]);
+        skewed(by, &["jobs", "work", "mail", "--drain", "--exec", "true"]);
+        assert_eq!(
+            sql(&url, &format!("select state from trunkline.job_show({id})")).as_deref(),
+            Some("done")
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::AsFd as _,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::value::RawValue;
@@ -137,6 +137,27 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; examples: 500ms, 15s, 2m"))
 }
 
+/// A moment: so long ago (`15m`, `2h`), or a time (`2026-11-23T12:00Z`; of UTC, whether it says so or not).
+pub(crate) fn moment(text: &str) -> Result<SystemTime, String> {
+    let wrong = || {
+        format!(
+            "`{}` is no time; examples: 15m for so long ago, 2026-11-23, 2026-11-23T12:00Z",
+            text.chars().take(40).collect::<String>()
+        )
+    };
+    let plain = text.trim().trim_end_matches('Z');
+    let whole = match plain.len() {
+        10 => format!("{plain}T00:00:00Z"),
+        16 => format!("{plain}:00Z"),
+        _ => format!("{plain}Z"),
+    };
+    if let Ok(at) = humantime::parse_rfc3339_weak(&whole) {
+        return Ok(at);
+    }
+    let ago = humantime::parse_duration(plain).map_err(|_| wrong())?;
+    SystemTime::now().checked_sub(ago).filter(|at| *at >= SystemTime::UNIX_EPOCH).ok_or_else(wrong)
+}
+
 /// A time between looks: long enough to do something else meanwhile.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
     let found = duration(text)?;
@@ -169,6 +190,30 @@ mod tests {
         let error = payload(Some("@/dev/zero"), false).expect_err("an endless file was read");
         assert!(error.to_string().contains("64 MiB"), "{error}");
         assert_eq!(error.code(), 2);
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        for same in
+            ["2026-11-23T12:00Z", "2026-11-23T12:00", "2026-11-23 12:00:00", "2026-11-23T12:00:00.000Z"]
+        {
+            let at = moment(same).expect(same);
+            assert_eq!(humantime::format_rfc3339(at).to_string(), "2026-11-23T12:00:00Z", "{same}");
+        }
+        assert_eq!(moment("2026-11-23").unwrap(), moment("2026-11-23T00:00").unwrap());
+        let ago = SystemTime::now().duration_since(moment("15m").unwrap()).unwrap();
+        assert!((899..902).contains(&ago.as_secs()), "{ago:?}");
+        for wrong in [
+            "",
+            "soon",
+            "2026-11-23T12:00+02:00",
+            "2026-13-01",
+            "-1h",
+            "99999999999d",
+            "\u{1F600}\u{1F600}12",
+        ] {
+            moment(wrong).expect_err(wrong);
+        }
     }
 
     #[test]

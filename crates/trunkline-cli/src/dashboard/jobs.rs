@@ -2,7 +2,8 @@
 
 use axum::{extract::State, http::Uri, response::Response};
 use maud::{Markup, html};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{
     Shared,
@@ -10,7 +11,10 @@ use super::{
     parts::{button, cell, count, empty, encoded, rate, span, state, text, when},
     query,
 };
-use crate::http::{data::JobFilter, guard::Viewer, live::Snapshot, problem::Answer};
+use crate::{
+    http::{api::moment, data::JobFilter, guard::Viewer, live::Snapshot, problem::Answer},
+    input,
+};
 
 pub(super) const STATES: [&str; 7] =
     ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"];
@@ -100,66 +104,100 @@ pub(super) fn schedules(s: &Snapshot, viewer: &Viewer) -> Markup {
     }
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|t| !t.is_empty())
+/// The filter of the list, as its form sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    queue: String,
+    state: String,
+    kind: String,
+    key: String,
+    payload: String,
+    since: String,
+    until: String,
+    before: Option<i64>,
+}
+
+impl Asked {
+    fn filter(&self) -> Answer<JobFilter> {
+        let given = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+        // What is JSON is contained as such; all else is a part of the payload's text.
+        let payload = given(&self.payload);
+        let json = payload.as_deref().is_some_and(|p| p.starts_with(['{', '[']) && input::json(p).is_ok());
+        let (payload, text) = if json { (payload, None) } else { (None, payload) };
+        Ok(JobFilter {
+            queue: given(&self.queue),
+            state: given(&self.state),
+            kind: given(&self.kind),
+            key: given(&self.key),
+            payload,
+            text,
+            since: moment("since", Some(&self.since))?,
+            until: moment("until", Some(&self.until))?,
+            before: self.before,
+        })
+    }
+
+    /// As a part of an address; ends with an ampersand.
+    fn as_query(&self) -> String {
+        let fields = [
+            ("queue", &self.queue),
+            ("state", &self.state),
+            ("kind", &self.kind),
+            ("key", &self.key),
+            ("payload", &self.payload),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        let given = fields.iter().filter(|(_, v)| !v.is_empty());
+        given.map(|(name, v)| format!("{name}={}&", encoded(v))).collect()
+    }
 }
 
 /// The list of jobs that fit.
 pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
-    let asked: JobFilter = query(&uri)?;
-    let filter = JobFilter {
-        queue: given(asked.queue),
-        state: given(asked.state),
-        kind: given(asked.kind),
-        key: given(asked.key),
-        payload: given(asked.payload),
-        before: asked.before,
-    };
+    let asked: Asked = query(&uri)?;
+    let filter = asked.filter()?;
     viewer.must_see(&filter)?;
-    let rows = app.data.jobs(&filter, PAGE).await?;
+    let page = app.data.jobs(&filter, PAGE).await?;
+    let further = html! {
+        @if let Some(next) = page.next {
+            @let there = format!("/jobs/list?{}before={next}", asked.as_query());
+            p.more {
+                @if page.looked_back_to.is_null() { a href=(there) { "Older ones" } }
+                @else { "Looked at what was pushed since " (when(&json!({ "at": page.looked_back_to }), "at")) ". " a href=(there) { "Look further" } }
+            }
+        }
+    };
     let region = html! {
         h1 { "Jobs" }
         (tabs("/jobs/list"))
-        (filters(&filter, &viewer))
-        @if rows.is_empty() {
+        (filters(&asked, &viewer))
+        @if page.items.is_empty() && page.next.is_none() {
             (empty("No job fits.", &html! { a href="/jobs/list" { "Show all" } }))
         } @else {
             (bulk(&filter, &viewer, &uri))
-            (choice(&rows, &viewer, &uri))
-            @if i32::try_from(rows.len()) == Ok(PAGE) {
-                @if let Some(last) = rows.last().and_then(|r| r["id"].as_i64()) {
-                    p.more { a href={ "/jobs/list?" (as_query(&filter)) "before=" (last) } { "Older ones" } }
-                }
-            }
+            @if !page.items.is_empty() { (choice(&page.items, &viewer, &uri)) }
+            (further)
         }
     };
     Ok(Frame::new(&viewer, &uri, "jobs").title("Jobs").page(&region))
 }
 
-/// The filter as a part of an address; ends with an ampersand.
-fn as_query(f: &JobFilter) -> String {
-    let fields = [
-        ("queue", &f.queue),
-        ("state", &f.state),
-        ("kind", &f.kind),
-        ("key", &f.key),
-        ("payload", &f.payload),
-    ];
-    fields.iter().filter_map(|(name, v)| Some(format!("{name}={}&", encoded(v.as_deref()?)))).collect()
-}
-
-fn filters(f: &JobFilter, viewer: &Viewer) -> Markup {
-    let value = |v: &Option<String>| v.clone().unwrap_or_default();
+fn filters(f: &Asked, viewer: &Viewer) -> Markup {
     html! {
         form.filters method="get" action="/jobs/list" role="search" {
-            label { "Queue" input name="queue" value=(value(&f.queue)) autocomplete="off" spellcheck="false"; }
+            label { "Queue" input name="queue" value=(f.queue) autocomplete="off" spellcheck="false"; }
             label { "State" select name="state" {
                 option value="" { "any" }
-                @for s in STATES { option value=(s) selected[f.state.as_deref() == Some(s)] { (s) } }
+                @for s in STATES { option value=(s) selected[f.state == s] { (s) } }
             } }
-            label { "Kind" input name="kind" value=(value(&f.kind)) autocomplete="off" spellcheck="false"; }
-            label { "Key" input name="key" value=(value(&f.key)) autocomplete="off" spellcheck="false"; }
-            @if viewer.may_act() { label.long { "Payload contains" input name="payload" value=(value(&f.payload)) placeholder="{\"to\": \"a@b\"}" autocomplete="off" spellcheck="false"; } }
+            label { "Kind" input name="kind" value=(f.kind) autocomplete="off" spellcheck="false"; }
+            label { "Key" input name="key" value=(f.key) autocomplete="off" spellcheck="false"; }
+            @if viewer.may_act() { label.long { "Payload contains" input name="payload" value=(f.payload) placeholder="text, or {\"to\": \"a@b\"}" autocomplete="off" spellcheck="false"; } }
+            label { "Pushed since" input name="since" value=(f.since) placeholder="15m" list="times" autocomplete="off" spellcheck="false"; }
+            label { "and before" input name="until" value=(f.until) placeholder="2026-11-23T12:00Z" list="times" autocomplete="off" spellcheck="false"; }
+            datalist id="times" { @for span in ["15m", "1h", "6h", "24h", "7d"] { option value=(span); } }
             button type="submit" { "Filter" }
         }
     }
@@ -167,7 +205,8 @@ fn filters(f: &JobFilter, viewer: &Viewer) -> Markup {
 
 /// What can be done to all that fit, where the queue is known.
 fn bulk(f: &JobFilter, viewer: &Viewer, uri: &Uri) -> Markup {
-    let Some(queue) = &f.queue else { return html! {} };
+    // What a bulk action cannot look for is not offered.
+    let (Some(queue), None, None, None) = (&f.queue, &f.text, f.since, f.until) else { return html! {} };
     let of = f.state.as_deref();
     let fields: Vec<(&str, &str)> = [("kind", &f.kind), ("key", &f.key), ("payload", &f.payload)]
         .iter()
@@ -233,9 +272,8 @@ fn table(rows: &[Value], to_choose: bool) -> Markup {
 
 /// Dead jobs by what they died of.
 pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
-    let asked: JobFilter = query(&uri)?;
-    let queue = given(asked.queue);
-    let groups = app.data.dead(queue.as_deref()).await?;
+    let asked: Asked = query(&uri)?;
+    let groups = app.data.dead(asked.filter()?.queue.as_deref()).await?;
     let region = html! {
         h1 { "Jobs" }
         (tabs("/jobs/dead"))

@@ -3,7 +3,7 @@
 //! Guarantees: ids are strings, so that no reader rounds them; lists come newest first with `next`, the cursor of what follows; errors
 //! are `application/problem+json`. What acts goes through `action_do`, and is noted as from the dashboard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     Router,
@@ -24,6 +24,7 @@ use super::{
     problem::{Answer, Problem},
     words,
 };
+use crate::input;
 
 type Shared = State<Arc<App>>;
 
@@ -89,6 +90,9 @@ struct Page {
     kind: Option<String>,
     key: Option<String>,
     payload: Option<String>,
+    text: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
     channel: Option<String>,
     limit: Option<i32>,
     cursor: Option<String>,
@@ -115,6 +119,12 @@ impl Page {
 
 pub(super) fn id(text: &str) -> Answer<i64> {
     text.parse().ok().filter(|n| *n >= 0).ok_or_else(|| Problem::bad("id: a whole number from 0 on"))
+}
+
+/// A field of a form or an address that is a moment; empty is none.
+pub(crate) fn moment(name: &str, text: Option<&str>) -> Answer<Option<SystemTime>> {
+    let given = text.filter(|t| !t.is_empty());
+    given.map(input::moment).transpose().map_err(|e| Problem::bad(format!("{name}: {e}")))
 }
 
 /// Rows, and where to go on.
@@ -158,10 +168,16 @@ struct Nothing {}
 async fn jobs(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     let page: Page = query(&uri)?;
     let (limit, before) = (page.limit()?, page.cursor()?);
-    let Page { queue, state, kind, key, payload, .. } = page;
-    let filter = JobFilter { queue, state, kind, key, payload, before };
+    let (since, until) = (moment("since", page.since.as_deref())?, moment("until", page.until.as_deref())?);
+    let Page { queue, state, kind, key, payload, text, .. } = page;
+    let filter = JobFilter { queue, state, kind, key, payload, text, since, until, before };
     viewer.must_see(&filter)?;
-    Ok(listed(app.data.jobs(&filter, limit).await?, limit))
+    let page = app.data.jobs(&filter, limit).await?;
+    Ok(json_of(json!({
+        "items": with_text_ids(Value::Array(page.items)),
+        "next": page.next.map(|n| n.to_string()),
+        "looked_back_to": page.looked_back_to,
+    })))
 }
 
 async fn job(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {

@@ -2,6 +2,8 @@
 //!
 //! At most four sessions, and one for batches, apart from the daemon's own; a statement whose viewer went away is cancelled.
 
+use std::time::SystemTime;
+
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use trunkline::{
@@ -35,7 +37,8 @@ const SNAPSHOT: &str = "select jsonb_build_object(
     'server', current_setting('server_version'), 'database', current_database())";
 
 const JOBS: &str = "select to_jsonb(j) from trunkline.job_page(queue => $1, state => $2, kind => $3, key => $4, max => $5, before => $6,
-    payload => $7::text::jsonb) j";
+    payload => $7::text::jsonb, containing => $8, since => $9, until => $10,
+    within => case when coalesce($7, $8, $3, $4) is not null then interval '120 ms' end) j";
 const JOB: &str = "select to_jsonb(j) - 'bytes' - 'result_bytes' || jsonb_build_object('bytes', octet_length(j.bytes),
     'base64', case when j.payload is null then encode(j.bytes, 'base64') end) from trunkline.job_show(id => $1) j";
 const DEAD: &str = "select to_jsonb(d) from trunkline.job_dead(queue => $1) d";
@@ -67,14 +70,29 @@ pub(super) type Again = (i64, Option<f64>, Option<String>);
 const HELD: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Which jobs are wanted.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct JobFilter {
     pub(crate) queue: Option<String>,
     pub(crate) state: Option<String>,
     pub(crate) kind: Option<String>,
     pub(crate) key: Option<String>,
+    /// JSON that the payload contains.
     pub(crate) payload: Option<String>,
+    /// Characters that are a part of the payload.
+    pub(crate) text: Option<String>,
+    pub(crate) since: Option<SystemTime>,
+    pub(crate) until: Option<SystemTime>,
     pub(crate) before: Option<i64>,
+}
+
+/// Jobs, the newest first, and whether there may be more.
+#[derive(Debug)]
+pub(crate) struct JobPage {
+    pub(crate) items: Vec<Value>,
+    /// Go on with jobs before this one.
+    pub(crate) next: Option<i64>,
+    /// Where the page is not full and time was up: when the last jobs that were looked at had been pushed.
+    pub(crate) looked_back_to: Value,
 }
 
 /// The database, as pages and the API see it.
@@ -122,8 +140,9 @@ impl Data {
         Box::pin(self.pool.with(async |client| doctor::examine(client, &server, old).await)).await
     }
 
-    pub(crate) async fn jobs(&self, filter: &JobFilter, max: i32) -> Result<Vec<Value>> {
-        let parameters: [Parameter<'_>; 7] = [
+    /// The newest jobs that fit, at most `max`: who looks for what is in them has what was found within a tenth of a second.
+    pub(crate) async fn jobs(&self, filter: &JobFilter, max: i32) -> Result<JobPage> {
+        let parameters: [Parameter<'_>; 10] = [
             (&filter.queue, Type::TEXT),
             (&filter.state, Type::TEXT),
             (&filter.kind, Type::TEXT),
@@ -131,8 +150,17 @@ impl Data {
             (&max, Type::INT4),
             (&filter.before, Type::INT8),
             (&filter.payload, Type::TEXT),
+            (&filter.text, Type::TEXT),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
         ];
-        self.rows(JOBS, &parameters).await
+        let mut items = self.rows(JOBS, &parameters).await?;
+        let looked = items.pop_if(|last| last["job_state"].is_null());
+        let full = i32::try_from(items.len()).is_ok_and(|n| n == max);
+        let last = looked.as_ref().or_else(|| items.last().filter(|_| full));
+        let next = last.and_then(|row| row["id"].as_i64());
+        let looked_back_to = looked.map_or(Value::Null, |row| row["pushed_at"].clone());
+        Ok(JobPage { items, next, looked_back_to })
     }
 
     pub(crate) async fn job(&self, id: i64) -> Result<Value> {

@@ -60,12 +60,10 @@ impl Viewer {
 
     /// Refuses who may not see payloads: whoever may ask what is in them sees them, bit by bit.
     pub(crate) fn must_see(&self, filter: &JobFilter) -> Result<(), Problem> {
-        match filter.payload {
-            Some(_) if !self.may_act() => {
-                Err(forbidden("this login does not see payloads, and cannot search them"))
-            }
-            _ => Ok(()),
+        if (filter.payload.is_some() || filter.text.is_some()) && !self.may_act() {
+            return Err(forbidden("this login does not see payloads, and cannot search them"));
         }
+        Ok(())
     }
 }
 

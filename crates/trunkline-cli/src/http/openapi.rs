@@ -25,8 +25,8 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 30] = [
     (
         "/api/v1/jobs",
         "get",
-        "Jobs, the newest first",
-        &["queue", "state", "kind", "key", "payload", "limit", "cursor"],
+        "Jobs, the newest first; fewer than `limit`, with a `next` and `looked_back_to`, where looking for payloads, kinds or keys took a tenth of a second",
+        &["queue", "state", "kind", "key", "payload", "text", "since", "until", "limit", "cursor"],
         "",
     ),
     ("/api/v1/jobs", "post", "Push a job", &[], "Job"),
@@ -189,6 +189,11 @@ fn parameter(name: &str) -> Value {
             json!({ "type": "string", "enum": ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"] })
         }
         "kind" => json!({ "type": "string", "maxLength": 100 }),
+        "payload" => json!({ "type": "string", "description": "JSON that the payload contains" }),
+        "text" => json!({ "type": "string", "description": "Characters that are a part of the payload" }),
+        "since" | "until" => {
+            json!({ "type": "string", "description": "Pushed then or later, or before: a time, or so long ago, such as 15m" })
+        }
         _ => json!({ "type": "string" }),
     }
 }

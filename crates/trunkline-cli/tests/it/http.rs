@@ -195,6 +195,7 @@ fn every_page_and_every_part_of_the_api_answers_and_is_dressed() {
 fn what_is_wrong_is_refused_with_its_own_status() {
     let served = Served::start(&database(), &[], &[]);
     let json = ("content-type", "application/json");
+    let form = ("content-type", "application/x-www-form-urlencoded");
     let long = format!("/{}", "x".repeat(10_000));
     let many: String = (0..200).map(|n| format!("h{n}: x\r\n")).collect();
     for (method, path, headers, body, status) in [
@@ -211,14 +212,8 @@ fn what_is_wrong_is_refused_with_its_own_status() {
         ("GET", "/act", &[], "", 405),
         ("TRACE", "/", &[], "", 405),
         ("DELETE", "/api/v1/jobs", &[json], "{}", 405),
-        ("POST", "/", &[("content-type", "application/x-www-form-urlencoded")], "csrf=x", 403),
-        (
-            "POST",
-            "/act",
-            &[("content-type", "application/x-www-form-urlencoded")],
-            "action=job_pause&queue=q",
-            403,
-        ),
+        ("POST", "/", &[form], "csrf=x", 403),
+        ("POST", "/act", &[form], "action=job_pause&queue=q", 403),
         ("POST", "/act", &[("content-type", "text/plain")], "action=job_pause", 415),
         ("POST", "/api/v1/actions", &[("content-type", "text/plain")], "{}", 415),
         ("POST", "/api/v1/actions", &[json, ("content-encoding", "gzip")], "{}", 415),
@@ -246,7 +241,11 @@ fn what_is_wrong_is_refused_with_its_own_status() {
         ("GET", "/api/v1/jobs?sort=;drop", &[], "", 400),
         ("GET", "/api/v1/jobs?state=none", &[], "", 400),
         ("GET", "/api/v1/jobs?payload={", &[], "", 400),
+        ("GET", "/api/v1/jobs?since=yesterday", &[], "", 400),
+        ("GET", "/api/v1/jobs?until=99999999999d", &[], "", 400),
+        ("GET", "/api/v1/jobs?text=%00", &[], "", 400),
         ("GET", "/jobs/list?before=x", &[], "", 400),
+        ("GET", "/jobs/list?since=-1", &[], "", 400),
     ] {
         let answer = served.ask(method, path, headers, body);
         assert_eq!(answer.status, status, "{method} {} {body}: {answer:?}", &path[..path.len().min(60)]);
@@ -350,7 +349,12 @@ fn another_address_needs_a_token_and_a_token_is_a_role() {
     let id = jobs.json()["items"][0]["id"].as_str().unwrap().to_owned();
     let as_reader = served.ask("GET", &format!("/api/v1/jobs/{id}"), &[("authorization", &reader)], "");
     assert!(as_reader.status == 200 && !as_reader.body.contains("S3cret"), "{as_reader:?}");
-    for path in ["/api/v1/jobs?payload=%7B%7D", "/jobs/list?payload=%7B%7D"] {
+    for path in [
+        "/api/v1/jobs?payload=%7B%7D",
+        "/api/v1/jobs?text=x",
+        "/jobs/list?payload=%7B%7D",
+        "/jobs/list?payload=x",
+    ] {
         assert_eq!(served.ask("GET", path, &[("authorization", &reader)], "").status, 403, "{path}");
         assert_eq!(served.ask("GET", path, &[("authorization", &admin)], "").status, 200, "{path}");
     }

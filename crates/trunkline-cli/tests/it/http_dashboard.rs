@@ -153,6 +153,38 @@ fn jobs_that_are_chosen_in_the_list_are_acted_on_together() {
     assert!(status == 303 && said.contains("n=0"), "none was chosen: {said}");
 }
 
+#[test]
+fn the_list_is_filtered_by_time_and_text_and_offers_no_bulk_action_that_would_do_more() {
+    let url = database();
+    sql(&url, "select trunkline.job_push('mail', 'to bob ' || g) from generate_series(1, 8) g");
+    sql(&url, "select trunkline.job_push_json('mail', '{\"to\": \"ann\"}')");
+    let served = Served::start(&url, &[], &[]);
+    let many = |query: &str| {
+        let page = served.get(&format!("/jobs/list?{query}"));
+        assert_eq!(page.status, 200, "{query}: {page:?}");
+        (page.body.matches("type=\"checkbox\"").count(), page.body.contains("job_cancel_all"))
+    };
+    for (query, found) in [
+        ("payload=bob", (8, false)),
+        ("payload=%7B%22to%22", (1, false)),
+        ("payload=%7B%22to%22%3A%22ann%22%7D", (1, false)),
+        ("queue=mail&state=waiting", (9, true)),
+        ("queue=mail&state=waiting&payload=bob", (8, false)),
+        ("queue=mail&state=waiting&payload=%7B%22to%22%3A%22ann%22%7D", (1, true)),
+        ("since=1h", (9, false)),
+        ("until=1h", (0, false)),
+        ("queue=mail&state=waiting&since=1h", (9, false)),
+        ("payload=b%6Fb&since=1h&until=2100-01-01", (8, false)),
+    ] {
+        assert_eq!(many(query), found, "{query}");
+    }
+    let listed = served.get("/api/v1/jobs?text=bob&limit=5").json();
+    assert!(listed["items"].as_array().unwrap().len() == 5 && listed["looked_back_to"].is_null(), "{listed}");
+    let next = listed["next"].as_str().unwrap();
+    let rest = served.get(&format!("/api/v1/jobs?text=bob&limit=5&cursor={next}")).json();
+    assert!(rest["items"].as_array().unwrap().len() == 3 && rest["next"].is_null(), "{rest}");
+}
+
 /// Strings that would run, or look like something else, where somebody forgot that they are text.
 pub(crate) const HOSTILE: [&str; 8] = [
     "<script>alert(1)</script>",

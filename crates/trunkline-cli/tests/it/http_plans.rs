@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::{database, http::Served, sql, until};
 
 /// Pages, parts of the API, and how often each may read all jobs by a sequential scan.
-const PAGES: [(&str, u64); 19] = [
+const PAGES: [(&str, u64); 25] = [
     // Jobs are counted by reading the ring, once for all who look; where there are many, by the duties, and of the rest what came since.
     ("/", 1),
     ("/jobs", 1),
@@ -21,6 +21,13 @@ const PAGES: [(&str, u64); 19] = [
     ("/jobs/list?queue=q7&state=waiting", NEWEST),
     ("/jobs/list?before=20000", 1),
     ("/jobs/list?kind=seldom&queue=q7", 1),
+    // What is in them is looked for as long as a page may take.
+    ("/jobs/list?payload=nowhere", 1),
+    ("/jobs/list?payload=%7B%22n%22%3A-1%7D", 1),
+    ("/jobs/list?payload=%7B%22n%22%3A-1%7D&queue=q7&state=running", 1),
+    ("/api/v1/jobs?text=nowhere&cursor=20000&limit=1000", 1),
+    ("/jobs/list?since=1s&state=cancelled", 1),
+    ("/jobs/list?until=24h", NEWEST),
     ("/jobs/dead", 0),
     ("/requests/list", 0),
     ("/requests/list?channel=hash", 0),

@@ -81,6 +81,25 @@ async fn a_page_of_jobs_is_what_the_list_says() {
             async |function: &str| raw.rows(&format!("select * from trunkline.{function}({bound})")).await;
         assert_eq!(rows("job_page").await, rows("job_list").await, "{bound}");
     }
+    let middle = raw.one(&format!("select pushed_at from trunkline.job_list() where id = {some}")).await;
+    for (filter, as_rows) in [
+        ("containing => '\"n\": 7'".to_owned(), "payload like '%\"n\": 7%'".to_owned()),
+        ("containing => 'x', queue => 'e'".into(), "payload like '%x%' and queue = 'e'".into()),
+        ("containing => '\"n\": 1', payload => '{\"n\": 1}'".into(), "json @> '{\"n\": 1}'".into()),
+        ("containing => 'nowhere'".into(), "false".into()),
+        (format!("since => '{middle}'"), format!("pushed_at >= '{middle}'")),
+        (format!("until => '{middle}'"), format!("pushed_at < '{middle}'")),
+        (format!("since => '{middle}', until => '{middle}'"), "false".into()),
+        (
+            format!("since => '{middle}', state => 'waiting'"),
+            format!("pushed_at >= '{middle}' and state = 'waiting'"),
+        ),
+    ] {
+        let paged =
+            raw.rows(&format!("select id, job_state from trunkline.job_page({filter}, max => 1000)")).await;
+        let viewed = format!("select id, state from trunkline.job where {as_rows} order by id desc");
+        assert_eq!(paged, raw.rows(&viewed).await, "{filter}");
+    }
     for (bad, code) in [
         ("max => 0", "22023"),
         ("max => 1001", "22023"),
@@ -88,6 +107,57 @@ async fn a_page_of_jobs_is_what_the_list_says() {
         ("queue => 'none'", "42704"),
     ] {
         assert_eq!(raw.code(&format!("select * from trunkline.job_page({bad})")).await, code, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_time_looks_at_a_part_and_is_told_where_to_go_on() {
+    let (db, raw) = one().await;
+    raw.run("select trunkline.job_open('durable', true), trunkline.job_open('e', false)").await;
+    every_state(&db, &raw).await;
+    for (n, queue) in ["durable", "e", "q"].iter().enumerate() {
+        raw.run(&format!("select count(trunkline.job_push('{queue}', '{{\"n\": ' || g || '}}', case g % 2 when 0 then 'even' else 'odd' end)) from generate_series(1, 30000) g")).await;
+        raw.run(&format!("insert into trunkline.job_held (id, lane, state, due_at, max_attempts, content, kind, payload)
+            select 1000000 + g * 3 + {n}, (select id * 16 + 5 from trunkline.job_queue where name = '{queue}'), 0, now(), 1, 2, 'odd',
+                   convert_to('{{\"n\": ' || g || '}}', 'UTF8') from generate_series(1, 3000) g")).await;
+    }
+    let parts = |filter: String| {
+        let raw = &raw;
+        async move {
+            let (mut found, mut looks, mut before) = (Vec::new(), 0, i64::MAX);
+            loop {
+                let page = format!(
+                    "select id, job_state from trunkline.job_page({filter}, max => 500, before => {before}, within => '0')"
+                );
+                let mut rows = raw.rows(&page).await;
+                looks += 1;
+                let ended = rows.last().is_some_and(|last| last.ends_with('|'));
+                let next = rows.last().map(|last| last.split('|').next().unwrap().parse().unwrap());
+                if ended {
+                    rows.pop();
+                }
+                let full = rows.len() == 500;
+                found.extend(rows);
+                let Some(next) = next.filter(|_| ended || full) else { return (found, looks) };
+                assert!(next < before, "{filter}: {next} is not before {before}");
+                before = next;
+            }
+        }
+    };
+    for (filter, viewed) in [
+        ("containing => '\"n\": 77'", "payload like '%\"n\": 77%'"),
+        ("payload => '{\"n\": 2999}'", "json @> '{\"n\": 2999}'"),
+        ("kind => 'even', queue => 'durable'", "kind = 'even' and queue = 'durable'"),
+        (
+            "kind => 'odd', state => 'waiting', containing => '8}'",
+            "kind = 'odd' and state = 'waiting' and payload like '%8}%'",
+        ),
+        ("containing => 'nowhere'", "false"),
+    ] {
+        let (found, looks) = parts(filter.to_owned()).await;
+        let all = format!("select id, state from trunkline.job where {viewed} order by id desc");
+        assert_eq!(found, raw.rows(&all).await, "{filter}");
+        assert!(looks > 3, "{filter} was looked for in {looks} parts");
     }
 }
 

@@ -107,7 +107,7 @@ async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8
             View::Queue(queue) => {
                 let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
                 let most = i32::try_from(args.rows).unwrap_or(1000).clamp(1, 1000);
-                let jobs = data.jobs(&filter, most).await?;
+                let jobs = data.jobs(&filter, most).await?.items;
                 hand.rows = jobs.iter().map(screen::of_job).collect();
                 hand.stay();
                 screen::jobs(queue, &jobs, hand.at)

@@ -14,7 +14,6 @@ const LONG: f64 = 300.0;
 const RANGES: [(usize, &str); 3] = [(60, "1 min"), (300, "5 min"), (900, "15 min")];
 
 pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
-    let last = s.points.last().copied().unwrap_or_default();
     html! {
         div.head {
             h1 { "Overview" }
@@ -25,23 +24,21 @@ pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
             }
         }
         div.words {
-            (word("Requests", "/requests", ["sent", "answered"], [last.sent, last.answered],
-                &chart::lines(&s.points, range, ["sent", "answered"], |p: &Point| (p.sent, p.answered)),
+            (word(s, range, ("Requests", "/requests"), ["sent", "answered", "failed"], |p| [p.sent, p.answered, p.failed],
                 &[("waiting", s.sum("channels", "waiting"), ""), ("in flight", s.sum("channels", "taken"), ""),
                   ("timed out", s.sum("channels", "timed_out"), "warn"), ("lost", s.sum("channels", "lost"), "bad"),
-                  ("responders", s.sum("channels", "responders"), "")], s.most("channels", "oldest")))
-            (word("Jobs", "/jobs", ["pushed", "ended"], [last.pushed, last.ended],
-                &chart::lines(&s.points, range, ["pushed", "ended"], |p: &Point| (p.pushed, p.ended)),
+                  ("responders", s.sum("channels", "responders"), "")], &oldest(s.most("channels", "oldest"))))
+            (word(s, range, ("Jobs", "/jobs"), ["pushed", "ended", "died"], |p| [p.pushed, p.ended, p.dead],
                 &[("waiting", s.sum("queues", "waiting"), ""), ("running", s.sum("queues", "running"), ""),
                   ("scheduled", s.sum("queues", "scheduled"), ""), ("retrying", s.sum("queues", "retrying"), "warn"),
-                  ("dead", s.sum("queues", "dead"), "bad")], s.most("queues", "oldest")))
-            (word("Streams", "/streams", ["appended", ""], [last.appended, 0.0],
-                &chart::lines(&s.points, range, ["appended", ""], |p: &Point| (p.appended, 0.0)),
-                &[("events kept", s.sum("streams", "events"), ""), ("consumers", i64::try_from(s.rows("consumers").len()).unwrap_or(0), ""),
+                  ("dead", s.sum("queues", "dead"), "bad")], &oldest(s.most("queues", "oldest"))))
+            (word(s, range, ("Streams", "/streams"), ["appended", "finished", "dead letters"], |p| [p.appended, p.finished, p.dead_letters],
+                &[("events kept", s.sum("streams", "events"), ""), ("consumers", many(s.rows("consumers").len()), ""),
                   ("in hand", s.sum("consumers", "in_hand"), ""), ("coming again", s.sum("consumers", "coming_again"), "warn"),
-                  ("dead letters", s.sum("consumers", "dead"), "bad")], s.most("consumers", "lag")))
+                  ("dead letters", s.sum("consumers", "dead"), "bad")], &oldest(s.most("consumers", "lag"))))
+            (topics(s, range))
         }
-        div.words { (topics(s)) (leases(s)) }
+        div.words { (leases(s)) }
         section.attention {
             h2 { "Needs somebody" }
             @let all = needs(s);
@@ -54,40 +51,67 @@ pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
 
 type Fact<'a> = (&'a str, i64, &'a str);
 
+/// A word: what flows, as numbers and a chart; what there is, and more facts.
 fn word(
-    title: &str,
-    at: &str,
-    words: [&str; 2],
-    rates: [f64; 2],
-    chart: &Markup,
+    s: &Snapshot,
+    range: usize,
+    (title, at): (&str, &str),
+    words: [&str; 3],
+    of: fn(&Point) -> [f64; 3],
     facts: &[Fact<'_>],
-    oldest: Option<f64>,
+    more: &Markup,
 ) -> Markup {
+    let now = of(&s.points.last().copied().unwrap_or_default());
     html! {
         section.word {
             h2 { a href=(at) { (title) } }
             div.rates {
-                p { span.big { (rate(rates[0])) } span.unit { "/s " (words[0]) } }
-                @if !words[1].is_empty() { p { span.big { (rate(rates[1])) } span.unit { "/s " (words[1]) } } }
+                @for (n, (word, value)) in words.iter().zip(now).enumerate() {
+                    @if !word.is_empty() && (n < 2 || value > 0.0) {
+                        p class=[(n == 2).then_some("bad")] { span.big { (rate(value)) } span.unit { "/s " (word) } }
+                    }
+                }
             }
-            (chart)
+            (chart::lines(&s.points, range, words, of))
             dl.facts {
                 @for (name, n, level) in facts {
                     div { dt { (name) } dd class=[(*n > 0).then_some(*level)] { (count(*n)) } }
                 }
-                div { dt { "oldest" } dd { @match oldest { Some(s) if s > 0.0 => (span(s)), _ => "–" } } }
+                (more)
             }
         }
     }
 }
 
-/// Topics tell no rates: what comes per second is not kept.
-fn topics(s: &Snapshot) -> Markup {
+/// How long the oldest of what waits has waited.
+fn oldest(seconds: Option<f64>) -> Markup {
+    html! { div { dt { "oldest" } dd { @match seconds { Some(s) if s > 0.0 => (span(s)), _ => "–" } } } }
+}
+
+fn many(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Nobody notes who has heard what: a volatile message that was missed is a gap.
+fn topics(s: &Snapshot, range: usize) -> Markup {
     let one = |active: bool| {
         s.rows("subscriptions").iter().filter(|o| o["single"] == true && o["active"] == active).count()
     };
-    let listen = s.rows("subscriptions").len();
-    facts("Topics", "/topics", &[("listen", listen), ("active", one(true)), ("stand by", one(false))])
+    let facts = [
+        ("listen", many(s.rows("subscriptions").len()), ""),
+        ("active", many(one(true)), ""),
+        ("stand by", many(one(false)), ""),
+        ("gaps", s.sum("subscriptions", "gaps"), "warn"),
+    ];
+    word(
+        s,
+        range,
+        ("Topics", "/topics"),
+        ["published", "", "gaps"],
+        |p| [p.published, 0.0, p.gaps],
+        &facts,
+        &html! {},
+    )
 }
 
 fn leases(s: &Snapshot) -> Markup {
@@ -101,7 +125,7 @@ fn facts(title: &str, at: &str, facts: &[(&str, usize)]) -> Markup {
     html! {
         section.word {
             h2 { a href=(at) { (title) } }
-            dl.facts { @for (name, n) in facts { div { dt { (name) } dd { (count(i64::try_from(*n).unwrap_or(i64::MAX))) } } } }
+            dl.facts { @for (name, n) in facts { div { dt { (name) } dd { (count(many(*n))) } } } }
         }
     }
 }

@@ -140,7 +140,8 @@ async fn overview(State(app): Shared) -> Answer<Response> {
         .points
         .last()
         .map(|p| {
-            json!({ "pushed": p.pushed, "ended": p.ended, "dead": p.dead, "appended": p.appended, "sent": p.sent, "answered": p.answered })
+            json!({ "pushed": p.pushed, "ended": p.ended, "dead": p.dead, "appended": p.appended, "finished": p.finished,
+                "dead_letters": p.dead_letters, "sent": p.sent, "answered": p.answered, "failed": p.failed, "published": p.published, "gaps": p.gaps })
         })
         .unwrap_or_default();
     let mut all = with_text_ids(snapshot.value.clone());

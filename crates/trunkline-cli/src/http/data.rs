@@ -32,6 +32,7 @@ const SNAPSHOT: &str = "select jsonb_build_object(
                         (select jsonb_agg(to_jsonb(w)) from trunkline.lease_waiters(l.name) w) end)), '[]') from trunkline.lease_list() l),
     'subscriptions', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from trunkline.topic_subscriptions() s),
     'topics', case when $1 then (select coalesce(jsonb_agg(to_jsonb(t)), '[]') from trunkline.topic_list() t) end,
+    'published', trunkline.topic_published(),
     'rings', (select coalesce(jsonb_agg(to_jsonb(r) - 'tables'), '[]') from trunkline.log_rings() r),
     'notify', pg_catalog.pg_notification_queue_usage(),
     'server', current_setting('server_version'), 'database', current_database())";

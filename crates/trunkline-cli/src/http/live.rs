@@ -43,8 +43,17 @@ pub(crate) struct Point {
     pub(crate) ended: f64,
     pub(crate) dead: f64,
     pub(crate) appended: f64,
+    /// Events that consumers finished, each one counted for itself.
+    pub(crate) finished: f64,
+    pub(crate) dead_letters: f64,
     pub(crate) sent: f64,
     pub(crate) answered: f64,
+    /// Requests that ended without a reply: errors of responders, deadlines, lost ones.
+    pub(crate) failed: f64,
+    /// Volatile messages; those of durable topics are events.
+    pub(crate) published: f64,
+    /// Gaps that subscriptions were told of.
+    pub(crate) gaps: f64,
 }
 
 /// Everything, at one moment.
@@ -143,9 +152,39 @@ impl Snapshot {
             ended,
             dead: grown("queues", "dead"),
             appended: grown("streams", "events"),
+            finished: per_second(self.finished_since(before), time),
+            dead_letters: grown("consumers", "dead"),
             sent: sum("sent_per_second"),
             answered: sum("ended_per_second"),
+            failed: sum("failed_per_second"),
+            published: self.published_since(before, time),
+            gaps: grown("subscriptions", "gaps"),
         })
+    }
+
+    /// How many events consumers finished: by how much each one's backlog grew less than its stream.
+    fn finished_since(&self, before: &Self) -> i64 {
+        let covered = |s: &Self, stream: &Value| {
+            let row = s.rows("streams").iter().find(|r| r["stream"] == *stream)?;
+            Some(row["events"].as_i64()? - row["uncovered"].as_i64()?)
+        };
+        let one = |now: &Value| {
+            let stream = &now["stream"];
+            let same = |c: &&Value| c["stream"] == *stream && c["consumer"] == now["consumer"];
+            let was = before.rows("consumers").iter().find(same)?;
+            let grown = covered(self, stream)? - covered(before, stream)?;
+            // Fewer than before: a segment was emptied, and nothing is known.
+            let finished = grown - (now["estimate"].as_i64()? - was["estimate"].as_i64()?);
+            (grown >= 0).then_some(finished.max(0))
+        };
+        self.rows("consumers").iter().filter_map(one).sum()
+    }
+
+    fn published_since(&self, before: &Self, time: f64) -> f64 {
+        let grown = self.value["published"].as_i64().zip(before.value["published"].as_i64());
+        // The ring was made anew, and ids jumped.
+        let jumped = |n: &i64| *n > 100_000_000;
+        grown.map(|(now, was)| now - was).filter(|n| !jumped(n)).map_or(0.0, |n| per_second(n, time))
     }
 }
 
@@ -261,5 +300,24 @@ mod tests {
         assert_eq!(third.rates["q"], (0.0, 0.0));
         assert_eq!(third.points.len(), 2);
         assert_eq!(third.points[0], Point { at: 3.0, pushed: 10.0, ended: 5.0, ..Point::default() });
+    }
+
+    #[test]
+    fn what_consumers_finish_is_what_their_backlog_did_not_grow_by() {
+        let of = |at: f64, events: i64, estimate: i64, published: i64, before: Option<&Snapshot>| {
+            let stream = json!({ "stream": "s", "events": events, "uncovered": 10 });
+            let consumer = json!({ "stream": "s", "consumer": "c", "estimate": estimate, "dead": 0 });
+            let value =
+                json!({ "at": at, "streams": [stream], "consumers": [consumer], "published": published });
+            Snapshot::after(value, Duration::ZERO, before)
+        };
+        let told = |s: &Snapshot| s.points.last().map(|p| (p.appended, p.finished, p.published));
+        let first = of(1.0, 100, 50, 7, None);
+        let second = of(2.0, 200, 30, 27, Some(&first));
+        assert_eq!(told(&second), Some((100.0, 120.0, 20.0)));
+        let third = of(3.0, 200, 30, 1_763_000_000_000_000, Some(&second));
+        assert_eq!(told(&third), Some((0.0, 0.0, 0.0)), "the ring was made anew");
+        let fourth = of(4.0, 20, 5, 1_763_000_000_000_001, Some(&third));
+        assert_eq!(told(&fourth), Some((0.0, 0.0, 1.0)), "a segment was emptied");
     }
 }

@@ -32,18 +32,18 @@ pub(super) fn region(s: &Snapshot, range: usize) -> Markup {
                 &[("waiting", s.sum("queues", "waiting"), ""), ("running", s.sum("queues", "running"), ""),
                   ("scheduled", s.sum("queues", "scheduled"), ""), ("retrying", s.sum("queues", "retrying"), "warn"),
                   ("dead", s.sum("queues", "dead"), "bad")], &oldest(s.most("queues", "oldest"))))
-            (word(s, range, ("Streams", "/streams"), ["appended", "finished", "dead letters"], |p| [p.appended, p.finished, p.dead_letters],
+            (word(s, range, ("Streams", "/streams"), ["appended", "finished", "dead"], |p| [p.appended, p.finished, p.dead_letters],
                 &[("events kept", s.sum("streams", "events"), ""), ("consumers", many(s.rows("consumers").len()), ""),
                   ("in hand", s.sum("consumers", "in_hand"), ""), ("coming again", s.sum("consumers", "coming_again"), "warn"),
                   ("dead letters", s.sum("consumers", "dead"), "bad")], &oldest(s.most("consumers", "lag"))))
             (topics(s, range))
-        }
-        div.words { (leases(s)) }
-        section.attention {
-            h2 { "Needs somebody" }
-            @let all = needs(s);
-            @if all.is_empty() { p.calm { span.state.good { span.dot {} "nothing does" } } }
-            @else { ul { @for (level, at, said) in &all { li { span class={ "state " (level) } { span.dot {} } a href=(at) { (said) } } } } }
+            (leases(s))
+            section.attention {
+                h2 { "Needs somebody" }
+                @let all = needs(s);
+                @if all.is_empty() { p.calm { span.state.good { span.dot {} "nothing does" } } }
+                @else { ul { @for (level, at, said) in &all { li { span class={ "state " (level) } { span.dot {} } a href=(at) { (said) } } } } }
+            }
         }
         (database(s))
     }

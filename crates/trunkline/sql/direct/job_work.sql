@@ -19,7 +19,7 @@ with done as (
       from trunkline.job_e0 j
      where j.lane = $2 and (j.xid, j.id) > ($7, $8)
        and not pg_visible_in_snapshot(j.xid, $5) and ($6 is null or pg_visible_in_snapshot(j.xid, $6))
-       and (select q.paused_at is null and not q.held from trunkline.job_queue q where q.id = $2 >> 4)
+       and (select q.paused_at is null and not (q.held or q.limited) from trunkline.job_queue q where q.id = $2 >> 4)
      order by j.xid, j.id limit $3
 ), packed as materialized (
     select count(*) as n, max(s.xid) as xid, min(s.xid) as first_xid, array_agg(s.id) as ids, array_agg(s.at) as ats,

@@ -21,8 +21,9 @@ create table trunkline.job_queue (
     keep_done    interval not null default '1 hour',       -- how long jobs are kept that were held and are done or cancelled,
     keep_dead    interval not null default '30 days',      -- and dead letters
     made_at      timestamptz not null default now(),
-    held         boolean not null generated always as (max_running > 0 or rate_limit > 0 or max_length > 0) stored
-);                                                         -- held: its jobs are held, none is in a ring
+    held         boolean not null generated always as (max_length > 0) stored,      -- its jobs are, none is in a ring
+    limited      boolean not null generated always as (max_running > 0 or rate_limit > 0) stored
+);                                                         -- limited: they are taken under its lock, and counted
 
 -- The priorities that a queue has ever had jobs of; 5 from the beginning. A row each, so that nobody waits for another's first
 -- push, and at every isolation level a priority is there when a job of it is.
@@ -135,6 +136,16 @@ create unique index job_held_one on trunkline.job_held ((lane >> 4), key) where 
 create index job_held_expires on trunkline.job_held (expires_at) where expires_at is not null and state in (0, 5);
 create index job_held_length on trunkline.job_held ((lane >> 4), id) where counted and state in (0, 5);
 create index job_held_count on trunkline.job_held ((lane >> 4), key) where state = 1;
+
+-- The slices of queues with a limit, in the order in which they were taken, until a take finds that all of their jobs have ended:
+-- what runs in the rings. since: the first turn of which something ran when this one was taken.
+create table trunkline.job_limited (
+    queue int not null references trunkline.job_queue,
+    turn  bigint not null,
+    slice bigint not null,
+    since bigint not null,
+    primary key (queue, turn)
+);
 
 -- When attempts began, for limits of rate: of a queue (key '') and of its keys ('=' before them). `at` is rounded up to a
 -- thousandth of the period, and n began then.

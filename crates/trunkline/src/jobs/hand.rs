@@ -13,7 +13,7 @@ use super::{
     attempt::Answer,
     job::LONGEST,
     signs::Signs,
-    wire::{Claim, End, Part},
+    wire::{Claim, End, Part, Sliced},
 };
 
 /// How an attempt ended, as it will be written.
@@ -100,6 +100,7 @@ struct Slice {
     /// Places of what is done and was not written yet.
     done: Vec<i32>,
     parts: i32,
+    limited: bool,
     /// Jobs that have not ended.
     open: usize,
 }
@@ -131,19 +132,25 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// The parts of slices of a segment, taken out.
+    /// Whether others may begin once these are written: of a key, or within a limit.
+    pub(super) fn free(&self) -> bool {
+        !self.singles.is_empty() || self.parts.iter().any(|p| p.limited)
+    }
+
+    /// The parts of slices of a segment that nothing waits for, taken out.
     pub(super) fn take_segment(&mut self, segment: i32) -> Self {
         let segment = usize::try_from(segment).ok();
-        let parts = self.parts.extract_if(.., |p| Some(p.segment()) == segment).collect();
+        let parts = self.parts.extract_if(.., |p| !p.limited && Some(p.segment()) == segment).collect();
         Self { parts, singles: Vec::new() }
     }
 }
 
 impl Hand {
     /// Jobs of a slice were taken.
-    pub(super) fn taken(&mut self, slice: i64, token: i64, ids: Vec<i64>) {
+    pub(super) fn taken(&mut self, slice: Sliced) {
+        let Sliced { number, token, ids, limited } = slice;
         let open = ids.len();
-        self.slices.insert(slice, Slice { token, ids, done: Vec::new(), parts: 0, open });
+        self.slices.insert(number, Slice { token, ids, done: Vec::new(), parts: 0, limited, open });
     }
 
     /// A job ended.
@@ -202,6 +209,7 @@ impl Hand {
                 token: slice.token,
                 number: slice.parts,
                 slots: (!whole).then(|| bits(&done)),
+                limited: slice.limited,
             });
         }
         Ends { parts, singles: std::mem::take(&mut self.singles) }
@@ -290,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_done_of_a_slice_is_one_part_and_the_whole_needs_no_bits() {
         let mut hand = Hand::default();
-        hand.taken(10, 7, vec![100, 101, 102]);
+        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: false });
         (1..=3).for_each(|n| hand.ended(99 + i64::from(n), claim(n), Verdict::Done));
         let ends = hand.unwritten();
         assert_eq!((ends.parts.len(), ends.parts[0].number, &ends.parts[0].slots), (1, 1, &None));
@@ -301,7 +309,7 @@ mod tests {
     #[test]
     fn parts_follow_each_other_and_a_closed_one_ends_its_jobs_where_they_are_held() {
         let mut hand = Hand::default();
-        hand.taken(10, 7, vec![100, 101, 102]);
+        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: false });
         hand.ended(100, claim(1), Verdict::Done);
         let first = hand.unwritten();
         assert_eq!(first.parts[0].slots, Some(vec![1]));

@@ -300,9 +300,7 @@ impl Pump {
             (true, since) => since,
             (false, _) => None,
         };
-        for (slice, token, ids) in slices {
-            self.hand.taken(slice, token, ids);
-        }
+        slices.into_iter().for_each(|slice| self.hand.taken(slice));
         debug!(jobs = jobs.len(), more, "looked");
         let cancelled: HashSet<i64> = if cancels && !jobs.is_empty() {
             let ids: Vec<i64> = jobs.iter().map(|j| j.id).collect();

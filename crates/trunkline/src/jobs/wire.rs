@@ -89,14 +89,24 @@ pub(super) struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) jobs: Vec<Taken>,
-    /// Slices that they are of: token, and the ids in each.
-    pub(super) slices: Vec<(i64, i64, Vec<i64>)>,
+    /// Slices that they are of.
+    pub(super) slices: Vec<Sliced>,
     /// There may be more: look again at once.
     pub(super) more: bool,
     /// The short way found nothing.
     pub(super) dry: bool,
     /// Some of them may have been cancelled before they were taken.
     pub(super) cancels: bool,
+}
+
+/// A slice that was taken.
+#[derive(Debug)]
+pub(super) struct Sliced {
+    pub(super) number: i64,
+    pub(super) token: i64,
+    pub(super) ids: Vec<i64>,
+    /// Its queue has a limit: others may begin when some of it have ended.
+    pub(super) limited: bool,
 }
 
 /// What to take, and for how many.
@@ -224,7 +234,8 @@ fn unpack(
     token: i64,
     into: &mut Look,
 ) -> Result<()> {
-    into.slices.extend(slice.map(|s| (s, token, ids.clone())));
+    let limited = row.try_get::<_, Option<i64>>("turn")?.is_none();
+    into.slices.extend(slice.map(|number| Sliced { number, token, ids: ids.clone(), limited }));
     let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
     let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();
     let mut kinds = row.try_get::<_, Vec<String>>("kinds")?.into_iter();
@@ -264,6 +275,8 @@ pub(super) struct Part {
     pub(super) number: i32,
     /// A bit for each job; none for all of it.
     pub(super) slots: Option<Vec<u8>>,
+    /// See [`Sliced::limited`].
+    pub(super) limited: bool,
 }
 
 impl Part {

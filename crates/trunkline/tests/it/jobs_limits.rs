@@ -37,7 +37,7 @@ fn most_in(window: &str, partition: &str) -> String {
     format!(
         "select max(n) from (select count(*) over (partition by {partition} order by begun_at
                                     range between interval '{window}' preceding and current row) as n
-                               from trunkline.job_held) n"
+                               from trunkline.job) n"
     )
 }
 
@@ -78,8 +78,8 @@ async fn no_window_has_more_than_a_rate_allows_and_the_rate_is_reached() {
     set(&raw, &[("rate_limit", "20"), ("rate_period", "300 ms")]).await;
     tl.jobs().push_all("q", (0..120).map(|n| n.to_string())).await.unwrap();
     work_all(&db, &raw, 1).await;
-    assert_eq!(raw.one(&most_in("299 ms", "lane")).await, "20");
-    let span = "select extract(epoch from max(begun_at) - min(begun_at)) < 6 from trunkline.job_held";
+    assert_eq!(raw.one(&most_in("299 ms", "queue")).await, "20");
+    let span = "select extract(epoch from max(begun_at) - min(begun_at)) < 6 from trunkline.job";
     assert_eq!(raw.one(span).await, "t", "1.5 s would be ideal");
 }
 

@@ -1,5 +1,5 @@
--- What a worker's process asks for before it sleeps, and while it works: in how many ms the next held job of its queues is due, or
--- a status of an attached table (null: none is); and of the jobs that it is working on, those that somebody cancelled.
+-- What a worker's process asks for before it sleeps, and while it works: in how many ms the next job of its queues is due that is held or
+-- that a limit keeps waiting, or a status of an attached table (null: none is); and of the jobs that it is working on, those that somebody cancelled.
 -- Writes statuses of attached tables that are overdue.
 create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
@@ -12,6 +12,14 @@ begin
      cross join lateral (select h.due_at from trunkline.job_held h
                           where h.lane = q.id * 16 + p.priority and h.state = 0 order by h.due_at, h.id limit 1) h
      where q.id = any (queues) and q.paused_at is null;
+    -- What a limit keeps waiting in a ring: until its rate lets more begin, else overdue, and looked for from time to time.
+    due_ms := least(due_ms, (
+        select min(coalesce((extract(epoch from case when q.rate_limit > 0 then
+                       trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end - clock_timestamp()) * 1000)::bigint, -1000))
+          from trunkline.job_queue q
+         where q.id = any (queues) and q.limited and q.paused_at is null
+           and case when q.durable then trunkline._job_untaken_d0(q.id) || trunkline._job_untaken_d1(q.id)
+                    else trunkline._job_untaken_e0(q.id) || trunkline._job_untaken_e1(q.id) end <> '{}'));
     if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;

@@ -1,7 +1,8 @@
 -- Notes jobs of slices as done, a part of each slice: which slices accepted it. One that was closed meanwhile, because its
 -- session was buried, does not. slots: a bit for each job from the first on, null for all.
 -- Parts are numbered from 1 without a gap, and (slice, part) is unique: so a burial and a late answer exclude each other.
--- The same part again (`again`: after a lost answer) is accepted if it was. Locks: none beyond the insert.
+-- The same part again (`again`: after a lost answer) is accepted if it was. Rings where a queue has a limit. Locks: none beyond the
+-- insert.
 create or replace function trunkline._job_done_e0(slices bigint[], tokens bigint[], parts int[], slots bytea[], again boolean)
 returns bigint[]
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
@@ -26,6 +27,11 @@ begin
               join trunkline.job_slice_e0 s on s.id = u.slice and s.token = u.token
               join trunkline.job_done_e0 d on d.slice = u.slice and d.part = u.part and not d.closed
              where not u.slice = any (coalesce(v_done, '{}')));
+    end if;
+    if exists (select from trunkline.job_queue q where q.limited) then      -- what a limit kept waiting may begin
+        perform trunkline._door_ring(d.door)
+           from (select distinct -65 - (q.id & 63) as door from trunkline.job_slice_e0 s
+                   join trunkline.job_queue q on q.id = s.lane >> 4 where s.id = any (v_done) and q.limited) d;
     end if;
     return coalesce(v_done, '{}');
 end $$;

@@ -49,7 +49,7 @@ begin
             v_lanes := v_lanes || v_one.lane;
             v_keys := v_keys || v_one.key;
         elsif not v_one.lane = any (v_rings)
-              and (v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.held)) then
+              and (v_one.state = 0 or exists (select from trunkline.job_queue q where q.id = v_one.lane >> 4 and q.limited)) then
             v_rings := v_rings || v_one.lane;
             perform trunkline._door_ring(-65 - (v_one.lane >> 4 & 63));
         end if;

@@ -1,7 +1,8 @@
 -- Takes jobs of some queues for a worker's process, at most `most`: packed by where they came from, the oldest first of what
 -- was held, then of the ring; the most urgent priority first, or with `fair` the least urgent, lest it starves.
 -- source: 0 to 3 a segment of the rings (slice and token are the claim), 4 held (id and token). Nothing of a paused queue,
--- and of one that is held only what is held. more: look again at once. cancels: some of it may be cancelled already.
+-- of one that is held only what is held, and of one with a limit no more than that lets begin (_job_room_e): then turn is null, and
+-- nobody takes from it another way. more: look again at once. cancels: some of it may be cancelled already.
 -- token: drawn by the taker, so that it can give back what a lost answer kept from it (_job_return).
 -- Errors: 25001 outside READ COMMITTED, TL001 for a session that is not this connection's.
 create or replace function trunkline._job_take(session int, queues int[], most int, polite boolean, fair boolean, token bigint)
@@ -16,6 +17,9 @@ declare
     v         record;
     v_segment int;
     v_left    int := least(most, 10000);
+    v_may     int;                                          -- of this lane
+    v_taken   int;
+    v_room    record;
     v_cancels boolean := exists (select from trunkline.job_cancel);
 begin
     perform trunkline._check_read_committed('taking jobs');
@@ -25,14 +29,30 @@ begin
     end if;
     perform trunkline._job_session(session);
     for v_lane in
-        select q.id * 16 + p.priority as lane, q.durable, q.held as limited, q.max_attempts
+        select q.id * 16 + p.priority as lane, q.durable, q.held, q.limited, q.max_attempts, q as queue
           from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
           join trunkline.job_priority p on p.queue = q.id
          where q.paused_at is null
          order by case when fair then -p.priority else p.priority end, u.n
     loop
         exit when v_left <= 0;
-        if v_lane.limited then                              -- pushed before there was a limit
+        v_may := v_left;
+        if v_lane.limited then
+            if v_lane.durable then
+                select * into v_room from trunkline._job_room_d(v_lane.queue, v_left);
+            else
+                select * into v_room from trunkline._job_room_e(v_lane.queue, v_left);
+            end if;
+            if v_room.room is null and polite then          -- somebody else is taking
+                return query select 4, v_lane.lane, true, null::bigint, null::bigint[], null::int[], null::int[],
+                                    null::timestamptz[], null::int[], null::text[], null::bytea[], null::text[], null::text[],
+                                    null::bigint, null::pg_snapshot, null::pg_snapshot, null::xid8, null::bigint, v_cancels;
+            end if;
+            v_may := coalesce(v_room.room, 0);
+            continue when v_may = 0;
+        end if;
+        v_taken := v_may;
+        if v_lane.held then                                 -- pushed before there was a limit
             perform case when v_lane.durable
                 then trunkline._job_spill_d0(v_lane.lane, 1000) + trunkline._job_spill_d1(v_lane.lane, 1000)
                 else trunkline._job_spill_e0(v_lane.lane, 1000) + trunkline._job_spill_e1(v_lane.lane, 1000) end;
@@ -40,27 +60,37 @@ begin
         select array_agg(h.id) as ids, array_agg(h.attempt) as attempts, array_agg(h.max_attempts) as most_attempts,
                array_agg(h.at) as ats, array_agg(h.content::int) as flags, array_agg(h.kind) as kinds,
                array_agg(h.payload) as payloads, array_agg(h.headers) as headers, array_agg(h.key) as keys
-          into v from trunkline._job_take_held(session, v_lane.lane, v_left, token) h;
+          into v from trunkline._job_take_held(session, v_lane.lane, v_may, token) h;
         if v.ids is not null then
-            v_left := v_left - cardinality(v.ids);
+            v_may := v_may - cardinality(v.ids);
             return query select 4, v_lane.lane, true, null::bigint, v.ids, v.attempts, v.most_attempts, v.ats, v.flags, v.kinds,
                                 v.payloads, v.headers, v.keys, null::bigint, null::pg_snapshot, null::pg_snapshot,
                                 null::xid8, null::bigint, v_cancels;
         end if;
-        continue when v_lane.limited;
         -- What was written before the ring turned comes first.
         for v_segment in
             select s + case when v_lane.durable then 2 else 0 end
               from trunkline.ring r cross join lateral unnest(array[1 - r.current, r.current]) s
-             where r.name = case when v_lane.durable then 'job_d' else 'job_e' end
+             where r.name = case when v_lane.durable then 'job_d' else 'job_e' end and not v_lane.held
         loop
-            exit when v_left <= 0;
-            select * into v from trunkline._job_slice(v_segment, session, v_lane.lane, v_left, polite, token);
+            exit when v_may <= 0;
+            select * into v from trunkline._job_slice(v_segment, session, v_lane.lane, v_may, polite, token);
             continue when v.state is null;
-            v_left := v_left - coalesce(cardinality(v.ids), 0);
-            return query select v_segment, v_lane.lane, v.more, v.slice, case when v.state = 0 then v.ids end, null::int[],
-                                array[v_lane.max_attempts], v.ats, v.flags, v.kinds, v.payloads, v.headers, null::text[],
-                                v.turn, v.lo, v.hi, v.pos_xid, v.pos_id, v_cancels;
+            v_may := v_may - coalesce(cardinality(v.ids), 0);
+            if v_lane.limited and v.ids <> '{}' then
+                insert into trunkline.job_limited (queue, turn, slice, since)
+                values (v_lane.lane >> 4, v_room.turn, v.slice, v_room.since);
+                v_room.turn := v_room.turn + 1;
+            end if;
+            return query select v_segment, v_lane.lane, v.more and v_may > 0, v.slice, case when v.state = 0 then v.ids end,
+                                null::int[], array[v_lane.max_attempts], v.ats, v.flags, v.kinds, v.payloads, v.headers,
+                                null::text[], case when not v_lane.limited then v.turn end, v.lo, v.hi, v.pos_xid, v.pos_id,
+                                v_cancels;
         end loop;
+        v_taken := v_taken - v_may;
+        v_left := v_left - v_taken;
+        if v_lane.limited and v_taken > 0 and (v_lane.queue).rate_limit > 0 then
+            perform trunkline._job_begin(v_lane.lane >> 4, '', (v_lane.queue).rate_period, v_taken);
+        end if;
     end loop;
 end $$;

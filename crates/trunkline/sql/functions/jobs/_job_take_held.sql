@@ -1,6 +1,5 @@
 -- Takes jobs of a lane that were held and are due: at most `most`, the longest due first, skipping those that others are taking.
--- No more than the queue's limits let begin (_job_room), and each only when its key lets it (_job_may_begin); those that do
--- not come out of the way, so that they keep nobody else. What is due after it expired is cancelled. Where very many are in the
+-- Each only when its key lets it (_job_may_begin); those that do not come out of the way, so that they keep nobody else. What is due after it expired is cancelled. Where very many are in the
 -- way it ends after a while, and the next look goes on.
 -- Where keys run one at a time and have no rate, the usual case, all that can begin do so in two statements: the rows and the
 -- locks of their keys, then, with a fresh snapshot, what begins; the loop is for the rest.
@@ -14,8 +13,7 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     v_queue trunkline.job_queue;
     v_from  timestamptz;
-    v_room  int;
-    v_left  int;
+    v_left  int := most;
     v_one   record;
     v_shut  text[] := array[]::text[];
     v_first bigint[] := array[]::bigint[];
@@ -34,13 +32,11 @@ begin
         return;
     end if;
     select * into v_queue from trunkline.job_queue q where q.id = _job_take_held.lane >> 4;
-    v_room := trunkline._job_room(v_queue, most);
-    v_left := v_room;
     if v_queue.key_rate_limit = 0 and v_queue.key_max_running = 1 then
         with due as materialized (
             select h.id, h.key, h.expires_at from trunkline.job_held h
              where h.lane = _job_take_held.lane and h.state = 0 and h.due_at between v_from and (select clock_timestamp())
-             order by h.due_at, h.id limit v_room for update skip locked
+             order by h.due_at, h.id limit most for update skip locked
         ), mine as materialized (
             select d.id, coalesce(d.expires_at > clock_timestamp(), true)
                          and (d.key is null or pg_try_advisory_xact_lock(1953656434, hashtext(v_queue.id || ' ' || d.key))) as may
@@ -104,7 +100,4 @@ begin
         end loop;
         exit when not v_again or v_left <= 0 or clock_timestamp() > v_until;    -- what came out of the way has made room
     end loop;
-    if v_queue.rate_limit > 0 and v_left < v_room then
-        perform trunkline._job_begin(v_queue.id, '', v_queue.rate_period, v_room - v_left);
-    end if;
 end $$;

@@ -1,7 +1,7 @@
 -- Changes a setting of a queue. max_bytes: the largest payload. max_attempts, retry_after, retry_most: attempts, and how long
 -- between them. max_running: at once, across all workers; rate_limit: attempts that begin in any rate_period; max_length: jobs
--- that wait, and overflow, what a push beyond it does: refuse, drop_oldest; each 0 for no limit. Jobs of a queue with a limit are
--- held: slower, and exact. key_max_running, key_rate_limit, key_rate_period: the same of each key. keep_done, keep_dead: how
+-- that wait, and overflow, what a push beyond it does: refuse, drop_oldest; each 0 for no limit. Jobs of a queue with a max_length
+-- are held: slower. key_max_running, key_rate_limit, key_rate_period: the same of each key. keep_done, keep_dead: how
 -- long ended jobs that were held are kept.
 -- Errors: 42704, 22004, 22023 for an unknown setting or a value out of its range. Locks: the queue's row.
 create or replace function trunkline.job_set(queue text, setting text, value text) returns void

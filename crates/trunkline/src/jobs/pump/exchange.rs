@@ -22,7 +22,7 @@ impl Pump {
         let link = self.link().await?;
         let mut ends = self.hand.unwritten();
         // Of a key or within a limit others may follow, and nobody notifies itself: a look that comes after the write finds them.
-        let freed = !ends.singles.is_empty();
+        let freed = ends.free();
         let lazy = !self.overdue();
         self.unflushed = match (lazy, self.unflushed) {
             (false, _) => None,
@@ -104,7 +104,7 @@ impl Pump {
         match wrote {
             Ok((accepted, refused)) => {
                 self.hand.written(&ends.parts, |slice| accepted.contains(&slice));
-                if !ends.singles.is_empty() {
+                if ends.free() {
                     self.listener.ring(link.door()); // nobody notifies itself
                 }
                 let singles = ends.singles.drain(..).enumerate();

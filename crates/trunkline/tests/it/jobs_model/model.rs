@@ -32,6 +32,8 @@ pub struct Entry {
     pub claim: String,
     /// Where the last look saw it.
     pub ring: bool,
+    /// It was taken while there was a limit.
+    pub limited: bool,
 }
 
 /// What a push says, besides its payload.
@@ -150,7 +152,9 @@ impl Model {
     pub fn room(&self) -> usize {
         match self.max_running {
             0 => usize::MAX,
-            most => most.saturating_sub(self.of(State::Running).filter(|(_, j)| !j.ring).count()),
+            most => {
+                most.saturating_sub(self.of(State::Running).filter(|(_, j)| !j.ring || j.limited).count())
+            }
         }
     }
 
@@ -196,6 +200,7 @@ impl Model {
             told: false,
             claim: String::new(),
             ring: false,
+            limited: false,
         };
         assert!(self.jobs.insert(id, job).is_none(), "an id comes once");
     }
@@ -217,6 +222,7 @@ impl Model {
                 [&job.payload, job.key.as_deref().unwrap_or(""), &job.attempt.to_string()].map(str::to_owned);
             assert_eq!(fields[2..], due, "{row}");
             (job.state, job.claim) = (State::Running, fields[1].to_owned());
+            job.limited = self.max_running > 0;
             if job.while_waiting {
                 job.unique = None;
             }

@@ -94,6 +94,21 @@ async fn a_slice_that_runs_for_long_costs_those_after_it_nothing() {
     assert!(["2|t", "3|t"].contains(&kept.as_str()), "the first, and the last: {kept}");
 }
 
+#[tokio::test]
+async fn what_a_dead_worker_ran_makes_room() {
+    let (db, _tl, raw) = one().await;
+    let dying = db.raw().await;
+    limited(&raw, 2, true).await;
+    raw.run("select trunkline.job_push_many('q', array['a', 'b', 'c'])").await;
+    assert_eq!(dying.rows("select payload from trunkline.job_take('q', 9)").await, ["a", "b"]);
+    assert!(raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty());
+    raw.run(&format!("select pg_terminate_backend({}, 10000)", dying.pid)).await;
+    raw.until("its jobs to come again", "select exists (select from trunkline._session_reap()) and exists (select from trunkline.job where attempt = 1 and state <> 'running')").await;
+    raw.run("select trunkline.job_forward('1 day', 'q')").await;
+    assert_eq!(raw.rows("select payload from trunkline.job_take('q', 9) order by 1").await, ["a", "b"]);
+    assert!(raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty());
+}
+
 /// What was in the segment is in neither place for who looked before it was emptied, and asks of it after.
 #[tokio::test]
 async fn what_is_carried_out_of_a_segment_that_is_emptied_just_now_counts() {

@@ -29,6 +29,9 @@ use crate::{
 const SEEN: &str =
     "trunkline: others can read the password in the arguments; use PGPASSFILE or the environment";
 
+/// Said where nothing else will do: most probably a variable was forgotten.
+const UNNAMED: &str = "trunkline: no database is named (--database-url or TRUNKLINE_DATABASE_URL), and the private PostgreSQL cannot start";
+
 /// The database that was chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
@@ -83,7 +86,8 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (None, None) if set("PGHOST")?.is_some() => (String::new(), "PGHOST"),
         (None, None) if set("PGSERVICE")?.is_some() => (String::new(), "PGSERVICE"),
         (None, None) => {
-            let (server, mut database) = start_private(global).await?;
+            let started = start_private(global).await;
+            let (server, mut database) = started.inspect_err(|_| out::talk(UNNAMED))?;
             database.started = (!server.adopted()).then(|| Arc::new(server));
             tell(global, &database, "the private PostgreSQL");
             return Ok(database);

@@ -251,6 +251,12 @@ fn row_63_settings_that_are_wrong_are_usage_and_lead_to_no_other_database() {
         assert_eq!(code(&output), 2, "row 63 {name}: {}", stderr(&output));
         assert!(stderr(&output).contains("UTF-8"), "row 63 {name}: {}", stderr(&output));
     }
+    let none = trunkline(&["--no-fetch", "schema", "check", "--data-dir"]).arg(&data).output().unwrap();
+    assert!(
+        code(&none) != 0 && stderr(&none).contains("TRUNKLINE_DATABASE_URL"),
+        "no database: {}",
+        stderr(&none)
+    );
     let odd = run("host=127.0.0.1 port=1 user=u conect_timeout=3", &["schema", "check"]);
     refused("row 63 unknown", &odd, 3, &["conect_timeout", "connect_timeout"]);
 }

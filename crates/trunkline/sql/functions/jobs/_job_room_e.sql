@@ -2,8 +2,8 @@
 -- its ring; and by its rate_limit. Null where somebody else holds the queue's advisory lock just now, under which this is decided.
 -- What it takes of the ring the caller notes in job_limited by `turn` and `since`.
 -- One statement counts both places, or what _job_carry moves meanwhile would be in neither; it names both segments, so that it waits
--- for one that is being emptied before it looks, and not after. Of a slice what its parts say is done does not run, nor what ended
--- by itself; of a closed one nothing does. Slices that are over are forgotten, but for the newest, which says where to begin.
+-- for one that is being emptied before it looks, and not after. Of a slice what its parts say is done does not run, nor what ended by
+-- itself or went elsewhere. Slices of which nothing runs are forgotten, but for the newest, which says where to begin.
 -- Locks: the queue's, to the commit.
 create or replace function trunkline._job_room_e(queue trunkline.job_queue, most int, out room int, out turn bigint, out since bigint)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
@@ -28,10 +28,10 @@ begin
                       union all
                       select cardinality(s.ids) from trunkline.job_slice_e1 s where s.id = l.slice) x) s
          cross join lateral (
-              select coalesce(bool_or(x.closed or x.slots is null), false) as over, coalesce(sum(bit_count(x.slots)), 0) as done
-                from (select d.closed, d.slots from trunkline.job_done_e0 d where d.slice = l.slice
+              select coalesce(bool_or(x.slots is null), false) as over, coalesce(sum(bit_count(x.slots)), 0) as done
+                from (select d.slots from trunkline.job_done_e0 d where d.slice = l.slice
                       union all
-                      select d.closed, d.slots from trunkline.job_done_e1 d where d.slice = l.slice) x) d
+                      select d.slots from trunkline.job_done_e1 d where d.slice = l.slice) x) d
          cross join lateral (
               select count(*) as ended
                 from (select e.slot from trunkline.job_end_e0 e where e.slice = l.slice

@@ -148,7 +148,7 @@ create table trunkline.job_limited (
 );
 
 -- When attempts began, for limits of rate: of a queue (key '') and of its keys ('=' before them). `at` is rounded up to a
--- thousandth of the period, and n began then.
+-- 200th part of the period, and n began then.
 create table trunkline.job_start (
     queue int not null references trunkline.job_queue,
     key   text not null,

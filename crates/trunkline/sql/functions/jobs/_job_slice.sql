@@ -9,6 +9,13 @@ set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     v record;
 begin
+    -- Of a segment that has none of the lane, as the one that was left mostly, that is soonest known.
+    if not (case segment when 0 then exists (select from trunkline.job_e0 j where j.lane = _job_slice.lane)
+                        when 1 then exists (select from trunkline.job_e1 j where j.lane = _job_slice.lane)
+                        when 2 then exists (select from trunkline.job_d0 j where j.lane = _job_slice.lane)
+                        else exists (select from trunkline.job_d1 j where j.lane = _job_slice.lane) end) then
+        return;
+    end if;
     for v_try in 1 .. 20 loop
         if segment = 0 then
             select * into v from trunkline._job_slice_e0(session, lane, most, polite, token);

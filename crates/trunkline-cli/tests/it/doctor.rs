@@ -43,6 +43,8 @@ fn a_clock_that_is_an_hour_off_is_told_and_moves_no_job() {
         stdout(&told)
     };
     assert!(!stdout(&run(&url, &["doctor"])).contains("clock"));
+    assert!(!skewed("+1", &["doctor"]).contains("clock"), "a second is nothing");
+    assert!(skewed("-10", &["doctor"]).contains("warning   clock: "));
     for by in ["+3600", "-3600"] {
         let told = skewed(by, &["doctor"]);
         let (_, apart) =

@@ -10,7 +10,7 @@ select 'warning' as level, h.object, h.finding,
                format('select pg_terminate_backend(%s);', a.pid) as remedy
           from pg_catalog.pg_stat_activity a
          where a.backend_type = 'client backend' and a.pid <> pg_catalog.pg_backend_pid()
-           and (a.backend_xmin is not null or a.backend_xid is not null)
+           and (a.backend_xid is not null or a.backend_xmin is not null and a.datname = current_database())
            and a.xact_start < clock_timestamp() - make_interval(secs => $1)
         union all
         select 'prepared transaction ' || p.gid,
@@ -32,4 +32,4 @@ select 'warning' as level, h.object, h.finding,
                       age(r.backend_xmin)),
                'end the long queries on the standby, or set hot_standby_feedback = off there'
           from pg_catalog.pg_stat_replication r
-         where age(r.backend_xmin) > 1000000 and $1 > 0) h
+         where age(r.backend_xmin) > 1000000) h

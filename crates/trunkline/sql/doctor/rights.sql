@@ -12,7 +12,8 @@ select r.level, r.object, r.finding, r.consequence, r.remedy
                'everybody may ' || lower(string_agg(distinct a.privilege_type, ', ')) || ' ' || c.oid::regclass,
                'any role that can connect can read or forge messages', format('revoke all on %s from public;', c.oid::regclass)
           from pg_catalog.pg_class c
-         cross join lateral aclexplode(c.relacl) a
+         cross join lateral (select c.relacl as acl union all select t.attacl from pg_catalog.pg_attribute t where t.attrelid = c.oid) g
+         cross join lateral aclexplode(g.acl) a
          where c.relnamespace = to_regnamespace('trunkline') and a.grantee = 0
          group by c.oid
         union all

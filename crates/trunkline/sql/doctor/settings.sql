@@ -6,7 +6,7 @@ select s.level, s.name as object, s.name || ' is ' || s.value as finding, s.cons
           from pg_catalog.pg_settings p where p.name in ('fsync', 'full_page_writes') and p.setting = 'off'
         union all
         select 'critical', p.name, p.setting, 'damaged pages are emptied instead of reported: messages vanish in silence',
-               'alter system reset zero_damaged_pages; select pg_reload_conf();'
+               format('alter system reset %I; select pg_reload_conf();', p.name)
           from pg_catalog.pg_settings p where p.name in ('zero_damaged_pages', 'ignore_checksum_failure') and p.setting = 'on'
         union all
         select 'warning', p.name, p.setting,

@@ -8,7 +8,7 @@ select case when s.limited_by is null then 'warning' else 'critical' end as leve
        format('its segments are kept until it has read them: %s by now', pg_size_pretty((select sum(b) from unnest(s.segment_bytes) b)))
            as consequence,
        format('trunkline streams consumers %1$s  -- start the consumer, or give it up: trunkline streams unregister %1$s %2$s',
-              s.stream, coalesce(s.furthest_behind, s.slow[1])) as remedy
+              s.stream, coalesce(s.limited_by, s.furthest_behind, s.slow[1])) as remedy
   from trunkline.stream_list() s
  where s.limited_by is not null or cardinality(s.slow) > 0
     or s.furthest_behind is not null and s.lag > make_interval(secs => greatest($1, 60) * 12)

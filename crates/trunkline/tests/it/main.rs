@@ -16,6 +16,7 @@
 mod child;
 mod cursors;
 mod doctor;
+mod doctor_server;
 mod doorbell;
 mod fuzz;
 mod input;

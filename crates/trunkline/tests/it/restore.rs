@@ -51,7 +51,7 @@ impl Kept {
 }
 
 /// The server's own tools stand beside it.
-fn tool(db: &Db, name: &str) -> Command {
+pub fn tool(db: &Db, name: &str) -> Command {
     let path = std::fs::read_link(format!("/proc/{}/exe", db.postmaster)).expect("the server runs");
     let mut command = Command::new(path.with_file_name(name));
     command.stdin(Stdio::null());

@@ -7,7 +7,7 @@ use trunkline::{
 };
 
 use crate::{
-    doctor::{NOW, mend, of},
+    doctor::{LATER, NOW, mend, nothing, of},
     support::{Cluster, Process, say, signal, until},
     topics::{connected, message},
 };
@@ -75,6 +75,7 @@ async fn a_listener_of_ours_that_reads_no_more_is_ended_and_no_other() {
         .await;
     }
     assert_eq!(raw.one(&stuck("theirs")).await, "1", "another program's is not ours to end");
+    nothing(&db, "notify", LATER).await;
     let told = of(&db, "notify", NOW).await;
     assert!(
         told.len() == 1 && told[0].contains("theirs") && told[0].contains("has read nothing"),

@@ -5,7 +5,7 @@
 //! ```text
 //!  push ──▶ [ring] ── slice of it: a lease ──▶ handler ── done, many in one row ──▶ seen until the segment is emptied
 //!    │                                            └── failed, snoozed, its worker died ──┐
-//!    └── run_at, key, unique, limit ──▶ [held] ◀─────────────────────────────────────────┘
+//!    └── run_at, key, unique ─────────▶ [held] ◀─────────────────────────────────────────┘
 //!                                         └── due, its key's turn ──▶ handler ──▶ done, dead, cancelled
 //! ```
 

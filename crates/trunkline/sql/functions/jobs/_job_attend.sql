@@ -1,6 +1,6 @@
--- What a worker's process asks for before it sleeps, and while it works: in how many ms the next job of its queues is due that is held or
--- that a limit keeps waiting, or a status of an attached table (null: none is); and of the jobs that it is working on, those that somebody cancelled.
--- Writes statuses of attached tables that are overdue.
+-- What a worker's process asks for before it sleeps, and while it works: in how many ms the next job of its queues is due that is held
+-- or that a limit keeps waiting, or a status of an attached table (null: none is); and of the jobs that it is working on, those
+-- that somebody cancelled. Writes statuses of attached tables that are overdue.
 create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$

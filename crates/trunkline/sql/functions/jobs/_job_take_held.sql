@@ -1,6 +1,6 @@
 -- Takes jobs of a lane that were held and are due: at most `most`, the longest due first, skipping those that others are taking.
--- Each only when its key lets it (_job_may_begin); those that do not come out of the way, so that they keep nobody else. What is due after it expired is cancelled. Where very many are in the
--- way it ends after a while, and the next look goes on.
+-- Each only when its key lets it (_job_may_begin); those that do not come out of the way, so that they keep nobody else. What is due
+-- after it expired is cancelled. Where very many are in the way it ends after a while, and the next look goes on.
 -- Where keys run one at a time and have no rate, the usual case, all that can begin do so in two statements: the rows and the
 -- locks of their keys, then, with a fresh snapshot, what begins; the loop is for the rest.
 -- What is due is compared with a time that is asked for once, or the index would not end there.

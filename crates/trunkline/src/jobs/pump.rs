@@ -298,6 +298,8 @@ impl Pump {
         self.polite_since = match (jobs.is_empty() && more, self.polite_since) {
             (true, None) => Some(Instant::now()),
             (true, since) => since,
+            // A limit that a stranger decides on cannot be gone around: it is looked for from time to time.
+            (false, since) if jobs.is_empty() => since.filter(|s| s.elapsed() >= POLITE),
             (false, _) => None,
         };
         slices.into_iter().for_each(|slice| self.hand.taken(slice));

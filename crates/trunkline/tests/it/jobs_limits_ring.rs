@@ -133,7 +133,9 @@ async fn what_is_carried_out_of_a_segment_that_is_emptied_just_now_counts() {
 /// Ends a job in one of many ways.
 fn end(dice: &AtomicU64, job: &Job) -> Result<Outcome, Failure> {
     let mut throw = Dice(dice.fetch_add(0x9e37_79b9, Ordering::Relaxed) | 1);
-    (throw.throw(8), throw.throw(8));
+    for _ in 0..2 {
+        throw.throw(8);
+    }
     match throw.throw(8) {
         0 => Err(Failure::new("again", "")),
         1 => Ok(Outcome::Result("a result".into())),

@@ -4,6 +4,9 @@
 create or replace function trunkline._job_attend(queues int[], working bigint[], out due_ms bigint, out cancelled bigint[])
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    v_limited int[];
+    v_lanes   int[];
 begin
     select (extract(epoch from min(greatest(least(h.due_at, clock_timestamp() + interval '3650 days'), 'epoch', case when q.rate_limit > 0
                 then trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end)) - clock_timestamp()) * 1000)::bigint
@@ -12,14 +15,16 @@ begin
      cross join lateral (select h.due_at from trunkline.job_held h
                           where h.lane = q.id * 16 + p.priority and h.state = 0 order by h.due_at, h.id limit 1) h
      where q.id = any (queues) and q.paused_at is null;
-    -- What a limit keeps waiting in a ring: until its rate lets more begin, else overdue, and looked for from time to time.
-    due_ms := least(due_ms, (
-        select min(coalesce((extract(epoch from case when q.rate_limit > 0 then
-                       trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end - clock_timestamp()) * 1000)::bigint, -1000))
-          from trunkline.job_queue q
-         where q.id = any (queues) and q.limited and q.paused_at is null
-           and case when q.durable then trunkline._job_untaken_d0(q.id) || trunkline._job_untaken_d1(q.id)
-                    else trunkline._job_untaken_e0(q.id) || trunkline._job_untaken_e1(q.id) end <> '{}'));
+    v_limited := array(select q.id from trunkline.job_queue q where q.id = any (queues) and q.limited and q.paused_at is null);
+    if v_limited <> '{}' then
+        -- What waits in a ring: until the rate lets more begin, else overdue, and looked for from time to time.
+        v_lanes := trunkline._job_untaken_e0(v_limited) || trunkline._job_untaken_e1(v_limited)
+                || trunkline._job_untaken_d0(v_limited) || trunkline._job_untaken_d1(v_limited);
+        due_ms := least(due_ms, (
+            select min(coalesce((extract(epoch from case when q.rate_limit > 0 then
+                           trunkline._job_free_at(q.id, '', q.rate_limit, q.rate_period) end - clock_timestamp()) * 1000)::bigint, -1000))
+              from trunkline.job_queue q where q.id in (select l >> 4 from unnest(v_lanes) l)));
+    end if;
     if exists (select from trunkline.job_unwritten u where u.due_at <= (select clock_timestamp())) then
         perform trunkline._job_attached_due(100);
     end if;

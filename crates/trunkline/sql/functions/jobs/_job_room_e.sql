@@ -24,9 +24,9 @@ begin
           from trunkline.job_limited l
          cross join lateral (
               select coalesce(max(x.many), 0) as many
-                from (select cardinality(s.ids) as many from trunkline.job_slice_e0 s where s.id = l.slice
+                from (select cardinality(s.ids) as many from trunkline.job_slice_e0 s where s.id = l.slice and s.lane >> 4 = l.queue
                       union all
-                      select cardinality(s.ids) from trunkline.job_slice_e1 s where s.id = l.slice) x) s
+                      select cardinality(s.ids) from trunkline.job_slice_e1 s where s.id = l.slice and s.lane >> 4 = l.queue) x) s
          cross join lateral (
               select coalesce(bool_or(x.slots is null), false) as over, coalesce(sum(bit_count(x.slots)), 0) as done
                 from (select d.slots from trunkline.job_done_e0 d where d.slice = l.slice

@@ -1,5 +1,5 @@
--- The lanes, of all queues or of one, in which a segment has jobs that nobody has taken: those that no cursor sees, rolled back or not.
-create or replace function trunkline._job_untaken_e0(queue int default null) returns int[]
+-- The lanes, of all queues or of these, in which a segment has jobs that nobody has taken: those that no cursor sees, rolled back or not.
+create or replace function trunkline._job_untaken_e0(queues int[] default null) returns int[]
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
@@ -19,5 +19,5 @@ begin
                select true as found from pg_snapshot_xip(c.lo) x
                 cross join lateral (select from trunkline.job_e0 j where j.lane = l.lane and j.xid = x limit 1) j
                 limit 1) r on true
-         where (_job_untaken_e0.queue is null or q.queue = _job_untaken_e0.queue) and coalesce(a.found, b.found, r.found));
+         where (queues is null or q.queue = any (queues)) and coalesce(a.found, b.found, r.found));
 end $$;

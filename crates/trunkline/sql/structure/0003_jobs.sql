@@ -24,6 +24,7 @@ create table trunkline.job_queue (
     held         boolean not null generated always as (max_length > 0) stored,      -- its jobs are, none is in a ring
     limited      boolean not null generated always as (max_running > 0 or rate_limit > 0) stored
 );                                                         -- limited: they are taken under its lock, and counted
+create index job_queue_limited on trunkline.job_queue (id) where limited;   -- whether there is any is asked by every end
 
 -- The priorities that a queue has ever had jobs of; 5 from the beginning. A row each, so that nobody waits for another's first
 -- push, and at every isolation level a priority is there when a job of it is.

@@ -11,7 +11,7 @@ declare
     v_job  record;
     v_now  timestamptz := clock_timestamp();
     v_seen int := 0;
-    v_fit  bigint[] := '{}';
+    v_fit  bigint[] := array[]::bigint[];
 begin
     for v_job in
         select h.id, h.at,

@@ -41,8 +41,8 @@ const ACTIONS: [(&str, bool, &str, &str); 19] = [
         "It was taken away: what its holder guards is refused from now on.",
     ),
     ("stream_seek", true, "move the consumer", "The consumer was moved."),
-    ("stream_replay", true, "replay all dead letters", "They come again"),
-    ("stream_purge", true, "delete all dead letters", "They are deleted"),
+    ("stream_replay", true, "replay dead letters", "They come again"),
+    ("stream_purge", true, "delete dead letters", "They are deleted"),
 ];
 /// The fields of a target.
 const FIELDS: [&str; 11] =
@@ -80,7 +80,8 @@ pub(super) async fn act(
         return act_on_each(&app, &viewer, &uri, (action, what), &chosen, (back, field("confirm") == "yes"))
             .await;
     }
-    if asks && field("confirm") != "yes" {
+    let one = action == "stream_replay" && !chosen.is_empty();
+    if asks && !one && field("confirm") != "yes" {
         let mut number = None;
         if many {
             target.insert("dry_run".to_owned(), json!(true));

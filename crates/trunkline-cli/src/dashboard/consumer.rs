@@ -66,6 +66,12 @@ pub(super) async fn page(
                 p.muted { (when(l, "died_at")) " · " (number(l, "attempts")) " attempts · " (text(l, "type")) " " (text(l, "key")) }
                 @if viewer.may_act() { @if let Some(text) = l["payload"].as_str() { (payload(text)) } }
                 @else { p.muted { "The payload is hidden from this login." } }
+                @if viewer.may_act() { div.acts.left {
+                    @let id = number(l, "id").to_string();
+                    @let one = [("stream", stream.as_str()), ("consumer", consumer.as_str()), ("id", id.as_str())];
+                    (button(&viewer, "stream_replay", "Replay", &one, &back))
+                    (button(&viewer, "stream_purge", "Delete", &one, &back))
+                } }
             } } }
         }
         @if !moves.is_empty() { section { h2 { "Who moved consumers of this stream" }

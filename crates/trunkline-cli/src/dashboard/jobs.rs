@@ -57,7 +57,8 @@ fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
     let paused = !q["paused_at"].is_null();
     html! {
         tr {
-            th scope="row" { a href=(list) { (name) } @if paused { " " (state("paused")) } @if q["durable"] == false { " " span.tag { "ephemeral" } } }
+            th scope="row" { a href=(list) { (name) } @if paused { " " (state("paused")) } @if q["durable"] == false { " " span.tag { "ephemeral" } }
+                @if let Some(said) = limits(&q["limits"]) { p.muted.small { (said) } } }
             td.n { (rate(pushed)) } td.n { (rate(ended)) }
             @for s in STATES {
                 td class=(if s == "dead" { "n dead" } else { "n" }) {
@@ -70,6 +71,23 @@ fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
             }
         }
     }
+}
+
+/// The limits of a queue in words; none where it has none.
+fn limits(of: &Value) -> Option<String> {
+    let number = |name: &str| of[name].as_i64().map(count);
+    let rate = |limit: &str, period: &str| {
+        Some(format!("{} in {}", number(limit)?, of[period].as_str().unwrap_or_default()))
+    };
+    let said = [
+        number("max_running").map(|n| format!("{n} at once")),
+        rate("rate_limit", "rate_period"),
+        number("max_length").map(|n| format!("{n} wait")),
+        number("key_max_running").map(|n| format!("{n} of a key at once")),
+        rate("key_rate_limit", "key_rate_period").map(|r| format!("{r} of a key")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| format!("at most {}", said.join(", ")))
 }
 
 /// The schedules.

@@ -1,4 +1,4 @@
-//! Processes: who is here, since when, and what each has in hand.
+//! Processes: who is here, since when, until when by the last sign of life, and what each has in hand.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
             (empty("Nobody is here.", &html! { "A process is listed while it is connected by the library; plain SQL is not." }))
         } @else {
             div.scroll { table.wide {
-                thead { tr { th { "Application" } th { "State" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
+                thead { tr { th { "Application" } th { "State" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Here until" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
                 tbody { @for p in s.rows("sessions") { tr {
                     th scope="row" { bdi { (text(p, "application")) } @if p["watched"] == false { " " span.tag { "pooled" } } p.muted.small.name { (text(p, "address")) } }
                     td { (state(if p["alive"] == true { "alive" } else { "dead" })) }
@@ -25,6 +25,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
                     td { @match p["host"].as_str() { Some(host) => (host), None => span.none { "local" } } }
                     td.n { (p["pid"].as_i64().unwrap_or(0)) }
                     td { (when(p, "opened_at")) }
+                    td { (when(p, "expires_at")) }
                     td { (names(&p["serves"])) }
                     td.n { (cell(p, "jobs")) }
                     td { (names(&p["batches"])) }

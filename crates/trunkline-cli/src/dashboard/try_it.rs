@@ -1,4 +1,4 @@
-//! Try it: push a job, append an event, or send a request, from a form.
+//! Try it: push a job, append an event, send a request, or publish a message, from a form.
 
 use axum::{
     extract::{Form, State},
@@ -33,6 +33,7 @@ pub(super) async fn page(viewer: Viewer, uri: Uri) -> Response {
             (form(&viewer, "job", "Push a job", "Queue", "mail", true))
             (form(&viewer, "event", "Append an event", "Stream", "orders", true))
             (form(&viewer, "request", "Send a request", "Channel", "hash", false))
+            (form(&viewer, "message", "Publish a message", "Topic", "orders.placed", false))
         }
     };
     Frame::new(&viewer, &uri, "try").page(&region)
@@ -46,7 +47,11 @@ fn form(viewer: &Viewer, word: &str, title: &str, to: &str, example: &str, keyed
                 input type="hidden" name="csrf" value=(viewer.csrf);
                 input type="hidden" name="word" value=(word);
                 label { (to) input name="to" required placeholder=(example) autocomplete="off" spellcheck="false"; }
-                label { @if word == "job" { "Kind" } @else { "Type" } input name="kind" autocomplete="off" spellcheck="false"; }
+                @match word {
+                    "message" => {},
+                    "job" => label { "Kind" input name="kind" autocomplete="off" spellcheck="false"; },
+                    _ => label { "Type" input name="kind" autocomplete="off" spellcheck="false"; },
+                }
                 @if keyed { label { "Key" input name="key" autocomplete="off" spellcheck="false"; } }
                 label { "Payload" textarea name="payload" rows="5" spellcheck="false" { "{\"hello\": \"world\"}" } }
                 button.primary type="submit" disabled[!viewer.may_act()] { (title) }
@@ -64,8 +69,15 @@ pub(super) async fn send(
     let Form(m) = form.map_err(|_| Problem::bad("the form has a field too few or too many"))?;
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (kind, key) = (given(&m.kind), given(&m.key));
-    let id = app.data.produce(&m.word, &m.to, &m.payload, kind.as_deref(), key.as_deref()).await?;
+    let id = match m.word.as_str() {
+        "job" | "event" | "request" => {
+            app.data.produce(&m.word, &m.to, &m.payload, kind.as_deref(), key.as_deref()).await?
+        }
+        "message" => app.data.publish(&m.to, &m.payload, None, None, None).await?,
+        _ => return Err(Problem::bad("word: job, event, request or message")),
+    };
     Ok(Redirect::to(&match m.word.as_str() {
+        "message" => "/topics".to_owned(),
         "job" => format!("/jobs/{id}"),
         "event" => "/streams".to_owned(),
         _ => format!("/requests/{id}"),

@@ -17,7 +17,12 @@ use super::problem::Answer;
 
 const SNAPSHOT: &str = "select jsonb_build_object(
     'at', extract(epoch from clock_timestamp()),
-    'queues', (select coalesce(jsonb_agg(to_jsonb(q) - 'settings' || jsonb_build_object('oldest', extract(epoch from q.oldest))), '[]')
+    'queues', (select coalesce(jsonb_agg(to_jsonb(q) - 'settings' || jsonb_build_object('oldest', extract(epoch from q.oldest), 'limits',
+                           (select jsonb_object_agg(l.key, l.value) from jsonb_each(q.settings) l
+                             where l.key = 'key_max_running' and l.value <> '1'
+                                or l.key in ('max_running', 'rate_limit', 'max_length', 'key_rate_limit') and l.value <> '0'
+                                or l.key = 'rate_period' and q.settings -> 'rate_limit' <> '0'
+                                or l.key = 'key_rate_period' and q.settings -> 'key_rate_limit' <> '0'))), '[]')
                  from trunkline.job_queues() q),
     'streams', (select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object(
                            'lag', extract(epoch from s.lag), 'last_tick_age', extract(epoch from s.last_tick_age))), '[]')
@@ -199,7 +204,7 @@ impl Data {
         Ok(self.one(ACT, &parameters).await?)
     }
 
-    pub(super) async fn publish(
+    pub(crate) async fn publish(
         &self,
         topic: &str,
         payload: &str,

@@ -1,6 +1,6 @@
 //! The dashboard, by its pages as a browser without scripts uses them: what is shown, and what buttons do and note.
 
-use crate::{database, http::Served, sql};
+use crate::{database, http::Served, responder, sql};
 
 fn action(served: &Served, fields: &str) -> (u16, String) {
     let answer = served.form("/act", &[], fields);
@@ -151,6 +151,108 @@ fn jobs_that_are_chosen_in_the_list_are_acted_on_together() {
     assert_eq!(action(&served, &format!("action=stream_purge&confirm=yes&{chosen}")).0, 400);
     let (status, said) = action(&served, "action=job_cancel&chosen=yes&back=/jobs/list");
     assert!(status == 303 && said.contains("n=0"), "none was chosen: {said}");
+}
+
+#[test]
+fn what_is_about_many_does_what_it_says_to_all_or_to_the_one() {
+    let url = database();
+    sql(
+        &url,
+        "select trunkline.stream_open('s'), trunkline.stream_register('s', 'c'), trunkline.job_open('q')",
+    );
+    sql(
+        &url,
+        "select trunkline.job_set('q', 'max_running', '7'), trunkline.job_set('q', 'rate_limit', '40'), trunkline.job_push('q', 'x', run_at => now() + interval '1 day')",
+    );
+    sql(&url, "select trunkline.job_schedule('nightly', 'q', '0 3 * * *', 'x')");
+    sql(&url, "select trunkline.stream_append('s', 'e' || g) from generate_series(1, 4) g");
+    sql(&url, "select trunkline.stream_tick('s')");
+    sql(&url, "select trunkline.job_schedule_pause('nightly')");
+    let batch = sql(&url, "select batch from trunkline.stream_next_batch('s', 'c')").unwrap();
+    sql(
+        &url,
+        &format!(
+            "select trunkline.stream_retry('{batch}', array(select id from trunkline.stream_events('{batch}')), null, 'no route')"
+        ),
+    );
+    sql(&url, &format!("select trunkline.stream_finish('{batch}')"));
+    let request =
+        sql(&url, "select trunkline.request_send('hash', 'x', wait_for_responder => true)::text").unwrap();
+    let letter = sql(&url, "select min(id)::text from trunkline.stream_dead_letters('s', 'c')").unwrap();
+    let served = Served::start(&url, &[], &[]);
+    assert!(served.get("/jobs").body.contains("at most 7 at once, 40 in 00:00:01"));
+    let one = |statement: &str| sql(&url, statement).unwrap();
+    let left = "select count(*)::text from trunkline.stream_dead_letters('s', 'c')";
+    for (fields, location, state, wanted) in [
+        (format!("stream_replay&stream=s&consumer=c&id={letter}"), "done=stream_replay&n=1", left, "3"),
+        ("stream_purge&stream=s&consumer=c&id={next}&confirm=yes".into(), "done=stream_purge&n=1", left, "2"),
+        ("stream_replay&stream=s&consumer=c&confirm=yes".into(), "done=stream_replay&n=2", left, "0"),
+        ("stream_purge&stream=s&consumer=c&confirm=yes".into(), "done=stream_purge&n=0", left, "0"),
+        (
+            "job_schedule_resume&schedule=nightly".into(),
+            "done=job_schedule_resume",
+            "select (paused_at is null)::text from trunkline.job_schedule",
+            "true",
+        ),
+        (
+            format!("request_cancel&request={request}&confirm=yes"),
+            "done=request_cancel",
+            "select state from trunkline.request_list()",
+            "cancelled",
+        ),
+        (
+            "job_cancel_all&queue=q&state=scheduled&confirm=yes".into(),
+            "done=job_cancel_all&n=1",
+            "select state from trunkline.job",
+            "cancelled",
+        ),
+        (
+            "job_delete_all&queue=q&state=cancelled&confirm=yes".into(),
+            "done=job_delete_all&n=1",
+            "select count(*)::text from trunkline.job",
+            "0",
+        ),
+    ] {
+        let next = sql(&url, "select min(id)::text from trunkline.stream_dead_letters('s', 'c')")
+            .unwrap_or_default();
+        let (status, said) = action(&served, &format!("action={}&back=/", fields.replace("{next}", &next)));
+        assert!(status == 303 && said.contains(location), "{fields}: {status} {said}");
+        assert_eq!(one(state), wanted, "{fields}");
+    }
+    assert_eq!(one("select count(*)::text from trunkline.action"), "8", "each is noted");
+}
+
+#[test]
+fn what_is_tried_in_a_form_travels() {
+    let url = database();
+    sql(&url, "select trunkline.stream_open('orders')");
+    let _serving = responder(&url, &["hash", "--echo"]);
+    let served = Served::start(&url, &[], &[]);
+    let tried = |fields: &str| {
+        let page = served.get("/try").body;
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        served.ask("POST", "/try", &[form], &format!("csrf={csrf}&{fields}"))
+    };
+    let seen = "select (select count(*) from trunkline.job where queue = 'mail' and kind = 'k' and payload = 'hello') || ' ' ||
+                (select events from trunkline.stream_list()) || ' ' || (select count(*) from trunkline.request_list('hash')) || ' ' ||
+                (select messages from trunkline.topic_list() where topic = 'news')";
+    for (fields, status, to) in [
+        ("word=job&to=mail&kind=k&payload=hello", 303, "/jobs/"),
+        ("word=event&to=orders&payload=hello", 303, "/streams"),
+        ("word=request&to=hash&payload=hello", 303, "/requests/"),
+        ("word=message&to=news&payload=hello", 303, "/topics"),
+        ("word=other&to=news&payload=hello", 400, ""),
+        ("word=message&to=Not%20a%20topic!&payload=hello", 400, ""),
+    ] {
+        let answer = tried(fields);
+        assert_eq!(answer.status, status, "{fields}: {answer:?}");
+        assert!(answer.header("location").unwrap_or_default().starts_with(to), "{fields}: {answer:?}");
+        if let Some(there) = answer.header("location") {
+            assert_eq!(served.get(there).status, 200, "{fields}");
+        }
+    }
+    assert_eq!(sql(&url, seen).as_deref(), Some("1 1 1 1"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 -- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
 -- the function that it is named after says, as JSON.
--- target: its arguments by name, and `schedule` and `lease` for their names. Of job_*_all, `dry_run` counts and notes nothing.
+-- target: its arguments by name, and `schedule` and `lease` for their names; `id` for one dead letter. Of job_*_all, `dry_run` counts and notes nothing.
 -- lease_revoke: lease_resign with force. job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job
 -- as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
@@ -12,6 +12,7 @@ declare
     v_result jsonb;
     v_dry    boolean := coalesce((target ->> 'dry_run')::boolean, false);
     v_older  interval := (target ->> 'older_than')::interval;
+    v_ids    bigint[] := case when target ->> 'id' is not null then array[(target ->> 'id')::bigint] end;
     v_payload jsonb := (target ->> 'payload')::jsonb;
 begin
     if who is null or action is null or jsonb_typeof(target) is distinct from 'object' then
@@ -43,8 +44,8 @@ begin
         when 'lease_resign' then to_jsonb(trunkline.lease_resign(target ->> 'lease'))
         when 'lease_revoke' then to_jsonb(trunkline.lease_resign(target ->> 'lease', force => true))
         when 'stream_seek' then to_jsonb(trunkline.stream_seek(target ->> 'stream', target ->> 'consumer', target ->> 'at'))
-        when 'stream_replay' then to_jsonb(trunkline.stream_replay(target ->> 'stream', target ->> 'consumer'))
-        when 'stream_purge' then to_jsonb(trunkline.stream_purge(target ->> 'stream', target ->> 'consumer'))
+        when 'stream_replay' then to_jsonb(trunkline.stream_replay(target ->> 'stream', target ->> 'consumer', v_ids))
+        when 'stream_purge' then to_jsonb(trunkline.stream_purge(target ->> 'stream', target ->> 'consumer', v_ids))
         end;
     if v_result is null and action <> 'job_cancel' then                -- which says null of a job that had ended
         raise exception 'there is no action "%"', left(action, 100) using errcode = '22023';

@@ -31,7 +31,7 @@ begin
     select q.name, q.durable, q.paused_at, coalesce(s.waiting, 0), coalesce(s.scheduled, 0), coalesce(s.running, 0),
            coalesce(s.retrying, 0), coalesce(s.done, 0), coalesce(s.dead, 0), coalesce(s.cancelled, 0), v_now - s.oldest,
            q.max_running, q.max_attempts,
-           to_jsonb(q) - array['id', 'name', 'durable', 'paused_at', 'made_at', 'held']
+           to_jsonb(q) - array['id', 'name', 'durable', 'paused_at', 'made_at', 'held', 'limited']
       from trunkline.job_queue q left join sums s on s.queue = q.id
      order by q.name;
 end $$;

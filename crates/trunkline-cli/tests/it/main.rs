@@ -17,6 +17,7 @@ mod http;
 mod http_crowd;
 mod http_dashboard;
 mod http_plans;
+mod http_rows;
 mod http_words;
 mod jobs;
 mod jobs_attach;

@@ -1,6 +1,7 @@
 -- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
 -- the function that it is named after says, as JSON.
--- target: its arguments by name, and `schedule` and `lease` for their names; `id` for one dead letter. Of job_*_all, `dry_run` counts and notes nothing.
+-- target: its arguments by name; `schedule`, `lease` and `id`, of one dead letter, for what is meant. Of job_*_all, `dry_run` counts and
+-- notes nothing.
 -- lease_revoke: lease_resign with force. job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job
 -- as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.

@@ -109,6 +109,32 @@ async fn what_a_dead_worker_ran_makes_room() {
     assert!(raw.rows("select payload from trunkline.job_take('q', 9)").await.is_empty());
 }
 
+#[tokio::test]
+async fn what_was_taken_one_after_the_other_leaves_one_row_and_what_was_cancelled_uses_up_no_rate() {
+    let (_db, _tl, raw) = one().await;
+    limited(&raw, 1, true).await;
+    raw.run("select trunkline.job_push_many('q', array(select 'job ' || n from generate_series(1, 60) n))")
+        .await;
+    for _ in 0..60 {
+        raw.run("with t as (select claim from trunkline.job_take('q', 1)) select trunkline.job_complete(claim) from t").await;
+    }
+    assert_eq!(raw.one("select count(*) from trunkline.job_limited").await, "1");
+    raw.run("select trunkline.job_set('q', 'max_running', '0'), trunkline.job_set('q', 'rate_limit', '5'), trunkline.job_set('q', 'rate_period', '1 hour')").await;
+    raw.run("select trunkline.job_push_many('q', array(select 'job ' || n from generate_series(1, 40) n))")
+        .await;
+    raw.run("select trunkline.job_cancel_all('q'); select trunkline.job_push_many('q', array['a', 'b', 'c', 'd', 'e', 'f'])").await;
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        took.extend(raw.rows("select payload from trunkline.job_take('q', 9)").await);
+    }
+    assert_eq!(took, ["a", "b", "c", "d", "e"], "five an hour");
+    assert_eq!(
+        raw.one("select count(*) from trunkline.job_limited").await,
+        "1",
+        "a rate needs no count of what runs"
+    );
+}
+
 /// What was in the segment is in neither place for who looked before it was emptied, and asks of it after.
 #[tokio::test]
 async fn what_is_carried_out_of_a_segment_that_is_emptied_just_now_counts() {

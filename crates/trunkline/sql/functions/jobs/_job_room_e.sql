@@ -1,24 +1,33 @@
 -- How many more jobs of a queue with a limit may be taken now, `most` at most: by its max_running, counting what runs, held or in
 -- its ring; and by its rate_limit. Null where somebody else holds the queue's advisory lock just now, under which this is decided.
--- What it takes of the ring the caller notes in job_limited by `turn` and `since`.
+-- What it takes of the ring the caller notes in job_limited by `turn` and `since`; null where nothing need be noted.
 -- One statement counts both places, or what _job_carry moves meanwhile would be in neither; it names both segments, so that it waits
 -- for one that is being emptied before it looks, and not after. Of a slice what its parts say is done does not run, nor what ended by
 -- itself or went elsewhere. Slices of which nothing runs are forgotten, but for the newest, which says where to begin.
 -- Locks: the queue's, to the commit.
-create or replace function trunkline._job_room_e(queue trunkline.job_queue, most int, out room int, out turn bigint, out since bigint)
+create or replace function trunkline._job_room_e(queue int, most int, out room int, out turn bigint, out since bigint)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
+    v_queue trunkline.job_queue;
     v_last  trunkline.job_limited;
     v_first bigint;
     v_runs  int;
     v_over  bigint[];
 begin
-    if not pg_try_advisory_xact_lock(1953656433, queue.id) then
+    if not pg_try_advisory_xact_lock(1953656433, queue) then
         return;
     end if;
-    select * into v_last from trunkline.job_limited l where l.queue = _job_room_e.queue.id order by l.turn desc limit 1;
+    select * into v_queue from trunkline.job_queue q where q.id = _job_room_e.queue;     -- as it is under the lock
+    room := most;
+    if v_queue.rate_limit > 0 then
+        room := greatest(least(room, v_queue.rate_limit - trunkline._job_begun(queue, '', v_queue.rate_period)), 0);
+    end if;
+    if v_queue.max_running = 0 then
+        return;
+    end if;
+    select * into v_last from trunkline.job_limited l where l.queue = _job_room_e.queue order by l.turn desc limit 1;
     with taken as materialized (
         select l.turn, greatest(s.many - d.done - e.ended, 0) * (not d.over)::int as runs
           from trunkline.job_limited l
@@ -43,23 +52,16 @@ begin
                          and not exists (select from trunkline.job_done_e1 d
                                           where d.slice = e.slice and octet_length(d.slots) * 8 >= e.slot
                                             and get_bit(d.slots, e.slot - 1) = 1)) x) e
-         where l.queue = _job_room_e.queue.id and l.turn >= v_last.since
+         where l.queue = _job_room_e.queue and l.turn >= v_last.since
     )
-    select coalesce(sum(t.runs), 0) + (select count(*) from trunkline.job_held h where h.lane >> 4 = _job_room_e.queue.id and h.state = 1),
+    select coalesce(sum(t.runs), 0) + (select count(*) from trunkline.job_held h where h.lane >> 4 = _job_room_e.queue and h.state = 1),
            min(t.turn) filter (where t.runs > 0), array_agg(t.turn) filter (where t.runs = 0 and t.turn < v_last.turn)
       into v_runs, v_first, v_over
       from taken t;
     if v_over is not null then
-        delete from trunkline.job_limited l where l.queue = _job_room_e.queue.id and l.turn = any (v_over);
+        delete from trunkline.job_limited l where l.queue = _job_room_e.queue and l.turn = any (v_over);
     end if;
     turn := coalesce(v_last.turn, 0) + 1;
     since := coalesce(v_first, turn);
-    room := most;
-    if queue.max_running > 0 then
-        room := least(room, queue.max_running - v_runs);
-    end if;
-    if queue.rate_limit > 0 then
-        room := least(room, queue.rate_limit - trunkline._job_begun(queue.id, '', queue.rate_period));
-    end if;
-    room := greatest(room, 0);
+    room := greatest(least(room, v_queue.max_running - v_runs), 0);
 end $$;

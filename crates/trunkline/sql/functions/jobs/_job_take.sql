@@ -18,7 +18,8 @@ declare
     v_segment int;
     v_left    int := least(most, 10000);
     v_may     int;                                          -- of this lane
-    v_taken   int;
+    v_first   int;                                          -- as it was at first
+    v_taken   int;                                          -- that, less what was cancelled before it could begin
     v_room    record;
     v_cancels boolean := exists (select from trunkline.job_cancel);
 begin
@@ -29,7 +30,7 @@ begin
     end if;
     perform trunkline._job_session(session);
     for v_lane in
-        select q.id * 16 + p.priority as lane, q.durable, q.held, q.limited, q.max_attempts, q as queue
+        select q.id * 16 + p.priority as lane, q.durable, q.held, q.limited, q.max_attempts
           from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
           join trunkline.job_priority p on p.queue = q.id
          where q.paused_at is null
@@ -39,9 +40,9 @@ begin
         v_may := v_left;
         if v_lane.limited then
             if v_lane.durable then
-                select * into v_room from trunkline._job_room_d(v_lane.queue, v_left);
+                select * into v_room from trunkline._job_room_d(v_lane.lane >> 4, v_left);
             else
-                select * into v_room from trunkline._job_room_e(v_lane.queue, v_left);
+                select * into v_room from trunkline._job_room_e(v_lane.lane >> 4, v_left);
             end if;
             if v_room.room is null and polite then          -- somebody else is taking
                 return query select 4, v_lane.lane, true, null::bigint, null::bigint[], null::int[], null::int[],
@@ -51,6 +52,7 @@ begin
             v_may := coalesce(v_room.room, 0);
             continue when v_may = 0;
         end if;
+        v_first := v_may;
         v_taken := v_may;
         if v_lane.held then                                 -- pushed before there was a limit
             perform case when v_lane.durable
@@ -76,10 +78,18 @@ begin
             exit when v_may <= 0;
             select * into v from trunkline._job_slice(v_segment, session, v_lane.lane, v_may, polite, token);
             continue when v.state is null;
-            v_may := v_may - coalesce(cardinality(v.ids), 0);
-            if v_lane.limited and v.ids <> '{}' then
+            if v.state = 0 then
+                v_may := v_may - cardinality(v.ids);
+            end if;
+            if v.state = 0 and v_lane.limited then
+                if v_cancels then                           -- those do not begin
+                    v_taken := v_taken - (select count(*)::int from trunkline.job_cancel c where c.id = any (v.ids));
+                end if;
                 insert into trunkline.job_limited (queue, turn, slice, since)
-                values (v_lane.lane >> 4, v_room.turn, v.slice, v_room.since);
+                select v_lane.lane >> 4, v_room.turn, v.slice, v_room.since where v_room.turn is not null;
+                if v_room.since = v_room.turn then          -- nothing ran before it, and nobody looks there again
+                    delete from trunkline.job_limited l where l.queue = v_lane.lane >> 4 and l.turn = v_room.turn - 1;
+                end if;
                 v_room.turn := v_room.turn + 1;
             end if;
             return query select v_segment, v_lane.lane, v.more and v_may > 0, v.slice, case when v.state = 0 then v.ids end,
@@ -87,10 +97,10 @@ begin
                                 null::text[], case when not v_lane.limited then v.turn end, v.lo, v.hi, v.pos_xid, v.pos_id,
                                 v_cancels;
         end loop;
-        v_taken := v_taken - v_may;
-        v_left := v_left - v_taken;
-        if v_lane.limited and v_taken > 0 and (v_lane.queue).rate_limit > 0 then
-            perform trunkline._job_begin(v_lane.lane >> 4, '', (v_lane.queue).rate_period, v_taken);
+        v_left := v_left - (v_first - v_may);
+        if v_lane.limited and v_taken > v_may then
+            perform trunkline._job_begin(q.id, '', q.rate_period, v_taken - v_may)
+               from trunkline.job_queue q where q.id = v_lane.lane >> 4 and q.rate_limit > 0;
         end if;
     end loop;
 end $$;

@@ -1,5 +1,5 @@
 -- Pushes one job, in the caller's own transaction: its id. What can be done at once goes into the ring; what waits for a
--- time, its key or a limit, or is unique, is held. See job_push for arguments, errors and guarantees.
+-- time, its key or a place in a full queue, or is unique, is held. See job_push for arguments, errors and guarantees.
 create or replace function trunkline._job_push(queue text, content int, payload bytea, kind text, key text,
     unique_key text, priority int, run_at timestamptz, max_attempts int, headers text,
     options jsonb default null) returns bigint

@@ -295,13 +295,7 @@ impl Pump {
             self.asleep.clear();
         }
         (self.look, self.poll) = (more || !jobs.is_empty(), false);
-        self.polite_since = match (jobs.is_empty() && more, self.polite_since) {
-            (true, None) => Some(Instant::now()),
-            (true, since) => since,
-            // A limit that a stranger decides on cannot be gone around: it is looked for from time to time.
-            (false, since) if jobs.is_empty() => since.filter(|s| s.elapsed() >= POLITE),
-            (false, _) => None,
-        };
+        self.polite_since = stands_back(self.polite_since, !jobs.is_empty(), more, Instant::now());
         slices.into_iter().for_each(|slice| self.hand.taken(slice));
         debug!(jobs = jobs.len(), more, "looked");
         let cancelled: HashSet<i64> = if cancels && !jobs.is_empty() {
@@ -430,10 +424,38 @@ async fn check(listener: Arc<Listener>, id: i64, claim: Claim, out: mpsc::Unboun
     let _ = out.send(Word::Checked(id, claim, verdict));
 }
 
+/// Since when it stands back for a stranger, after a look that found something or not, and may find more at once. Once it has stood back
+/// for long enough it does so no more until something is found: a lane is taken without its key then, and a limit, which a stranger
+/// decides on and nobody goes around, is looked for from time to time.
+fn stands_back(since: Option<Instant>, found: bool, more: bool, now: Instant) -> Option<Instant> {
+    match since {
+        _ if found => None,
+        Some(since) => Some(since).filter(|s| more || now.duration_since(*s) >= POLITE),
+        None => more.then_some(now),
+    }
+}
+
 /// Errors that no later try heals.
 fn for_good(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Epoch | ErrorKind::Schema | ErrorKind::Conflict
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_stood_back_for_long_enough_does_so_no_more_until_something_is_found() {
+        let began = Instant::now();
+        let late = began + POLITE;
+        assert_eq!(stands_back(None, false, false, began), None, "nobody is in the way");
+        assert_eq!(stands_back(None, false, true, began), Some(began));
+        assert_eq!(stands_back(Some(began), false, true, late), Some(began), "no longer than once");
+        assert_eq!(stands_back(Some(began), false, false, began), None, "nobody is there any more");
+        assert_eq!(stands_back(Some(began), false, false, late), Some(began), "or so it seems, from without");
+        assert_eq!(stands_back(Some(began), true, true, late), None);
+    }
 }

@@ -28,10 +28,6 @@ begin
               join trunkline.job_done_e0 d on d.slice = u.slice and d.part = u.part and not d.closed
              where not u.slice = any (coalesce(v_done, '{}')));
     end if;
-    if exists (select from trunkline.job_queue q where q.limited) then      -- what a limit kept waiting may begin
-        perform trunkline._door_ring(d.door)
-           from (select distinct -65 - (q.id & 63) as door from trunkline.job_slice_e0 s
-                   join trunkline.job_queue q on q.id = s.lane >> 4 where s.id = any (v_done) and q.limited) d;
-    end if;
+    perform trunkline._job_freed_e0(v_done);
     return coalesce(v_done, '{}');
 end $$;

@@ -19,11 +19,7 @@ begin
             on conflict do nothing
         returning slice, slot)
     select array_agg(u.n::int) into v_done from ended e join u on u.slice = e.slice and u.slot = e.slot;
-    if exists (select from trunkline.job_queue q where q.limited) then      -- what a limit kept waiting may begin
-        perform trunkline._door_ring(d.door)
-           from (select distinct -65 - (q.id & 63) as door from trunkline.job_slice_e0 s
-                   join trunkline.job_queue q on q.id = s.lane >> 4 where s.id = any (slices) and q.limited) d;
-    end if;
+    perform trunkline._job_freed_e0(slices);
     if exists (select from trunkline.job_wait) then
         perform trunkline._job_tell(array(select s.ids[u.slot] from unnest(slices, slots) u(slice, slot)
                                             join trunkline.job_slice_e0 s on s.id = u.slice));

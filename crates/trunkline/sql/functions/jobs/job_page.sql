@@ -42,7 +42,7 @@ begin
          where v_ring
         union all
         select h.* from trunkline._job_page_held(v_queue, job_page.state, job_page.kind, job_page.key, job_page.payload, v_bytes,
-                            job_page.since, job_page.until, job_page.before, job_page.max, v_now + job_page.within * 1.0) h
+                            job_page.since, job_page.until, job_page.before, job_page.max, v_now + job_page.within) h
     ), looked as (
         select f.id, f.at from found f where f.job_state is null order by f.id desc limit 1
     ), picked as materialized (

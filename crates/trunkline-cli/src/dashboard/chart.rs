@@ -41,8 +41,9 @@ pub(super) fn lines(
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(said) {
                 path.grid d={ "M0 " (y(top)) "H" (WIDTH) "M0 " (y(top / 2.0)) "H" (WIDTH) } {}
                 @if !words[1].is_empty() && !shown.is_empty() {
-                    path.area d={ (path(1)) "L" (WIDTH) " " (HEIGHT) "L" (format!("{begins:.1}")) " " (HEIGHT) "Z" } {}
-                    path.second d=(path(1)) {}
+                    @let second = path(1);
+                    path.area d={ (second) "L" (WIDTH) " " (HEIGHT) "L" (format!("{begins:.1}")) " " (HEIGHT) "Z" } {}
+                    path.second d=(second) {}
                 }
                 path.first d=(path(0)) {}
                 @if failed { path.third d=(path(2)) {} }

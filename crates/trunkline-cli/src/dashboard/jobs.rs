@@ -12,7 +12,7 @@ use super::{
     query,
 };
 use crate::{
-    http::{api::moment, data::JobFilter, guard::Viewer, live::Snapshot, problem::Answer},
+    http::{data::JobFilter, guard::Viewer, live::Snapshot, problem::Answer},
     input,
 };
 
@@ -150,9 +150,8 @@ impl Asked {
             key: given(&self.key),
             payload,
             text,
-            since: moment("since", Some(&self.since))?,
-            until: moment("until", Some(&self.until))?,
             before: self.before,
+            ..JobFilter::between(&self.since, &self.until)?
         })
     }
 

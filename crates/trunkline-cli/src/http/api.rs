@@ -3,7 +3,7 @@
 //! Guarantees: ids are strings, so that no reader rounds them; lists come newest first with `next`, the cursor of what follows; errors
 //! are `application/problem+json`. What acts goes through `action_do`, and is noted as from the dashboard.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -24,7 +24,6 @@ use super::{
     problem::{Answer, Problem},
     words,
 };
-use crate::input;
 
 type Shared = State<Arc<App>>;
 
@@ -121,12 +120,6 @@ pub(super) fn id(text: &str) -> Answer<i64> {
     text.parse().ok().filter(|n| *n >= 0).ok_or_else(|| Problem::bad("id: a whole number from 0 on"))
 }
 
-/// A field of a form or an address that is a moment; empty is none.
-pub(crate) fn moment(name: &str, text: Option<&str>) -> Answer<Option<SystemTime>> {
-    let given = text.filter(|t| !t.is_empty());
-    given.map(input::moment).transpose().map_err(|e| Problem::bad(format!("{name}: {e}")))
-}
-
 /// Rows, and where to go on.
 fn listed(rows: Vec<Value>, limit: i32) -> Response {
     let full = i32::try_from(rows.len()).is_ok_and(|n| n == limit);
@@ -169,9 +162,10 @@ struct Nothing {}
 async fn jobs(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     let page: Page = query(&uri)?;
     let (limit, before) = (page.limit()?, page.cursor()?);
-    let (since, until) = (moment("since", page.since.as_deref())?, moment("until", page.until.as_deref())?);
-    let Page { queue, state, kind, key, payload, text, .. } = page;
-    let filter = JobFilter { queue, state, kind, key, payload, text, since, until, before };
+    let Page { queue, state, kind, key, payload, text, since, until, .. } = page;
+    let (since, until) = (since.unwrap_or_default(), until.unwrap_or_default());
+    let filter =
+        JobFilter { queue, state, kind, key, payload, text, before, ..JobFilter::between(&since, &until)? };
     viewer.must_see(&filter)?;
     let page = app.data.jobs(&filter, limit).await?;
     Ok(json_of(json!({

@@ -13,7 +13,8 @@ use trunkline::{
     doctor::{self, Finding},
 };
 
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
+use crate::input;
 
 const SNAPSHOT: &str = "select jsonb_build_object(
     'at', extract(epoch from clock_timestamp()),
@@ -89,6 +90,17 @@ pub(crate) struct JobFilter {
     pub(crate) since: Option<SystemTime>,
     pub(crate) until: Option<SystemTime>,
     pub(crate) before: Option<i64>,
+}
+
+impl JobFilter {
+    /// Those pushed from one moment on and before another, as they were typed; empty is none.
+    pub(crate) fn between(since: &str, until: &str) -> Answer<Self> {
+        let moment = |name: &str, text: &str| {
+            let given = Some(text).filter(|t| !t.is_empty());
+            given.map(input::moment).transpose().map_err(|e| Problem::bad(format!("{name}: {e}")))
+        };
+        Ok(Self { since: moment("since", since)?, until: moment("until", until)?, ..Self::default() })
+    }
 }
 
 /// Jobs, the newest first, and whether there may be more.

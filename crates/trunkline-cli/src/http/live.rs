@@ -164,17 +164,23 @@ impl Snapshot {
 
     /// How many events consumers finished: by how much each one's backlog grew less than its stream.
     fn finished_since(&self, before: &Self) -> i64 {
-        let covered = |s: &Self, stream: &Value| {
-            let row = s.rows("streams").iter().find(|r| r["stream"] == *stream)?;
-            Some(row["events"].as_i64()? - row["uncovered"].as_i64()?)
+        let covered = |s: &Self| -> HashMap<String, i64> {
+            let row =
+                |r: &Value| Some((r["stream"].to_string(), r["events"].as_i64()? - r["uncovered"].as_i64()?));
+            s.rows("streams").iter().filter_map(row).collect()
         };
+        let name = |c: &Value| (c["stream"].to_string(), c["consumer"].to_string());
+        let (covers, covered) = (covered(self), covered(before));
+        let behind: HashMap<_, _> = before
+            .rows("consumers")
+            .iter()
+            .filter_map(|c| Some((name(c), c["estimate"].as_i64()?)))
+            .collect();
         let one = |now: &Value| {
-            let stream = &now["stream"];
-            let same = |c: &&Value| c["stream"] == *stream && c["consumer"] == now["consumer"];
-            let was = before.rows("consumers").iter().find(same)?;
-            let grown = covered(self, stream)? - covered(before, stream)?;
+            let name = name(now);
+            let grown = covers.get(&name.0)? - covered.get(&name.0)?;
             // Fewer than before: a segment was emptied, and nothing is known.
-            let finished = grown - (now["estimate"].as_i64()? - was["estimate"].as_i64()?);
+            let finished = grown - (now["estimate"].as_i64()? - behind.get(&name)?);
             (grown >= 0).then_some(finished.max(0))
         };
         self.rows("consumers").iter().filter_map(one).sum()

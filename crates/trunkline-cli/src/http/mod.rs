@@ -17,7 +17,7 @@
 //! What if it dies here: the process keeps nothing that matters; who was logged in logs in again.
 
 mod access;
-pub(crate) mod api;
+mod api;
 pub(crate) mod data;
 pub(crate) mod guard;
 mod health;

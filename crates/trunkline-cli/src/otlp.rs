@@ -1,10 +1,14 @@
 //! Traces and metrics to a collector by OTLP over HTTP, where one is named.
 //!
 //! ```text
-//! spans of `trunkline::message` ─▶ batches, a thread of their own ─▶ POST …/v1/traces
-//! a snapshot a minute, the families of /metrics ───────────────────▶ POST …/v1/metrics
+//! spans of `trunkline::message` ─▶ batches, a thread of their own ────────────▶ POST …/v1/traces
+//!          │ how many, how long (`messaging.*`, what this process did)
+//!          └──────────────────────────────────────────┬─ once a minute ───────▶ POST …/v1/metrics
+//! of the daemon the families of /metrics (`trunkline_*`) ┘
 //! ```
 //! What cannot be sent is dropped, and said in the log: messages never wait for a collector.
+
+mod measures;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,9 +44,9 @@ pub(crate) const TARGET: &str = "trunkline::message";
 const PATIENCE: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(2);
 
-static TRACES: OnceLock<(String, SdkTracerProvider)> = OnceLock::new();
+static SENDING: OnceLock<(SdkTracerProvider, SdkMeterProvider)> = OnceLock::new();
 
-/// Sends spans to this collector from now on.
+/// Sends spans, and what they measure, to this collector from now on.
 pub(crate) fn layer<S>(endpoint: &str) -> Result<impl Layer<S> + use<S>>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
@@ -53,21 +57,30 @@ where
         .with_endpoint(address(endpoint, "traces"))
         .build()
         .map_err(|e| bad(endpoint, &e))?;
-    let provider =
-        SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
+    let traces = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_http_client(Client::new())
+        .with_endpoint(address(endpoint, "metrics"))
+        .build()
+        .map_err(|e| bad(endpoint, &e))?;
+    let reader = PeriodicReader::builder(exporter).with_interval(Collector::interval()).build();
+    let metrics = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
+    let ours = || Targets::new().with_target(TARGET, LevelFilter::INFO);
     let layer = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("trunkline"))
+        .with_tracer(traces.tracer("trunkline"))
         .with_location(false)
         .with_threads(false)
         .with_target(false)
-        .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO));
-    let _ = TRACES.set((endpoint.to_owned(), provider));
+        .with_filter(ours())
+        .and_then(measures::Measures::new(&metrics.meter("trunkline")).with_filter(ours()));
+    let _ = SENDING.set((traces, metrics));
     Ok(layer)
 }
 
 /// A span for what this process does, when whoever started it has a trace (`TRACEPARENT`).
 pub(crate) fn begun() -> Span {
-    let Some(parent) = std::env::var("TRACEPARENT").ok().filter(|_| TRACES.get().is_some()) else {
+    let Some(parent) = std::env::var("TRACEPARENT").ok().filter(|_| SENDING.get().is_some()) else {
         return Span::none();
     };
     let span = info_span!(target: "trunkline::message", "trunkline");
@@ -103,11 +116,12 @@ pub(crate) async fn request(request: extract::Request, next: Next) -> response::
     answer
 }
 
-/// Sends what is left; two seconds are all it gets.
+/// Sends what is left; two seconds are all that spans get, and two what they measured.
 pub(crate) fn finish() {
-    if let Some((_, traces)) = TRACES.get() {
+    if let Some((traces, metrics)) = SENDING.get() {
         // The log has why; there is nobody else to tell.
         let _ = traces.shutdown_with_timeout(LAST);
+        let _ = metrics.shutdown_with_timeout(LAST);
     }
 }
 
@@ -122,17 +136,8 @@ pub(crate) struct Collector {
 impl Collector {
     /// None where no collector is named.
     pub(crate) fn new() -> Option<Self> {
-        let (endpoint, _) = TRACES.get()?;
-        let exporter = MetricExporter::builder()
-            .with_http()
-            .with_http_client(Client::new())
-            .with_endpoint(address(endpoint, "metrics"))
-            .build()
-            .ok()?; // the same address was good for traces
-        // It sends when it is told to, and at the end.
-        let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_secs(86_400)).build();
-        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
-        Some(Self { provider, known: BTreeSet::new(), told: Arc::default() })
+        let (_, metrics) = SENDING.get()?;
+        Some(Self { provider: metrics.clone(), known: BTreeSet::new(), told: Arc::default() })
     }
 
     /// How often to send: `OTEL_METRIC_EXPORT_INTERVAL`, a minute unless told.
@@ -141,31 +146,34 @@ impl Collector {
         Duration::from_millis(ms.filter(|ms| *ms >= 1000).unwrap_or(60_000))
     }
 
-    /// Sends these, and no others that were sent before.
-    pub(crate) async fn send(&mut self, families: Vec<Family>) {
+    /// These are sent from now on, and no others that were sent before.
+    pub(crate) fn tell(&mut self, families: Vec<Family>) {
         for family in &families {
             if self.known.insert(family.name()) {
                 self.register(family);
             }
         }
         *lock(&self.told) = families.into_iter().map(|family| (family.name(), family)).collect();
-        let provider = self.provider.clone();
-        // The log has why it failed.
-        let _ = tokio::task::spawn_blocking(move || provider.force_flush()).await;
     }
 
     fn register(&self, family: &Family) {
-        let (name, told) = (family.name(), self.told.clone());
+        let (name, known, told) = (family.name(), family.name(), self.told.clone());
         let meter = self.provider.meter("trunkline");
-        let gauge = meter.f64_observable_gauge(name.clone()).with_description(family.help);
+        let (unit, help) = (family.unit(), family.help);
         let observe = move |observer: &dyn AsyncInstrument<f64>| {
-            for (labels, value) in lock(&told).get(&name).into_iter().flat_map(Family::series) {
+            for (labels, value) in lock(&told).get(&known).into_iter().flat_map(Family::series) {
                 let labels: Vec<KeyValue> =
                     labels.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
                 observer.observe(value, &labels);
             }
         };
-        let _ = gauge.with_unit(family.unit()).with_callback(observe).build();
+        if family.counts() {
+            let counter = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
+            let _ = counter.with_callback(observe).build();
+        } else {
+            let gauge = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+            let _ = gauge.with_callback(observe).build();
+        }
     }
 }
 

@@ -48,6 +48,9 @@ const ACTIONS: [(&str, bool, &str, &str); 19] = [
 const FIELDS: [&str; 11] =
     ["id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
 
+/// Why one that ended was not deleted.
+const KEPT: &str = "What ended without ever being held is in a ring, and goes by itself, with its segment.";
+
 /// The most jobs that are chosen at a time: a page of them.
 const MOST_CHOSEN: usize = 200;
 
@@ -98,10 +101,15 @@ pub(super) async fn act(
         let region = job::region(&app.data.job(id).await?, &viewer, true);
         return Ok(Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}")).page(&region));
     }
+    app.live.outdate();
     let nothing = result == json!(false) || result.is_null();
     let n = result.as_i64().filter(|_| many || action == "stream_replay" || action == "stream_purge");
     let sign = if back.contains('?') { '&' } else { '?' };
-    let said = if nothing { "nothing" } else { action };
+    let said = match (nothing, action) {
+        (true, "job_delete") => "kept",
+        (true, _) => "nothing",
+        (false, _) => action,
+    };
     let n = n.map_or(String::new(), |n| format!("&n={n}"));
     Ok(Redirect::to(&format!("{back}{sign}done={said}{n}")).into_response())
 }
@@ -150,6 +158,7 @@ fn question(
     let region = html! {
         section.question {
             h1 { "Do you mean to " (what) @if let Some(n) = number { " " (count(n)) " jobs" } "?" }
+            @if number == Some(0) && action == "job_delete_all" { p.muted { (KEPT) } }
             dl.facts.wide { @for (name, value) in target { @if !value.is_empty() && *name != "chosen" { div { dt { (name) } dd.name { (value) } } } } }
             form.acts.left method="post" action="/act" {
                 input type="hidden" name="csrf" value=(viewer.csrf);
@@ -181,6 +190,9 @@ pub(super) fn done(uri: &Uri) -> Option<String> {
     let action = field("done")?;
     if action == "nothing" {
         return Some("Nothing was changed: it had ended, or was so already.".to_owned());
+    }
+    if action == "kept" {
+        return Some(KEPT.to_owned());
     }
     let (.., said) = ACTIONS.iter().find(|(name, ..)| *name == action)?;
     let n: Option<i64> = field("n").and_then(|n| n.parse().ok());

@@ -24,7 +24,14 @@ pub(super) async fn page(
     let id = id(&text, "job")?;
     let job = app.data.job(id).await?;
     let region = region(&job, &viewer, viewer.may_act());
-    Ok(Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}")).page(&region))
+    let frame = Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}"));
+    let frame = if ended(&job) { frame } else { frame.live(&format!("/live?page=job&id={id}")) };
+    Ok(frame.page(&region))
+}
+
+/// Nothing more happens to it, unless somebody wants it to.
+pub(super) fn ended(job: &Value) -> bool {
+    ["done", "dead", "cancelled"].contains(&text(job, "state"))
 }
 
 /// `shown`: with its payload.

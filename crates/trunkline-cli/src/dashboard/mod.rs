@@ -100,6 +100,8 @@ struct Asked {
     page: String,
     /// Of the charts, in seconds.
     range: Option<u16>,
+    /// Of one job, or one request.
+    id: Option<i64>,
 }
 
 /// The markup of a live page's region.
@@ -163,7 +165,43 @@ fn event(asked: &Asked, seen: &Seen, viewer: &Viewer) -> Option<Bytes> {
     Some(Bytes::from(format!("event: {kind}\ndata: {data}\n\n")))
 }
 
-type Watching = (watch::Receiver<Seen>, OwnedSemaphorePermit);
+/// One job or request on its way: read for each who watches it, once for each snapshot, until it has ended.
+struct Detail {
+    id: i64,
+    last: String,
+    ended: bool,
+}
+
+impl Detail {
+    /// The event, where there is something new of it.
+    async fn event(&mut self, app: &App, page: &str, viewer: &Viewer) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let (html, ended) = match page {
+            "job" => {
+                let job = app.data.job(self.id).await.ok()?;
+                (job::region(&job, viewer, viewer.may_act()), job::ended(&job))
+            }
+            "request" => {
+                let request = app.data.request(self.id).await.ok()?;
+                (requests::one(&request, viewer), requests::ended(&request))
+            }
+            _ => return None,
+        };
+        self.ended = ended;
+        let html = html.into_string();
+        if html == self.last {
+            return None;
+        }
+        let event = Bytes::from(format!("event: page\ndata: {}\n\n", serde_json::json!(html)));
+        self.last = html;
+        Some(event)
+    }
+}
+
+/// Who watches: what comes, a place among those who may, and what is watched if it is one thing.
+type Watching = (watch::Receiver<Seen>, OwnedSemaphorePermit, Option<Detail>);
 
 /// Server-sent events: a live page's region, as often as there is a new one.
 async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
@@ -172,9 +210,10 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Resp
     let asked: Asked = query(&uri)?;
     let place = PLACES.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"))?;
-    let state = (app.live.watched(), place);
+    let detail = asked.id.map(|id| Detail { id, last: String::new(), ended: false });
+    let state = ((app.live.watched(), place, detail), app);
     let end = Instant::now() + WATCH;
-    let events = unfold((state, app), move |((mut seen, place), app): (Watching, Arc<App>)| {
+    let events = unfold(state, move |((mut seen, place, mut detail), app): (Watching, Arc<App>)| {
         let (asked, viewer) = (asked.clone(), viewer.clone());
         async move {
             loop {
@@ -183,8 +222,12 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Resp
                 }
                 timeout_at(end, seen.changed()).await.ok()?.ok()?;
                 let newest = seen.borrow_and_update().clone();
-                if let Some(bytes) = event(&asked, &newest, &viewer) {
-                    return Some((Ok::<_, std::convert::Infallible>(bytes), ((seen, place), app)));
+                let event = match (&mut detail, &newest) {
+                    (Some(detail), Seen::Now(_)) => detail.event(&app, &asked.page, &viewer).await,
+                    _ => event(&asked, &newest, &viewer),
+                };
+                if let Some(bytes) = event {
+                    return Some((Ok::<_, std::convert::Infallible>(bytes), ((seen, place, detail), app)));
                 }
             }
         }

@@ -17,10 +17,11 @@ pub(super) fn region(s: &Snapshot) -> Markup {
             (empty("Nobody is here.", &html! { "A process is listed while it is connected by the library; plain SQL is not." }))
         } @else {
             div.scroll { table.wide {
-                thead { tr { th { "Application" } th { "State" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Here until" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
+                thead { tr { th { "Application" } th { "State" } th { "Version" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Here until" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
                 tbody { @for p in s.rows("sessions") { tr {
                     th scope="row" { bdi { (text(p, "application")) } @if p["watched"] == false { " " span.tag { "pooled" } } p.muted.small.name { (text(p, "address")) } }
                     td { (state(if p["alive"] == true { "alive" } else { "dead" })) }
+                    td { @match p["version"].as_str() { Some(version) => (version), None => span.none { "–" } } }
                     td { (text(p, "role")) }
                     td { @match p["host"].as_str() { Some(host) => (host), None => span.none { "local" } } }
                     td.n { (p["pid"].as_i64().unwrap_or(0)) }

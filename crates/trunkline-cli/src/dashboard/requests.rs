@@ -115,29 +115,42 @@ pub(super) async fn page(
     Path(text_id): Path<String>,
 ) -> Answer<Response> {
     let id = id(&text_id, "request")?;
-    let r = app.data.request(id).await?;
-    let (word, back, own) = (text(&r, "state"), format!("/requests/{id}"), id.to_string());
-    let region = html! {
-        (crumbs("/requests/list", "Requests", &html! { (text(&r, "destination")) }))
-        div.head { h1 { "Request " (id) } (state(word)) }
+    let request = app.data.request(id).await?;
+    let region = one(&request, &viewer);
+    let frame = Frame::new(&viewer, &uri, "requests").title(format!("Request {id}"));
+    let frame = if ended(&request) { frame } else { frame.live(&format!("/live?page=request&id={id}")) };
+    Ok(frame.page(&region))
+}
+
+/// It was answered, or nobody waits for an answer any more.
+pub(super) fn ended(request: &Value) -> bool {
+    !request["ended_at"].is_null()
+}
+
+/// A request with all that is known of it.
+pub(super) fn one(r: &Value, viewer: &Viewer) -> Markup {
+    let (word, own) = (text(r, "state"), number(r, "id").to_string());
+    let back = format!("/requests/{own}");
+    html! {
+        (crumbs("/requests/list", "Requests", &html! { (text(r, "destination")) }))
+        div.head { h1 { "Request " (own) } (state(word)) }
         @if ["waiting", "taken"].contains(&word) { div.acts.left {
-            (button(&viewer, "request_cancel", "Cancel", &[("request", own.as_str())], &back))
+            (button(viewer, "request_cancel", "Cancel", &[("request", own.as_str())], &back))
         } }
         (facts(&[
-            ("type", html! { (text(&r, "type")) }),
-            ("sent by role", html! { (text(&r, "role")) }),
-            ("attempt", html! { (number(&r, "attempt")) }),
-            ("responder", html! { span.name { (text(&r, "responder")) } }),
-            ("code", html! { (text(&r, "code")) }),
-            ("size", html! { (size(number(&r, "bytes"))) }),
-            ("reply", html! { (size(number(&r, "reply_bytes"))) }),
+            ("type", html! { (text(r, "type")) }),
+            ("sent by role", html! { (text(r, "role")) }),
+            ("attempt", html! { (number(r, "attempt")) }),
+            ("responder", html! { span.name { (text(r, "responder")) } }),
+            ("code", html! { (text(r, "code")) }),
+            ("size", html! { (size(number(r, "bytes"))) }),
+            ("reply", html! { (size(number(r, "reply_bytes"))) }),
         ]))
         ol.timeline {
-            li { (when(&r, "sent_at")) span { "sent" } }
-            @if !r["ended_at"].is_null() { li { (when(&r, "ended_at")) span { (word) } } }
-            @else { li.next { (when(&r, "expires_at")) span { "deadline" } } }
+            li { (when(r, "sent_at")) span { "sent" } }
+            @if ended(r) { li { (when(r, "ended_at")) span { (word) } } }
+            @else { li.next { (when(r, "expires_at")) span { "deadline" } } }
         }
         @if viewer.may_act() && r["headers"].is_object() { section { h2 { "Headers" } (payload(&r["headers"].to_string())) } }
-    };
-    Ok(Frame::new(&viewer, &uri, "requests").title(format!("Request {id}")).page(&region))
+    }
 }

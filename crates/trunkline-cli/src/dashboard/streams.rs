@@ -26,6 +26,9 @@ pub(super) fn region(s: &Snapshot) -> Markup {
                     div { dt { "ticks/s" } dd { (format!("{:.1}", row["ticks_per_second"].as_f64().unwrap_or(0.0))) } }
                     div { dt { "last tick" } dd { (span(row["last_tick_age"].as_f64().unwrap_or(0.0))) " ago" } }
                     div { dt { "mode" } dd { (text(row, "tick_mode")) } }
+                    @if let Some(who) = row["furthest_behind"].as_str() {
+                        div { dt { "kept for" } dd { (who) ", " (span(row["lag"].as_f64().unwrap_or(0.0))) " behind" } }
+                    }
                     div { dt { "segments" } dd { (segments(row)) } }
                 }
                 (consumers(s, name))

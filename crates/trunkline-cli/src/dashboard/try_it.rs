@@ -76,6 +76,7 @@ pub(super) async fn send(
         "message" => app.data.publish(&m.to, &m.payload, None, None, None).await?,
         _ => return Err(Problem::bad("word: job, event, request or message")),
     };
+    app.live.outdate();
     Ok(Redirect::to(&match m.word.as_str() {
         "message" => "/topics".to_owned(),
         "job" => format!("/jobs/{id}"),

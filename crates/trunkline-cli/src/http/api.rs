@@ -244,6 +244,7 @@ async fn act(State(app): Shared, viewer: Viewer, bytes: Bytes) -> Answer<Respons
         viewer.must_act()?;
     }
     let result = app.data.act(&viewer.who, &action, &Value::Object(target)).await?;
+    app.live.outdate();
     Ok(json_of(json!({ "result": result })))
 }
 

@@ -56,10 +56,34 @@ pub(crate) struct Point {
     pub(crate) gaps: f64,
 }
 
+impl Point {
+    /// What flowed, in the order of the fields.
+    pub(crate) fn flows(&self) -> [f64; FLOWS] {
+        [
+            self.pushed,
+            self.ended,
+            self.dead,
+            self.appended,
+            self.finished,
+            self.dead_letters,
+            self.sent,
+            self.answered,
+            self.failed,
+            self.published,
+            self.gaps,
+        ]
+    }
+}
+
+/// How many fields of a point are flows.
+pub(crate) const FLOWS: usize = 11;
+
 /// Everything, at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) value: Value,
+    /// What flowed since this process looked first; it only grows.
+    pub(crate) totals: [f64; FLOWS],
     /// What flowed until now, the newest last.
     pub(crate) points: Vec<Point>,
     /// Of each queue: pushed and ended a second.
@@ -86,6 +110,8 @@ pub(crate) struct Live {
     came: Notify,
     /// Until when snapshots tell of topics too: that counts what their ring holds, which may be much.
     topics: Mutex<Option<Instant>>,
+    /// When somebody acted last: they are shown what came of it.
+    acted: Mutex<Option<Instant>>,
 }
 
 impl Snapshot {
@@ -110,10 +136,18 @@ impl Snapshot {
     }
 
     fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
-        let mut next = Self { value, points: Vec::new(), rates: HashMap::new(), taken: Instant::now(), took };
+        let (points, rates, totals) = (Vec::new(), HashMap::new(), [0.0; FLOWS]);
+        let mut next = Self { value, totals, points, rates, taken: Instant::now(), took };
         let Some(before) = before else { return next };
         let mut points: VecDeque<Point> = before.points.iter().copied().collect();
-        points.extend(next.compare(before));
+        let point = next.compare(before);
+        next.totals = before.totals;
+        if let (Some(point), Some(at)) = (&point, before.value["at"].as_f64()) {
+            // As rates they were divided by just this.
+            let flowed = point.flows().map(|rate| (rate * (point.at - at)).max(0.0));
+            next.totals.iter_mut().zip(flowed).for_each(|(total, flowed)| *total += flowed);
+        }
+        points.extend(point);
         while points.len() > POINTS {
             points.pop_front();
         }
@@ -216,13 +250,18 @@ impl Live {
             seen,
             came: Notify::new(),
             topics: Mutex::default(),
+            acted: Mutex::default(),
         }
     }
 
     /// The newest snapshot, taken now if it is old.
     pub(crate) async fn now(&self) -> Answer<Arc<Snapshot>> {
         let topics = self.counts_topics();
-        let fits = |s: &Arc<Snapshot>| s.fresh() && !(topics && s.value["topics"].is_null());
+        let acted = *self.acted.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |s: &Arc<Snapshot>| {
+            let since = acted.is_none_or(|at| at + s.took <= s.taken);
+            since && s.fresh() && !(topics && s.value["topics"].is_null())
+        };
         if let Some(fresh) = self.latest().filter(fits) {
             return Ok(fresh);
         }
@@ -244,6 +283,11 @@ impl Live {
     pub(crate) async fn with_topics(&self) -> Answer<Arc<Snapshot>> {
         self.count_topics();
         self.now().await
+    }
+
+    /// Something was done: whoever looks now is not shown how it was before.
+    pub(crate) fn outdate(&self) {
+        *self.acted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Has the next snapshots tell of topics.

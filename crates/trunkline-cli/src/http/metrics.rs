@@ -1,5 +1,6 @@
 //! `/metrics`, as Prometheus reads it: the numbers of the shared snapshot, so that scraping costs no more than looking.
 //!
+//! Counters count from when this process looked first, and as the snapshots differ: what is deleted between two of them was not seen.
 //! Names: `trunkline_`, base units, `_seconds`, `_bytes`. Labels are names of queues, streams, consumers and channels alone; each
 //! family has at most 500 series, what is beyond is summed (or, of ages, the largest told) as `other`.
 
@@ -8,12 +9,34 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use serde_json::Value;
 
-use super::{App, live::Snapshot, problem::Answer};
+use super::{
+    App,
+    live::{FLOWS, Snapshot},
+    problem::Answer,
+};
 
 /// The most series of a family, and what is beyond them.
 const SERIES: usize = 500;
 const STATES: [&str; 7] = ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"];
 const OUTCOMES: [&str; 7] = ["waiting", "taken", "ok", "failed", "timed_out", "cancelled", "lost"];
+
+/// Counters of what flowed: those of [`Point::flows`](super::live::Point), in that order.
+const FLOWED: [(&str, &str); FLOWS] = [
+    ("jobs_pushed_total", "Jobs that were pushed."),
+    ("jobs_ended_total", "Jobs that were done, are dead, or were cancelled."),
+    ("jobs_dead_total", "Jobs that failed at every attempt."),
+    ("stream_events_appended_total", "Events that were appended."),
+    ("stream_events_finished_total", "Events that consumers finished, each consumer counted."),
+    ("stream_dead_letters_total", "Events that became dead letters."),
+    ("requests_sent_total", "Requests that were sent, by the rate of the newest ones."),
+    ("requests_ended_total", "Requests that ended, by the same rate."),
+    ("requests_failed_total", "Requests that ended without a reply, by the same rate."),
+    (
+        "topic_messages_published_total",
+        "Volatile messages that were published; those of durable topics are events.",
+    ),
+    ("topic_gaps_total", "How often subscriptions were told that something may be missing."),
+];
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new().route("/metrics", get(metrics))
@@ -35,6 +58,11 @@ pub(super) async fn families(app: &App) -> Vec<Family> {
     let mut all = vec![up, build];
     if let Ok(snapshot) = &snapshot {
         told(snapshot, &mut all);
+        all.extend(FLOWED.iter().zip(snapshot.totals).map(|((name, help), total)| {
+            let mut family = Family::new(name, help);
+            family.add(&[], &[], &Value::from(total));
+            family
+        }));
     }
     all
 }
@@ -62,6 +90,11 @@ impl Family {
 
     pub(crate) fn name(&self) -> String {
         format!("trunkline_{}", self.name)
+    }
+
+    /// It only grows while this process lives.
+    pub(crate) fn counts(&self) -> bool {
+        self.name.ends_with("_total")
     }
 
     /// As OpenTelemetry writes it.
@@ -94,7 +127,8 @@ impl Family {
 
     fn write(&self, out: &mut String) {
         let _ = writeln!(out, "# HELP trunkline_{} {}", self.name, self.help);
-        let _ = writeln!(out, "# TYPE trunkline_{} gauge", self.name);
+        let kind = if self.counts() { "counter" } else { "gauge" };
+        let _ = writeln!(out, "# TYPE trunkline_{} {kind}", self.name);
         for (labels, value) in &self.series {
             let _ = writeln!(out, "trunkline_{}{} {value}", self.name, label(labels));
         }

@@ -198,14 +198,14 @@ impl Bound {
     }
 }
 
-/// Sends metrics to a collector, where there is one.
+/// Tells a collector what /metrics does, where there is one.
 async fn tell(app: Arc<App>) {
     let Some(mut collector) = Collector::new() else { return };
     let mut due = tokio::time::interval(Collector::interval());
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         due.tick().await;
-        collector.send(metrics::families(&app).await).await;
+        collector.tell(metrics::families(&app).await);
     }
 }
 

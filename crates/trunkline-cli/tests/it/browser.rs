@@ -14,13 +14,13 @@ use std::{
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::{database, http::Served, http_dashboard::plant, ok, responder, sql, until};
+use crate::{database, http::Served, http_dashboard::plant, jobs::worker, ok, responder, sql, until};
 
 const DRIVERS: [&str; 2] = ["/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver"];
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one window.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: String,
@@ -28,7 +28,16 @@ struct Browser {
 }
 
 impl Browser {
-    fn start(dark: bool) -> Self {
+    pub(crate) fn start(dark: bool) -> Self {
+        Self::with(dark, true)
+    }
+
+    /// One that runs no script of any page.
+    pub(crate) fn without_script() -> Self {
+        Self::with(false, false)
+    }
+
+    fn with(dark: bool, script: bool) -> Self {
         let program = DRIVERS.iter().find(|p| std::path::Path::new(p).exists());
         let program =
             program.expect("chromedriver is not installed: apt-get install chromium chromium-driver");
@@ -63,8 +72,10 @@ impl Browser {
         if dark {
             args.push("--blink-settings=preferredColorScheme=0".into());
         }
+        let allowed = if script { 1 } else { 2 };
+        let prefs = json!({ "profile.managed_default_content_settings.javascript": allowed });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" }, "unhandledPromptBehavior": "ignore" } } });
+            "goog:chromeOptions": { "args": args, "prefs": prefs }, "goog:loggingPrefs": { "browser": "ALL" }, "unhandledPromptBehavior": "ignore" } } });
         let answer = browser.send("POST", "/session", Some(&wanted));
         browser.session = answer["sessionId"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
         browser
@@ -97,32 +108,66 @@ impl Browser {
         self.send(method, &format!("/session/{}{path}", self.session), body)
     }
 
-    fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         let done = self.command("POST", "/url", Some(&json!({ "url": url })));
         assert!(done.is_null(), "{url}: {done}");
     }
 
-    fn run(&self, script: &str) -> Value {
+    pub(crate) fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", Some(&json!({ "script": script, "args": [] })))
     }
 
-    /// Presses what a selector finds.
-    fn click(&self, selector: &str) {
-        let found =
-            self.command("POST", "/element", Some(&json!({ "using": "css selector", "value": selector })));
+    /// Does something to what a selector finds.
+    #[track_caller]
+    fn element(&self, selector: &str, what: &str, with: &Value) {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.command("POST", "/element", Some(&wanted));
         let id = found[ELEMENT].as_str().unwrap_or_else(|| panic!("{selector}: {found}"));
-        let done = self.command("POST", &format!("/element/{id}/click"), Some(&json!({})));
+        let done = self.command("POST", &format!("/element/{id}/{what}"), Some(with));
         assert!(done.is_null(), "{selector}: {done}");
     }
 
-    fn size(&self, width: u32, height: u32) {
+    /// Presses what a selector finds.
+    #[track_caller]
+    pub(crate) fn click(&self, selector: &str) {
+        self.element(selector, "click", &json!({}));
+    }
+
+    #[track_caller]
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        self.element(selector, "value", &json!({ "text": text }));
+    }
+
+    /// A key, wherever the focus is.
+    pub(crate) fn press(&self, key: &str) {
+        let keys = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let keys = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] });
+        assert!(self.command("POST", "/actions", Some(&keys)).is_null());
+    }
+
+    /// The page's address.
+    pub(crate) fn at(&self) -> String {
+        self.command("GET", "/url", None).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The page as it is now.
+    pub(crate) fn source(&self) -> String {
+        self.command("GET", "/source", None).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What the browser logged since it was asked last.
+    pub(crate) fn log(&self) -> Value {
+        self.command("POST", "/se/log", Some(&json!({ "type": "browser" })))
+    }
+
+    pub(crate) fn size(&self, width: u32, height: u32) {
         // Windows of a browser are not narrower than 500; pages are.
         let device = json!({ "cmd": "Emulation.setDeviceMetricsOverride",
             "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 } });
         self.command("POST", "/goog/cdp/execute", Some(&device));
     }
 
-    fn shot(&self, name: &str) {
+    pub(crate) fn shot(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         let png = self.command("GET", "/screenshot", None);
@@ -132,10 +177,10 @@ impl Browser {
 
     /// Nothing that was planted ran: no dialog, no refusal by the policy, no error.
     #[track_caller]
-    fn is_quiet(&self, page: &str) {
+    pub(crate) fn is_quiet(&self, page: &str) {
         let dialog = self.command("GET", "/alert/text", None);
         assert_eq!(dialog["error"], "no such alert", "{page}: {dialog}");
-        let log = self.command("POST", "/se/log", Some(&json!({ "type": "browser" })));
+        let log = self.log();
         let bad: Vec<&Value> = log.as_array().unwrap().iter().filter(|l| l["level"] == "SEVERE").collect();
         assert!(bad.is_empty(), "{page}: {bad:#?}");
     }
@@ -151,7 +196,7 @@ impl Drop for Browser {
     }
 }
 
-const PAGES: [(&str, &str); 15] = [
+const PAGES: [(&str, &str); 18] = [
     ("overview", "/"),
     ("queues", "/jobs"),
     ("jobs", "/jobs/list?queue=mail"),
@@ -167,9 +212,12 @@ const PAGES: [(&str, &str); 15] = [
     ("processes", "/processes"),
     ("health", "/health"),
     ("try", "/try"),
+    ("actions", "/actions"),
+    ("letters", "/streams/letters/reader"),
+    ("request", "/requests/{request}"),
 ];
 
-fn full() -> String {
+pub(crate) fn full() -> String {
     let url = database();
     sql(
         &url,
@@ -197,9 +245,11 @@ fn every_page_shows_hostile_text_as_text_in_light_and_dark_wide_and_narrow() {
     let url = full();
     let _serving = responder(&url, &["echo", "--echo"]);
     let served = Served::start(&url, &[], &[]);
+    let request = sql(&url, "select max(id)::text from trunkline.request_list()").unwrap();
     for dark in [false, true] {
         let browser = Browser::start(dark);
         for (name, path) in PAGES {
+            let path = &path.replace("{request}", &request);
             for (width, height) in [(1440, 900), (320, 720), (2560, 1440)] {
                 browser.size(width, height);
                 browser.open(&format!("http://{}{path}", served.address));
@@ -256,9 +306,35 @@ fn a_page_changes_by_itself_and_a_button_does_what_it_says() {
     browser.open(&format!("http://{}/actions", served.address));
     browser.is_quiet("/actions");
     browser.shot("actions");
-    // Every way is reached by keyboard: what has the focus is seen.
-    browser.open(&format!("http://{}/", served.address));
-    let reached = browser
-        .run("document.querySelector('nav a').focus(); return document.activeElement.matches(':focus')");
-    assert_eq!(reached, true);
+}
+
+/// A job that waits is opened, and taken, and done: the page tells it, and is quiet afterwards.
+#[test]
+fn a_job_is_seen_to_travel() {
+    let url = database();
+    sql(&url, "select trunkline.job_push('mail', 'x')");
+    let id = sql(&url, "select id::text from trunkline.job").unwrap();
+    let served = Served::start(&url, &[], &[]);
+    let browser = Browser::start(false);
+    browser.open(&format!("http://{}/jobs/{id}", served.address));
+    let says = |word: &str| {
+        let state = "return document.querySelector('.head .state').textContent";
+        until(word, || browser.run(state) == word);
+    };
+    says("waiting");
+    let dir = crate::temporary();
+    let gate = dir.path().join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let _working = worker(&url, &["mail", "--exec", &format!("cat {}", gate.display())]);
+    says("running");
+    std::fs::write(&gate, "").unwrap();
+    says("done");
+    assert_eq!(
+        browser.run("return document.querySelectorAll('form.act').length"),
+        2,
+        "delete, or push a copy"
+    );
+    browser.click("form.act:has(input[value=job_copy]) button");
+    until("the copy", || browser.source().contains("A copy was pushed."));
+    browser.is_quiet("a job");
 }

@@ -12,7 +12,7 @@ use trunkline_embedded::Mode;
 use crate::{Running, code, database, ok, sql, start, stderr, temporary, trunkline, until};
 
 const ADMIN: &str = "an-admin-token-0123456789";
-const READER: &str = "a-reader-token-0123456789";
+pub(crate) const READER: &str = "a-reader-token-0123456789";
 
 /// A daemon with its address.
 pub(crate) struct Served {
@@ -116,7 +116,7 @@ fn unchunked(head: &str, body: &str) -> String {
     out
 }
 
-fn tokens() -> [(&'static str, &'static str); 2] {
+pub(crate) fn tokens() -> [(&'static str, &'static str); 2] {
     [("TRUNKLINE_ADMIN_TOKEN", ADMIN), ("TRUNKLINE_READER_TOKEN", READER)]
 }
 

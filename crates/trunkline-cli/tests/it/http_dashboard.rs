@@ -299,8 +299,12 @@ pub(crate) const HOSTILE: [&str; 8] = [
     "a\u{202e}b",
 ];
 
-/// Plants them wherever a message, its error or a process has text.
+/// Plants them wherever a message, its error, a process, a schedule or who acts has text.
 pub(crate) fn plant(url: &str) {
+    sql(
+        url,
+        "select trunkline.stream_open('letters'), trunkline.stream_register('letters', 'reader'), trunkline.stream_register('letters', 'other')",
+    );
     for (n, text) in HOSTILE.iter().enumerate() {
         let quoted = text.replace('\'', "''");
         sql(
@@ -329,9 +333,23 @@ pub(crate) fn plant(url: &str) {
         sql(
             url,
             &format!(
-                "select trunkline.request_send('hash', '{quoted}', '{quoted}', wait_for_responder => true)"
+                "select trunkline.request_send('hash', '{quoted}', '{quoted}', wait_for_responder => true),
+                        trunkline.stream_append('letters', '{quoted}', '{quoted}', '{quoted}', jsonb_build_object('h', '{quoted}')),
+                        trunkline.action_do('{quoted}', 'job_reveal', '{{\"id\": \"{}\"}}'),
+                        trunkline.job_schedule('planted-{n}', 'mail', '0 3 * * *', '{quoted}', '{quoted}', zone => '{quoted}')",
+                n + 900_001
             ),
         );
+    }
+    sql(url, "select trunkline.stream_tick('letters')");
+    for consumer in ["reader", "other"] {
+        let next = format!("select batch from trunkline.stream_next_batch('letters', '{consumer}')");
+        let batch = sql(url, &next).unwrap();
+        let dead = format!(
+            "select count(trunkline.stream_retry('{batch}', array[id], null, payload)) from trunkline.stream_events('{batch}')"
+        );
+        sql(url, &dead);
+        sql(url, &format!("select trunkline.stream_finish('{batch}')"));
     }
 }
 
@@ -360,6 +378,10 @@ fn hostile_text_is_text_on_every_page() {
         "/jobs/900005",
         &format!("/jobs/{id}"),
         &format!("/requests/{request}"),
+        "/streams",
+        "/streams/letters/reader",
+        "/schedules",
+        "/actions",
         "/jobs/list?kind=%3Cscript%3Ealert(1)%3C/script%3E",
         "/jobs/list?queue=mail&state=dead&key=%22onmouseover=%22alert(1)",
     ] {
@@ -377,7 +399,7 @@ fn hostile_text_is_text_on_every_page() {
         }
         seen += page.body.matches("&lt;script&gt;").count();
     }
-    for path in ["/topics", "/leases"] {
+    for path in ["/topics", "/leases", "/streams/letters/reader", "/actions"] {
         assert!(served.get(path).body.matches("&lt;script&gt;").count() > 0, "{path}");
     }
     assert!(seen > 12, "the strings are there, as text: {seen}");

@@ -34,7 +34,7 @@ fn state(url: &str, id: &str) -> String {
 }
 
 /// A worker under way, once it works.
-fn worker(url: &str, args: &[&str]) -> Running {
+pub(crate) fn worker(url: &str, args: &[&str]) -> Running {
     let mut command = trunkline(&["jobs", "work"]);
     command.args(args).env("DATABASE_URL", url);
     let mut running = Running::start(command);

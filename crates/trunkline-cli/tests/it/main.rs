@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod browser;
+mod browser_acts;
 mod config;
 mod contrib;
 mod daemon;

@@ -38,7 +38,8 @@ create unlogged table trunkline.session (
     watched     boolean not null,              -- its connection holds the presence lock; false behind a pooler
     expires_at  timestamptz not null,
     rests       boolean not null default false,   -- it has nothing in hand: nobody need watch it
-    opened_at   timestamptz not null default now()
+    opened_at   timestamptz not null default now(),
+    version     text                           -- of the library
 ) with (fillfactor = 50);
 
 -- Sessions that ended, for ten seconds and until all that they had taken was handed on: up to which take that is done, in

@@ -47,7 +47,8 @@ pub(super) const PLANS: &str = "set search_path = pg_catalog, pg_temp; set enabl
 /// The role, if it has rights on the tables, as owners and admins do; `trunkline.direct = off` does without them.
 /// A frozen process says nothing: its connection, and the keys that it holds, end after a while.
 const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 'insert') and coalesce(current_setting('trunkline.direct', true), '') <> 'off' then coalesce(nullif(current_setting('role', true), 'none'), session_user) end";
-const OPEN: &str = "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3), $4)";
+const OPEN: &str =
+    "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3), $4, $5)";
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4), $5)";
 const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3)";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
@@ -169,6 +170,7 @@ impl Keeper {
             (&watched, Type::BOOL),
             (&lease, Type::FLOAT8),
             (&rests, Type::BOOL),
+            (&env!("CARGO_PKG_VERSION"), Type::TEXT),
         ];
         let rows = link.query(OPEN, args).await?;
         let row = rows.first().ok_or_else(|| Error::new(ErrorKind::Other, "no session was opened"))?;

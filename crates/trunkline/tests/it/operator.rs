@@ -205,8 +205,15 @@ async fn channels_tell_what_became_of_the_newest_requests() {
             "{bad}"
         );
     }
-    let here = "select application, alive, serves from trunkline.session_list() order by application";
-    assert_eq!(raw.rows(here).await, ["caller|t|{}", "responder|t|{echo}"]);
+    let here =
+        "select application, alive, serves, version from trunkline.session_list() order by application";
+    assert_eq!(
+        raw.rows(here).await,
+        [
+            format!("caller|t|{{}}|{}", env!("CARGO_PKG_VERSION")),
+            format!("responder|t|{{echo}}|{}", env!("CARGO_PKG_VERSION"))
+        ]
+    );
     let rings = raw.rows("select ring, count(*), count(*) filter (where filled), bool_and(cardinality(tables) in (3, 4)) from trunkline.log_rings() group by 1 order by 1").await;
     assert_eq!(rings, ["job_d|2|1|t", "job_e|2|1|t", "request_d|2|1|t", "request_e|2|1|t"]);
 }

@@ -22,7 +22,7 @@ use trunkline::{
 use self::cost::Cost;
 use super::{
     Figure, connect,
-    measure::{median, session},
+    measure::{load, median, session},
     streams::{asleep, copy_in, single},
 };
 
@@ -83,6 +83,8 @@ pub(super) async fn run(
 #[derive(Default)]
 struct Found {
     over_insert: [Vec<f64>; 3],
+    at_rest: [Vec<f64>; 3],
+    tasks: [Vec<f64>; 3],
     bulk: Vec<f64>,
     burndown: Vec<f64>,
     rate: Vec<f64>,
@@ -121,7 +123,8 @@ impl Found {
         Ok(())
     }
 
-    /// Single pushes by SQL, with workers that sleep at the start and are woken by the run.
+    /// Single pushes by SQL, with workers that sleep at the start and are woken by the run; then with nobody working, by SQL and by
+    /// tasks of one process, which share its connection.
     async fn pushes(
         &mut self,
         url: &str,
@@ -136,7 +139,26 @@ impl Found {
             say(&format!("{n:>3} clients: bare INSERT {bare:>7.0}/s, job_push {ours:>7.0}/s"));
             ratios.push(ours / bare);
         }
-        working.stop().await
+        working.stop().await?;
+        drain(tl).await?;
+        for ((n, sessions), tasks) in CLIENTS.into_iter().zip(&mut self.at_rest).zip(&mut self.tasks) {
+            let bare = single(url, INSERT, n, seconds).await?.rate();
+            let ours = single(url, PUSH, n, seconds).await?.rate();
+            let own = connect(url).await?;
+            let (jobs, payload) = (own.jobs(), "p".repeat(PAYLOAD));
+            let push = move |_| {
+                let (jobs, payload) = (jobs.clone(), payload.clone());
+                async move { jobs.push("bench", payload).await.map(drop) }
+            };
+            let shared = load(n, seconds, None, push).await?.rate();
+            own.close().await;
+            say(&format!(
+                "{n:>3} clients, nobody works: bare INSERT {bare:>7.0}/s, job_push {ours:>7.0}/s, by tasks of one process {shared:>7.0}/s"
+            ));
+            sessions.push(ours / bare);
+            tasks.push(shared / bare);
+        }
+        Ok(())
     }
 
     /// A backlog, pushed in bulk and burnt down, by so many handlers at once that do nothing.
@@ -243,12 +265,20 @@ impl Found {
     fn figures(self) -> Vec<Figure> {
         let figure = |name, values, unit, wanted| Figure { name, value: median(values), unit, wanted };
         let [one, sixteen, thirty_two] = self.over_insert;
+        let [rest1, rest16, rest32] = self.at_rest;
+        let [tasks1, tasks16, tasks32] = self.tasks;
         let [p50, p99] = self.latency;
         let [held_speed, held_p99] = self.held;
         vec![
             figure("push1_over_insert", one, "x", ">= 0.85"),
             figure("push16_over_insert", sixteen, "x", ">= 0.85"),
             figure("push32_over_insert", thirty_two, "x", ">= 0.85"),
+            figure("push1_at_rest_over_insert", rest1, "x", ""),
+            figure("push16_at_rest_over_insert", rest16, "x", ""),
+            figure("push32_at_rest_over_insert", rest32, "x", ""),
+            figure("push1_of_tasks_over_insert", tasks1, "x", ""),
+            figure("push16_of_tasks_over_insert", tasks16, "x", ">= 0.85"),
+            figure("push32_of_tasks_over_insert", tasks32, "x", ">= 0.85"),
             figure("bulk_push_over_copy", self.bulk, "x", ">= 0.8"),
             figure("burndown_over_skip_locked", self.burndown, "x", ">= 3"),
             figure("burndown_jobs_per_s", self.rate, "/s", ""),

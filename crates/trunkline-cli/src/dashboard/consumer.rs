@@ -50,7 +50,7 @@ pub(super) async fn page(
             input type="hidden" name="action" value="stream_seek";
             input type="hidden" name="back" value=(back);
             @for (name, value) in target { input type="hidden" name=(name) value=(value); }
-            label { "Move it to" input name="at" placeholder="start, end, a tick or a time" required autocomplete="off"; }
+            label { "Move it to" input name="at" placeholder="end, beginning, tick:7, a time" required autocomplete="off"; }
             button.danger type="submit" { "Move" }
         } }
         section {

@@ -143,8 +143,9 @@ impl Snapshot {
         let point = next.compare(before);
         next.totals = before.totals;
         if let (Some(point), Some(at)) = (&point, before.value["at"].as_f64()) {
-            // As rates they were divided by just this.
-            let flowed = point.flows().map(|rate| (rate * (point.at - at)).max(0.0));
+            // As rates they were divided by just this; a thousandth is as exact as they are.
+            let flowed =
+                point.flows().map(|rate| ((rate * (point.at - at)).max(0.0) * 1000.0).round() / 1000.0);
             next.totals.iter_mut().zip(flowed).for_each(|(total, flowed)| *total += flowed);
         }
         points.extend(point);

@@ -102,6 +102,59 @@ fn tells(body: &[u8], queue: &str, many: f64) -> Option<String> {
     (point.value == Some(Number::AsDouble(many))).then(|| text(&resource.unwrap().attributes, "service.name"))
 }
 
+/// Counts of messages by `messaging.*` of a name: operation, destination, and how many.
+fn counted(came: &Came, name: &str) -> Vec<(String, String, u64)> {
+    let mut found = Vec::new();
+    for body in bodies(came, "/v1/metrics") {
+        let told = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap().resource_metrics;
+        let scopes = told.into_iter().flat_map(|r| r.scope_metrics);
+        for metric in scopes.flat_map(|s| s.metrics).filter(|m| m.name == name) {
+            let points: Vec<(Vec<KeyValue>, u64)> = match metric.data.unwrap() {
+                Data::Histogram(all) => {
+                    all.data_points.into_iter().map(|p| (p.attributes, p.count)).collect()
+                }
+                Data::Sum(all) => {
+                    let many = |n: &Option<Number>| match n {
+                        Some(Number::AsInt(n)) => u64::try_from(*n).unwrap(),
+                        other => panic!("{other:?}"),
+                    };
+                    all.data_points.into_iter().map(|p| (p.attributes, many(&p.value))).collect()
+                }
+                other => panic!("{other:?}"),
+            };
+            let label = |labels: &[KeyValue], name: &str| text(labels, &format!("messaging.{name}"));
+            found.extend(points.iter().map(|(labels, many)| {
+                (label(labels, "operation.name"), label(labels, "destination.name"), *many)
+            }));
+        }
+    }
+    found
+}
+
+/// What a process sent and handled is told at its end, also when that comes at once; an address is no name.
+#[test]
+fn messages_are_counted_and_timed_by_the_conventions() {
+    let (url, (address, came)) = (database(), collector());
+    let told = |args: &[&str]| ok(&url, &[&["--otlp-endpoint", &address], args].concat());
+    told(&["jobs", "push", "mail", "one"]);
+    let lines = crate::run_with(
+        &url,
+        &["--otlp-endpoint", &address, "jobs", "push", "mail", "--lines"],
+        b"a\nb\nc\n",
+    );
+    assert_eq!(code(&lines), 0, "{}", stderr(&lines));
+    told(&["jobs", "work", "mail", "--drain", "--exec", "true"]);
+    let mail = |operation: &str, many| (operation.to_owned(), "mail".to_owned(), many);
+    for (name, wanted) in [
+        ("messaging.client.sent.messages", vec![mail("push", 1)]),
+        ("messaging.client.operation.duration", vec![mail("push", 1)]),
+        ("messaging.client.consumed.messages", vec![mail("process", 4)]),
+        ("messaging.process.duration", vec![mail("process", 4)]),
+    ] {
+        assert_eq!(counted(&came, name)[..1], wanted, "{name}: {:?}", counted(&came, name));
+    }
+}
+
 #[test]
 fn a_trace_goes_from_a_script_through_a_push_to_the_program_that_does_the_job() {
     let (url, dir, (address, came)) = (database(), temporary(), collector());

@@ -63,7 +63,7 @@ pub(super) async fn page(
             @if letters.is_empty() { (empty("There are none.", &html! { "Events come here that were tried too often, or given up, with the cause." })) }
             ul.groups { @for l in &letters { li {
                 p.cause { strong { (number(l, "id")) } " " code { (text(l, "cause")) } }
-                p.muted { (when(l, "died_at")) " · " (number(l, "attempts")) " attempts · " (text(l, "type")) " " (text(l, "key")) }
+                p.muted { (when(l, "died_at")) " · " (number(l, "attempts")) @if number(l, "attempts") == 1 { " attempt · " } @else { " attempts · " } (text(l, "type")) " " (text(l, "key")) }
                 @if viewer.may_act() { @if let Some(text) = l["payload"].as_str() { (payload(text)) } }
                 @else { p.muted { "The payload is hidden from this login." } }
                 @if viewer.may_act() { div.acts.left {

@@ -84,18 +84,51 @@ fn known(job: &Value) -> Vec<(&'static str, Markup)> {
 }
 
 fn timeline(job: &Value, word: &str) -> Markup {
+    // When an attempt began is known of the newest one alone.
+    let began = html! {
+        @if !job["begun_at"].is_null() { li { (when(job, "begun_at")) span { "attempt " (number(job, "attempt")) " began" } } }
+    };
+    let newest = |e: &Value| number(e, "attempt") == number(job, "attempt");
+    let failed = job["errors"].as_array().is_some_and(|errors| errors.iter().any(newest));
     html! {
         ol.timeline {
             li { (when(job, "pushed_at")) span { "pushed" } }
             @for e in job["errors"].as_array().into_iter().flatten() {
+                @if newest(e) { (began) }
                 li.failed {
                     (when(e, "at"))
                     div { span { "attempt " (number(e, "attempt")) " failed" } pre.payload { (text(e, "error")) } }
                 }
             }
-            @if !job["begun_at"].is_null() { li { (when(job, "begun_at")) span { "attempt " (number(job, "attempt")) " began" } } }
+            @if !failed { (began) }
             @if !job["ended_at"].is_null() { li class=(if word == "done" { "good" } else { "failed" }) { (when(job, "ended_at")) span { (word) } } }
             @else if ["scheduled", "retrying"].contains(&word) { li.next { (when(job, "due_at")) span { "comes " @if word == "retrying" { "again" } } } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_in_its_order() {
+        let error = |n: i64| json!({ "attempt": n, "at": "2026-01-01T10:00:00", "error": "no" });
+        let mut job = json!({ "pushed_at": "2026-01-01T10:00:00", "begun_at": "2026-01-01T10:00:00", "attempt": 2,
+            "ended_at": "2026-01-01T10:00:00", "errors": [error(1), error(2)] });
+        let told = |job: &Value, word| {
+            let html = timeline(job, word).into_string();
+            let words = ["pushed", "attempt 1 failed", "attempt 2 began", "attempt 2 failed", "dead"];
+            let mut found: Vec<(usize, &str)> =
+                words.iter().filter_map(|w| Some((html.find(w)?, *w))).collect();
+            found.sort_unstable();
+            found.into_iter().map(|(_, w)| w).collect::<Vec<_>>()
+        };
+        let all = ["pushed", "attempt 1 failed", "attempt 2 began", "attempt 2 failed", "dead"];
+        assert_eq!(told(&job, "dead"), all);
+        (job["errors"], job["ended_at"]) = (json!([error(1)]), Value::Null);
+        assert_eq!(told(&job, "running"), &all[..3]);
     }
 }

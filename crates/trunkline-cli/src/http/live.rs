@@ -135,7 +135,7 @@ impl Snapshot {
         self.taken.elapsed() < BEAT.max(self.took * 4)
     }
 
-    fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
+    pub(crate) fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
         let (points, rates, totals) = (Vec::new(), HashMap::new(), [0.0; FLOWS]);
         let mut next = Self { value, totals, points, rates, taken: Instant::now(), took };
         let Some(before) = before else { return next };

@@ -15,6 +15,7 @@ fn keys_choose_look_into_and_act() {
         &url,
         "select trunkline.job_push('alpha', 'x'), trunkline.job_push('mail', 'x', run_at => now() + interval '1 day')",
     );
+    sql(&url, "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing')");
     let program = format!("{} top --sort name --every 100ms", env!("CARGO_BIN_EXE_trunkline"));
     // `script` is a terminal, as far as the program can tell.
     let mut terminal = Command::new("script")
@@ -67,6 +68,20 @@ fn keys_choose_look_into_and_act() {
     shows("cancelled");
     press("q");
     shows("q end");
+    press("\t");
+    shows(">  orders/billing");
+    press("\r");
+    shows("the consumer billing of the stream orders, its dead letters");
+    press("q");
+    press("/alp");
+    shows("only what has in its name: alp_");
+    press("\r");
+    until("the others to be gone", || {
+        let all = seen.lock().unwrap();
+        all.rsplit("\x1b[H")
+            .nth(1)
+            .is_some_and(|s| s.contains("alpha") && !s.contains("mail") && s.contains("q end"))
+    });
     press("q");
     until("it to end", || terminal.try_wait().unwrap().is_some());
     assert!(terminal.wait().unwrap().success());

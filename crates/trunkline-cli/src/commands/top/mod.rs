@@ -1,11 +1,12 @@
 //! `trunkline top`: what flows and waits, at a terminal, again and again.
 //!
 //! The same snapshot as the dashboard's, taken once a second, or less often where it takes long. On a terminal the screen is
-//! painted anew until Ctrl-C, and keys lead into a queue and act; otherwise, or with --once, it is printed once, with rates where a
+//! painted anew until Ctrl-C, and keys lead into rows and act; otherwise, or with --once, it is printed once, with rates where a
 //! second snapshot tells them.
 
 mod keys;
 mod screen;
+mod tables;
 
 use std::{io::IsTerminal as _, time::Duration};
 
@@ -14,7 +15,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use trunkline::Error;
 
-use self::keys::{Do, Hand, Key, View};
+use self::{
+    keys::{Do, Hand, Key, View},
+    tables::{QUEUES, TABLES},
+};
 use crate::{
     args::Global,
     exit::{OK, Result},
@@ -68,6 +72,23 @@ pub(crate) struct TopArgs {
     once: bool,
 }
 
+impl TopArgs {
+    /// Where somebody begins.
+    fn hand(&self) -> Hand {
+        let mut hand = Hand { filter: self.filter.clone().unwrap_or_default(), ..Hand::default() };
+        let head = match self.sort {
+            Sort::Waiting => "WAITING",
+            Sort::Dead => "DEAD",
+            Sort::In => "IN/S",
+            Sort::Oldest => "OLDEST",
+            Sort::Name => "",
+        };
+        let columns = TABLES[QUEUES].columns;
+        hand.sorted[QUEUES] = columns.iter().position(|(h, _)| *h == head).unwrap_or(columns.len());
+        hand
+    }
+}
+
 pub(crate) async fn run(global: &Global, args: TopArgs) -> Result<u8> {
     let database = source::choose(global).await?;
     database.checked().await?;
@@ -81,7 +102,7 @@ pub(crate) async fn run(global: &Global, args: TopArgs) -> Result<u8> {
     if global.json {
         out.json(&snapshot.value)?;
     } else {
-        out.bytes(screen::all(&snapshot, &args, None).as_bytes())?;
+        out.bytes(screen::all(&snapshot, &args.hand(), args.rows, false).as_bytes())?;
     }
     Ok(OK)
 }
@@ -94,23 +115,36 @@ fn failed(problem: Problem) -> Error {
 async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8> {
     // Without a keyboard it is looked at alone, until Ctrl-C.
     let (_raw, mut pressed) = keys::listen().unwrap_or_else(|| (None, mpsc::channel(1).1));
-    let mut hand = Hand::default();
+    let mut hand = args.hand();
+    let most = i32::try_from(args.rows).unwrap_or(1000).clamp(1, 1000);
     loop {
         let snapshot = live.now().await.map_err(failed)?;
-        let text = match &hand.view.clone() {
+        let view = hand.view.clone();
+        let mut many = |rows: &[Value]| {
+            hand.rows = rows.iter().map(screen::of_one).collect();
+            hand.stay();
+            hand.at
+        };
+        let text = match &view {
             View::All => {
-                let queues = screen::queues(&snapshot, args);
-                hand.rows = queues.iter().map(|q| screen::of_queue(q)).collect();
+                let kind = &TABLES[hand.table];
+                let rows = kind.rows(&snapshot, &hand.filter, hand.sorted[hand.table]);
+                hand.rows = rows.iter().take(args.rows).map(|row| screen::of_row(kind, row)).collect();
                 hand.stay();
-                screen::all(&snapshot, args, Some(hand.at))
+                screen::all(&snapshot, &hand, args.rows, true)
             }
             View::Queue(queue) => {
                 let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
-                let most = i32::try_from(args.rows).unwrap_or(1000).clamp(1, 1000);
                 let jobs = data.jobs(&filter, most).await?.items;
-                hand.rows = jobs.iter().map(screen::of_job).collect();
-                hand.stay();
-                screen::jobs(queue, &jobs, hand.at)
+                screen::jobs(queue, &jobs, many(&jobs))
+            }
+            View::Channel(channel) => {
+                let requests = data.requests(Some(channel), most).await?;
+                screen::requests(channel, &requests, many(&requests))
+            }
+            View::Consumer(stream, consumer) => {
+                let letters = data.letters(stream, consumer, most).await?;
+                screen::letters(stream, consumer, &letters, many(&letters))
             }
         };
         let text = format!("{text}\n{}\n", hand.foot());
@@ -123,7 +157,9 @@ async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8
         match key.and_then(|key: Key| hand.press(key)) {
             Some(Do::End) => return Ok(OK),
             Some(Do::Act(action, target)) => {
-                hand.said = match data.act(&who(), action, &target).await {
+                let done = data.act(&who(), action, &target).await;
+                live.outdate();
+                hand.said = match done {
                     Ok(Value::Bool(false) | Value::Null) => "nothing was changed".to_owned(),
                     Ok(_) => format!("{} done", action.replace('_', " ")),
                     Err(problem) => problem.detail,

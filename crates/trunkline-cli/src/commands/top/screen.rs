@@ -3,139 +3,136 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use super::{Sort, TopArgs, keys::Row};
-use crate::{
-    dashboard::parts::{rate, span, text},
-    http::live::Snapshot,
-    out::escaped,
+use super::{
+    keys::{Hand, Row},
+    tables::{Kind, TABLES},
 };
+use crate::{dashboard::parts::text, http::live::Snapshot, out::escaped};
 
-/// What keys do to a queue.
-pub(super) fn of_queue(q: &Value) -> Row {
-    let (name, paused) = (text(q, "queue").to_owned(), !q["paused_at"].is_null());
-    Row { name, paused, dead: q["dead"].as_i64().unwrap_or(0), state: String::new() }
+/// What keys do to a row of a table.
+pub(super) fn of_row(kind: &Kind, row: &Value) -> Row {
+    let part = |n: usize| kind.named.get(n).map(|c| text(row, c).to_owned()).unwrap_or_default();
+    Row {
+        name: part(0),
+        second: part(1),
+        paused: !row["paused_at"].is_null(),
+        dead: row["dead"].as_i64().unwrap_or(0),
+        state: String::new(),
+    }
 }
 
-/// What keys do to a job.
-pub(super) fn of_job(j: &Value) -> Row {
-    let state = text(j, "job_state").to_owned();
-    Row { name: j["id"].as_i64().unwrap_or(0).to_string(), state, ..Row::default() }
+/// What keys do to what is one of many: a job, a request, or a dead letter.
+pub(super) fn of_one(row: &Value) -> Row {
+    let state = if row["job_state"].is_string() { text(row, "job_state") } else { text(row, "state") };
+    Row { name: row["id"].as_i64().unwrap_or(0).to_string(), state: state.to_owned(), ..Row::default() }
 }
 
-/// The queues that are shown, in their order.
-pub(super) fn queues<'a>(s: &'a Snapshot, args: &TopArgs) -> Vec<&'a Value> {
-    let mut queues: Vec<&Value> = s.rows("queues").iter().filter(|q| fits(args, q, &["queue"])).collect();
-    let by = |q: &Value| match args.sort {
-        Sort::Waiting => q["waiting"].as_f64(),
-        Sort::Dead => q["dead"].as_f64(),
-        Sort::In => s.rates.get(text(q, "queue")).map(|r| r.0),
-        Sort::Oldest => q["oldest"].as_f64(),
-        Sort::Name => None,
-    };
-    // Stable: by name where it is the same.
-    queues.sort_by(|a, b| by(b).unwrap_or(0.0).total_cmp(&by(a).unwrap_or(0.0)));
-    queues.truncate(args.rows);
-    queues
-}
-
-fn fits(args: &TopArgs, row: &Value, columns: &[&str]) -> bool {
-    args.filter.as_deref().is_none_or(|f| columns.iter().any(|c| text(row, c).contains(f)))
-}
-
-/// All of it; `at`: the queue that keys mean.
-pub(super) fn all(s: &Snapshot, args: &TopArgs, at: Option<usize>) -> String {
-    let queues = queues(s, args);
+/// All of it; where keys are listened to, with a mark at what they mean.
+pub(super) fn all(s: &Snapshot, hand: &Hand, rows: usize, keys: bool) -> String {
     let notify = s.value["notify"].as_f64().unwrap_or(0.0) * 100.0;
     let mut out = format!(
-        "{}   PostgreSQL {}   {} processes   NOTIFY queue {notify:.0} %\n",
+        "{}   PostgreSQL {}   {} here   NOTIFY queue {notify:.0} %\n",
         text(&s.value, "database"),
         text(&s.value, "server").split(' ').next().unwrap_or_default(),
-        s.rows("sessions").len(),
-    );
-    let heads = ["QUEUE", "IN/S", "OUT/S", "WAITING", "SCHEDULED", "RUNNING", "RETRYING", "DEAD", "OLDEST"];
-    out += &table(&heads, &queues, more(s.rows("queues"), &queues, args, &["queue"]), at, |q| {
-        let (pushed, ended) = s.rates.get(text(q, "queue")).copied().unwrap_or_default();
-        let paused = if q["paused_at"].is_null() { "" } else { " (paused)" };
-        let mut row = vec![format!("{}{paused}", text(q, "queue")), rate(pushed), rate(ended)];
-        row.extend(["waiting", "scheduled", "running", "retrying", "dead"].map(|c| q[c].to_string()));
-        row.push(q["oldest"].as_f64().map_or_else(String::new, span));
-        row
-    });
-    let consumers: Vec<&Value> =
-        s.rows("consumers").iter().filter(|c| fits(args, c, &["stream", "consumer"])).collect();
-    out += &table(
-        &["CONSUMER", "LAG", "EVENTS", "IN HAND", "AGAIN", "DEAD"],
-        &consumers[..consumers.len().min(args.rows)],
-        consumers.len().saturating_sub(args.rows),
-        None,
-        |c| {
-            let mut row = vec![format!("{}/{}", text(c, "stream"), text(c, "consumer"))];
-            row.push(c["lag"].as_f64().map_or_else(String::new, span));
-            row.extend(["estimate", "in_hand", "coming_again", "dead"].map(|name| c[name].to_string()));
-            row
+        match s.rows("sessions").len() {
+            1 => "1 process".to_owned(),
+            n => format!("{n} processes"),
         },
     );
-    let channels: Vec<&Value> = s.rows("channels").iter().filter(|c| fits(args, c, &["channel"])).collect();
-    let heads = [
-        "CHANNEL",
-        "RESPONDERS",
-        "SENT/S",
-        "ENDED/S",
-        "WAITING",
-        "IN FLIGHT",
-        "FAILED",
-        "TIMED OUT",
-        "P50 MS",
-        "P99 MS",
-    ];
-    out += &table(
-        &heads,
-        &channels[..channels.len().min(args.rows)],
-        channels.len().saturating_sub(args.rows),
-        None,
-        |c| {
-            let mut row = vec![text(c, "channel").to_owned(), c["responders"].to_string()];
-            row.extend(
-                ["sent_per_second", "ended_per_second"].map(|name| rate(c[name].as_f64().unwrap_or(0.0))),
-            );
-            row.extend(["waiting", "taken", "failed", "timed_out"].map(|name| c[name].to_string()));
-            row.extend(
-                ["p50", "p99"].map(|name| c[name].as_f64().map_or_else(String::new, |ms| format!("{ms:.1}"))),
-            );
-            row
-        },
-    );
+    for (n, kind) in TABLES.iter().enumerate() {
+        let all = kind.rows(s, &hand.filter, hand.sorted[n]);
+        let shown = &all[..all.len().min(rows)];
+        let mut heads = vec![kind.head.to_owned()];
+        // What it is sorted by is marked, of the table that keys mean.
+        let mark = |column| if keys && n == hand.table && column == hand.sorted[n] { "▼" } else { "" };
+        heads.extend(kind.columns.iter().enumerate().map(|(c, (head, _))| format!("{head}{}", mark(c))));
+        let at = keys.then_some(if n == hand.table { hand.at } else { usize::MAX });
+        out += &table(&heads, shown, all.len() - shown.len(), at, |row| {
+            let paused = if row["paused_at"].is_null() { "" } else { " (paused)" };
+            let mut cells = vec![format!("{}{paused}", kind.name(row))];
+            cells.extend(kind.columns.iter().map(|(_, cell)| cell.shown(s, row)));
+            cells
+        });
+    }
     out
+}
+
+fn heads(all: &[&str]) -> Vec<String> {
+    all.iter().map(|h| (*h).to_owned()).collect()
+}
+
+/// A time without its fraction.
+fn time(row: &Value, column: &str) -> String {
+    text(row, column).split('.').next().unwrap_or_default().replace('T', " ")
+}
+
+/// The beginning of the first line.
+fn line(row: &Value, column: &str) -> String {
+    text(row, column).lines().next().unwrap_or_default().chars().take(60).collect()
 }
 
 /// The jobs of a queue, the newest first; `at`: the one that keys mean.
 pub(super) fn jobs(queue: &str, jobs: &[Value], at: usize) -> String {
-    let rows: Vec<&Value> = jobs.iter().collect();
-    let heads = ["JOB", "STATE", "KIND", "ATTEMPT", "PUSHED", "ERROR"];
-    let shown = table(&heads, &rows, 0, Some(at), |j| {
-        let attempt = format!("{}/{}", j["attempt"], j["max_attempts"]);
-        let pushed = text(j, "pushed_at").split('.').next().unwrap_or_default().replace('T', " ");
-        let error: String = text(j, "error").lines().next().unwrap_or_default().chars().take(60).collect();
+    let columns = heads(&["JOB", "STATE", "KIND", "ATTEMPT", "PUSHED", "ERROR"]);
+    many(&format!("the queue {queue}, its newest jobs"), "job", &columns, jobs, at, |j| {
         vec![
             j["id"].to_string(),
             text(j, "job_state").to_owned(),
             text(j, "job_kind").to_owned(),
-            attempt,
-            pushed,
-            error,
+            format!("{}/{}", j["attempt"], j["max_attempts"]),
+            time(j, "pushed_at"),
+            line(j, "error"),
         ]
-    });
-    let none = if jobs.is_empty() { "\nno job\n" } else { "" };
-    format!("the queue {}, its newest jobs\n{shown}{none}", escaped(queue, true))
+    })
 }
 
-fn more(all: &[Value], shown: &[&Value], args: &TopArgs, columns: &[&str]) -> usize {
-    all.iter().filter(|row| fits(args, row, columns)).count() - shown.len()
+/// The requests of a channel, the newest first.
+pub(super) fn requests(channel: &str, requests: &[Value], at: usize) -> String {
+    let columns = heads(&["REQUEST", "STATE", "TYPE", "ATTEMPT", "SENT", "EXPIRES"]);
+    many(&format!("the channel {channel}, its newest requests"), "request", &columns, requests, at, |r| {
+        vec![
+            r["id"].to_string(),
+            text(r, "state").to_owned(),
+            text(r, "type").to_owned(),
+            r["attempt"].to_string(),
+            time(r, "sent_at"),
+            time(r, "expires_at"),
+        ]
+    })
+}
+
+/// The dead letters of a consumer.
+pub(super) fn letters(stream: &str, consumer: &str, letters: &[Value], at: usize) -> String {
+    let columns = heads(&["EVENT", "TYPE", "KEY", "ATTEMPTS", "DIED", "CAUSE"]);
+    let title = format!("the consumer {consumer} of the stream {stream}, its dead letters");
+    many(&title, "dead letter", &columns, letters, at, |l| {
+        vec![
+            l["id"].to_string(),
+            text(l, "type").to_owned(),
+            text(l, "key").to_owned(),
+            l["attempts"].to_string(),
+            time(l, "died_at"),
+            line(l, "cause"),
+        ]
+    })
+}
+
+fn many(
+    title: &str,
+    what: &str,
+    heads: &[String],
+    rows: &[Value],
+    at: usize,
+    cells: impl Fn(&Value) -> Vec<String>,
+) -> String {
+    let shown = table(heads, &rows.iter().collect::<Vec<_>>(), 0, Some(at), cells);
+    let none = if rows.is_empty() { format!("\nno {what}\n") } else { String::new() };
+    format!("{}\n{shown}{none}", escaped(title, true))
 }
 
 /// A table, and how many rows are left out; nothing where there are none.
 fn table(
-    heads: &[&str],
+    heads: &[String],
     rows: &[&Value],
     more: usize,
     at: Option<usize>,
@@ -147,7 +144,7 @@ fn table(
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mark = |here: bool| at.map(|_| if here { ">" } else { "" }.to_owned());
-    table.set_header(mark(false).into_iter().chain(heads.iter().map(|h| (*h).to_owned())));
+    table.set_header(mark(false).into_iter().chain(heads.iter().cloned()));
     for (n, row) in rows.iter().enumerate() {
         let cells = cells(row).into_iter().map(|c| escaped(&c, true).into_owned());
         table.add_row(mark(at == Some(n)).into_iter().chain(cells));
@@ -156,5 +153,63 @@ fn table(
         column.set_cell_alignment(CellAlignment::Right);
     }
     let rest = if more > 0 { format!(" and {more} more\n") } else { String::new() };
-    format!("\n{table}\n{rest}")
+    // What pads the last column is no part of it.
+    let lines = table.to_string().lines().map(|l| format!("{}\n", l.trim_end())).collect::<String>();
+    format!("\n{lines}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let queue = |name: &str, waiting: i64, done: i64, dead: i64, paused: Option<&str>| {
+            json!({ "queue": name, "waiting": waiting, "scheduled": 1, "running": 2, "retrying": 0, "done": done, "dead": dead,
+                "oldest": 95.0, "paused_at": paused })
+        };
+        let of = |at: f64, done: i64| {
+            json!({
+                "at": at, "database": "shop", "server": "17.2 (Debian)", "notify": 0.04,
+                "queues": [queue("alpha", 3, 5, 0, None), queue("mail", 40, done, 7, Some("2026-01-01"))],
+                "consumers": [
+                    { "stream": "orders", "consumer": "billing", "lag": 0.25, "estimate": 12, "in_hand": 4, "coming_again": 0, "dead": 0 },
+                    { "stream": "orders", "consumer": "search", "lag": 7200.0, "estimate": 90_000, "in_hand": null, "coming_again": 3, "dead": 2 },
+                ],
+                "channels": [{ "channel": "hash", "responders": 2, "sent_per_second": 120.5, "ended_per_second": 119.0, "waiting": 1,
+                    "taken": 2, "failed": 0, "timed_out": 4, "p50": 1.24, "p99": 8.0 }],
+                "sessions": [{ "application": "mailer\u{1b}[2J", "pid": 17, "alive": true, "version": "0.1.0", "host": "10.0.0.7",
+                    "serves": ["hash"], "jobs": 3, "batches": ["orders/billing"] }],
+            })
+        };
+        let first = Snapshot::after(of(1.0, 100), Duration::ZERO, None);
+        Snapshot::after(of(3.0, 300), Duration::ZERO, Some(&first))
+    }
+
+    #[test]
+    fn all_of_it_is_shown_as_it_was_looked_at() {
+        let hand = Hand::default();
+        assert_eq!(all(&snapshot(), &hand, 15, false), include_str!("screens/once.txt"));
+        let hand = Hand { table: 1, at: 0, ..Hand::default() };
+        assert_eq!(all(&snapshot(), &hand, 15, true), include_str!("screens/keys.txt"));
+        let hand = Hand { filter: "a".into(), ..Hand::default() };
+        assert_eq!(all(&snapshot(), &hand, 1, false), include_str!("screens/filtered.txt"));
+    }
+
+    #[test]
+    fn what_is_looked_into_is_shown_as_it_was_looked_at() {
+        let job = json!({ "id": 17, "job_state": "dead", "job_kind": "k", "attempt": 5, "max_attempts": 5,
+            "pushed_at": "2026-01-01T10:00:00.5+00:00", "error": "no route\u{1b}[0m\nto the host" });
+        let request = json!({ "id": 4, "state": "waiting", "type": "sum", "attempt": 0, "sent_at": "2026-01-01T10:00:00.5+00:00",
+            "expires_at": "2026-01-01T10:00:05.5+00:00" });
+        let letter = json!({ "id": 9, "type": "placed", "key": "k", "attempts": 3, "died_at": "2026-01-01T10:00:00.5+00:00", "cause": "no" });
+        let mut shown = jobs("mail", &[job], 0);
+        shown += &requests("hash", &[request], 0);
+        shown += &letters("orders", "search", &[letter], 0);
+        shown += &jobs("empty", &[], 0);
+        assert_eq!(shown, include_str!("screens/into.txt"));
+    }
 }

@@ -73,6 +73,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// How the log is written, on stderr
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", env = "TRUNKLINE_LOG")]
+    pub(crate) log: LogFormat,
+
     /// Do not ask before destroying something
     #[arg(short = 'y', long, global = true)]
     pub(crate) yes: bool,
@@ -177,13 +181,6 @@ impl Command {
                 | Self::Jobs(jobs::Command::Work(_))
                 | Self::Leases(leases::Command::Run(_))
         )
-    }
-
-    pub(crate) fn log_format(&self) -> LogFormat {
-        match self {
-            Self::Serve(args) => args.log,
-            _ => LogFormat::Text,
-        }
     }
 }
 

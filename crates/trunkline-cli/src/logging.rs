@@ -52,7 +52,7 @@ fn wanted(cli: &Cli) -> Targets {
 pub(crate) fn start(cli: &Cli) -> Result<()> {
     let (wanted, handle) = reload::Layer::new(wanted(cli));
     let _ = WANTED.set(handle);
-    let layer = match cli.command.log_format() {
+    let layer = match cli.global.log {
         LogFormat::Json => {
             crate::out::talk_into_log();
             fmt::layer().json().flatten_event(true).with_writer(|| Log).boxed()

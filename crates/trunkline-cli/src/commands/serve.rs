@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use trunkline::{Error, ErrorKind, Trunkline};
 
 use crate::{
-    args::{Command, Global, LogFormat},
+    args::{Command, Global},
     config::{self, Stop},
     daemon,
     exit::{Failure, OK, Result},
@@ -39,10 +39,6 @@ pub(crate) struct ServeArgs {
     /// Install or upgrade the schema first
     #[arg(long, conflicts_with = "all_databases")]
     install: bool,
-
-    /// How the log is written
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) log: LogFormat,
 
     #[command(flatten)]
     http: HttpArgs,

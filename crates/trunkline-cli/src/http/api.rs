@@ -51,6 +51,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/requests/{id}", get(request))
         .route("/api/v1/streams/{stream}/events", post(append))
         .route("/api/v1/streams/{stream}/consumers/{consumer}/dead", get(letters))
+        .route("/api/v1/streams/{stream}/moves", get(moves))
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/actions", get(actions).post(act))
 }
@@ -214,6 +215,12 @@ async fn letters(
 ) -> Answer<Response> {
     viewer.must_act()?;
     Ok(listed(app.data.letters(&stream, &consumer, 100).await?, 100))
+}
+
+async fn moves(State(app): Shared, uri: Uri, Path(stream): Path<String>) -> Answer<Response> {
+    let page: Page = query(&uri)?;
+    let rows = app.data.moves(Some(&stream), page.limit()?).await?;
+    Ok(json_of(json!({ "items": rows, "next": null })))
 }
 
 async fn findings(State(app): Shared) -> Answer<Response> {

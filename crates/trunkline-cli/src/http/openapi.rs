@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 /// Path, method, what it does, its parameters (`limit` and `cursor` where it is a page), and the body's schema.
-const PATHS: [(&str, &str, &str, &[&str], &str); 30] = [
+const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
     ("/api/v1/overview", "get", "Everything that flows and waits, at one moment", &[], ""),
     ("/api/v1/queues", "get", "Queues with their jobs by state", &[], ""),
     ("/api/v1/schedules", "get", "Schedules with their next and last time", &[], ""),
@@ -37,6 +37,13 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 30] = [
     ("/api/v1/requests/{id}", "get", "A request", &[], ""),
     ("/api/v1/streams/{stream}/events", "post", "Append an event", &[], "Event"),
     ("/api/v1/streams/{stream}/consumers/{consumer}/dead", "get", "Dead letters of a consumer", &[], ""),
+    (
+        "/api/v1/streams/{stream}/moves",
+        "get",
+        "Who moved consumers of a stream, the newest first",
+        &["limit"],
+        "",
+    ),
     ("/api/v1/findings", "get", "What endangers messages here, and what mends it", &[], ""),
     ("/api/v1/actions", "get", "What operators did, the newest first", &["limit", "cursor"], ""),
     (

@@ -100,6 +100,8 @@ fn each_button_does_what_it_says_and_is_noted() {
         assert_eq!(one(state), wanted, "{fields}");
     }
     assert_eq!(one("select count(*)::text from trunkline.action"), "11", "each is noted");
+    let moves = served.get("/api/v1/streams/s/moves").json();
+    assert!(moves["items"][0]["consumer"] == "c" && moves["items"].as_array().unwrap().len() == 1, "{moves}");
     let noted = "select (before ->> 'held_by') || ' ' || (after ->> 'resign_asked') from trunkline.action where name = 'lease_resign'";
     assert_eq!(one(noted), "one of two true");
     let (status, said) = action(&served, "action=lease_resign&lease=nightly&confirm=yes&back=/leases");

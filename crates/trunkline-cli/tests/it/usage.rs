@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::{code, run, stderr, stdout, temporary, trunkline};
+use crate::{code, database, ok, run, stderr, stdout, temporary, trunkline};
 
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=u dbname=d";
 
@@ -137,4 +137,19 @@ fn the_private_server_starts_by_itself_and_stops() {
     assert_eq!(code(&with(&["db", "stop"])), 0);
     assert_eq!(code(&with(&["db", "status"])), 3);
     assert_eq!(code(&with(&["db", "url"])), 3);
+}
+
+#[test]
+fn a_worker_logs_json_where_it_is_told_to() {
+    let url = database();
+    ok(&url, &["jobs", "push", "mail", "x"]);
+    let work = ["jobs", "work", "mail", "--drain", "--exec", "echo no \u{1b}[0m route >&2; exit 3"];
+    let worked = run(&url, &[&["-v", "--log", "json"], &work[..]].concat());
+    assert_eq!(code(&worked), 0, "{}", stderr(&worked));
+    let lines: Vec<serde_json::Value> = stderr(&worked)
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{l}: {e}")))
+        .collect();
+    assert!(lines.iter().all(|l| l["level"].is_string() && l["timestamp"].is_string()), "{lines:?}");
+    assert!(lines.iter().any(|l| l["message"] == "stopped"), "{lines:?}");
 }

@@ -42,7 +42,7 @@ pub(super) struct ConsumerArgs {
     work: u32,
     /// Append what was answered to the stream "answers", which must be there
     #[arg(long)]
-    log: bool,
+    append: bool,
     /// Speak JSON, and leave when stdin closes
     #[arg(long, hide = true)]
     events: bool,
@@ -177,7 +177,7 @@ impl Consumer<'_> {
     fn ask(&mut self, ask: Ask, place: Option<OwnedSemaphorePermit>) {
         self.next += 1;
         let flight = Flight::begin(ask, self.voice.clone());
-        let (trunk, logs) = (self.trunk.clone(), self.args.log || self.args.events);
+        let (trunk, logs) = (self.trunk.clone(), self.args.append || self.args.events);
         self.asking.spawn(async move {
             let outcome = send(&trunk, &flight).await;
             drop(place);

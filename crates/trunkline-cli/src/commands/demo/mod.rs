@@ -90,7 +90,7 @@ enum PartCommand {
     Controller(controller::ControllerArgs),
     /// Sends HASH requests and shows the replies, until Ctrl-C or SHUTDOWN
     Consumer(consumer::ConsumerArgs),
-    /// Counts the events of the stream "answers", until Ctrl-C; consumers with --log append to it
+    /// Counts the events of the stream "answers", until Ctrl-C; consumers with --append add to it
     Counter(counter::CounterArgs),
     /// Does the jobs of the queue "demo", until Ctrl-C: each carries a number, its result is the number's MD5
     Worker(worker::WorkerArgs),

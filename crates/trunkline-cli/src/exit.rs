@@ -90,7 +90,7 @@ fn of_private(e: &trunkline_embedded::Error) -> u8 {
 /// Says on stderr what went wrong, with its causes, and returns the exit code.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
     if !matches!(failure, Failure::ReaderGone) {
-        crate::out::talk(&format!("trunkline: {failure}"));
+        crate::out::fail(&format!("trunkline: {failure}"));
     }
     ExitCode::from(failure.code())
 }

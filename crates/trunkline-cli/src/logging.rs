@@ -53,10 +53,7 @@ pub(crate) fn start(cli: &Cli) -> Result<()> {
     let (wanted, handle) = reload::Layer::new(wanted(cli));
     let _ = WANTED.set(handle);
     let layer = match cli.global.log {
-        LogFormat::Json => {
-            crate::out::talk_into_log();
-            fmt::layer().json().flatten_event(true).with_writer(|| Log).boxed()
-        }
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(|| Log).boxed(),
         LogFormat::Text => {
             let color =
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -67,5 +64,8 @@ pub(crate) fn start(cli: &Cli) -> Result<()> {
     let endpoint = cli.global.otlp_endpoint.as_deref().filter(|e| !e.is_empty() && !off);
     let traces = endpoint.map(otlp::layer).transpose()?;
     tracing_subscriber::registry().with(layer.with_filter(wanted)).with(traces).init();
+    if cli.global.log == LogFormat::Json {
+        crate::out::talk_into_log();
+    }
     Ok(())
 }

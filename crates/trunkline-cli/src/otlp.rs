@@ -121,7 +121,11 @@ pub(crate) fn finish() {
     if let Some((traces, metrics)) = SENDING.get() {
         // The log has why; there is nobody else to tell.
         let _ = traces.shutdown_with_timeout(LAST);
-        let _ = metrics.shutdown_with_timeout(LAST);
+        // Metrics wait for their collector as long as they like: who ends does not.
+        let (done, ended) = std::sync::mpsc::channel();
+        let metrics = metrics.clone();
+        std::thread::spawn(move || done.send(metrics.shutdown()));
+        let _ = ended.recv_timeout(LAST);
     }
 }
 

@@ -135,11 +135,24 @@ pub(crate) fn talk_into_log() {
     INTO_LOG.store(true, Ordering::Relaxed);
 }
 
+/// Says why the command failed, however little it is to say.
+pub(crate) fn fail(text: &str) {
+    if INTO_LOG.load(Ordering::Relaxed) {
+        return tracing::error!("{}", text.trim_start_matches("trunkline: "));
+    }
+    ask(text);
+}
+
 /// Says something to whoever runs the command; never fails.
 pub(crate) fn talk(text: &str) {
     if INTO_LOG.load(Ordering::Relaxed) {
         return tracing::warn!("{}", text.trim_start_matches("trunkline: "));
     }
+    ask(text);
+}
+
+/// The same to a person, who is there: never into the log.
+pub(crate) fn ask(text: &str) {
     let text = escaped(text, false);
     let _ = progress::aside(|| writeln!(io::stderr().lock(), "{text}"));
 }

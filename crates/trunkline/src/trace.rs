@@ -105,6 +105,13 @@ impl Sending {
         Ok(id)
     }
 
+    /// The same for many of which only the number comes back.
+    pub(crate) async fn load(&self, sending: impl Future<Output = Result<u64>>) -> Result<u64> {
+        let count = Box::pin(self.run(sending)).await?;
+        self.span.record("messaging.batch.message_count", count);
+        Ok(count)
+    }
+
     /// The same for many.
     pub(crate) async fn many(&self, sending: impl Future<Output = Result<Vec<i64>>>) -> Result<Vec<i64>> {
         let ids = self.run(sending).await?;

@@ -139,7 +139,7 @@ pub(crate) fn confirm(global: &Global, what: &str) -> Result<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::Refused(format!("refused to {what}: confirm with --yes")));
     }
-    out::talk(&format!("This will {what}. Type yes to go on:"));
+    out::ask(&format!("This will {what}. Type yes to go on:"));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|e| Failure::io("cannot read the answer", e))?;
     match answer.trim() {

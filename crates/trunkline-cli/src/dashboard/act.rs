@@ -49,7 +49,7 @@ const FIELDS: [&str; 11] =
     ["id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
 
 /// Why one that ended was not deleted.
-const KEPT: &str = "What ended without ever being held is in a ring, and goes by itself, with its segment.";
+const KEPT: &str = "It has not ended; or it ended without ever being held, and goes with the segment of the ring that it is in.";
 
 /// The most jobs that are chosen at a time: a page of them.
 const MOST_CHOSEN: usize = 200;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use super::parts::rate;
-use crate::http::live::Point;
+use crate::http::flow::Point;
 
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;

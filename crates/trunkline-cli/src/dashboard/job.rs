@@ -29,9 +29,9 @@ pub(super) async fn page(
     Ok(frame.page(&region))
 }
 
-/// Nothing more happens to it, unless somebody wants it to.
+/// Nothing more happens to it: dead and cancelled ones may be run once more.
 pub(super) fn ended(job: &Value) -> bool {
-    ["done", "dead", "cancelled"].contains(&text(job, "state"))
+    text(job, "state") == "done"
 }
 
 /// `shown`: with its payload.
@@ -84,17 +84,19 @@ fn known(job: &Value) -> Vec<(&'static str, Markup)> {
 }
 
 fn timeline(job: &Value, word: &str) -> Markup {
-    // When an attempt began is known of the newest one alone.
+    // When an attempt began is known of the newest one alone; after "run now" they are counted anew.
+    let attempt = number(job, "attempt");
     let began = html! {
-        @if !job["begun_at"].is_null() { li { (when(job, "begun_at")) span { "attempt " (number(job, "attempt")) " began" } } }
+        @if !job["begun_at"].is_null() && attempt > 0 { li { (when(job, "begun_at")) span { "attempt " (attempt) " began" } } }
     };
-    let newest = |e: &Value| number(e, "attempt") == number(job, "attempt");
-    let failed = job["errors"].as_array().is_some_and(|errors| errors.iter().any(newest));
+    let errors = job["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let closes = |e: &Value| number(e, "attempt") == attempt && text(e, "at") >= text(job, "begun_at");
+    let failed = errors.last().is_some_and(closes);
     html! {
         ol.timeline {
             li { (when(job, "pushed_at")) span { "pushed" } }
-            @for e in job["errors"].as_array().into_iter().flatten() {
-                @if newest(e) { (began) }
+            @for (n, e) in errors.iter().enumerate() {
+                @if failed && n + 1 == errors.len() { (began) }
                 li.failed {
                     (when(e, "at"))
                     div { span { "attempt " (number(e, "attempt")) " failed" } pre.payload { (text(e, "error")) } }
@@ -115,14 +117,23 @@ mod tests {
 
     #[test]
     fn what_happened_is_told_in_its_order() {
-        let error = |n: i64| json!({ "attempt": n, "at": "2026-01-01T10:00:00", "error": "no" });
-        let mut job = json!({ "pushed_at": "2026-01-01T10:00:00", "begun_at": "2026-01-01T10:00:00", "attempt": 2,
-            "ended_at": "2026-01-01T10:00:00", "errors": [error(1), error(2)] });
+        let error =
+            |n: i64| json!({ "attempt": n, "at": format!("2026-01-01T10:00:0{n}.5+00:00"), "error": "no" });
+        let mut job = json!({ "pushed_at": "2026-01-01T10:00:00+00:00", "begun_at": "2026-01-01T10:00:02+00:00", "attempt": 2,
+            "ended_at": "2026-01-01T10:00:03+00:00", "errors": [error(1), error(2)] });
         let told = |job: &Value, word| {
             let html = timeline(job, word).into_string();
-            let words = ["pushed", "attempt 1 failed", "attempt 2 began", "attempt 2 failed", "dead"];
+            let words = [
+                "pushed",
+                "attempt 1 failed",
+                "attempt 2 began",
+                "attempt 2 failed",
+                "dead",
+                "attempt 1 began",
+                "attempt 0",
+            ];
             let mut found: Vec<(usize, &str)> =
-                words.iter().filter_map(|w| Some((html.find(w)?, *w))).collect();
+                words.iter().flat_map(|w| html.match_indices(w).map(|(at, _)| (at, *w))).collect();
             found.sort_unstable();
             found.into_iter().map(|(_, w)| w).collect::<Vec<_>>()
         };
@@ -130,5 +141,13 @@ mod tests {
         assert_eq!(told(&job, "dead"), all);
         (job["errors"], job["ended_at"]) = (json!([error(1)]), Value::Null);
         assert_eq!(told(&job, "running"), &all[..3]);
+        // Run once more after it was dead: it waits, and its first attempt begins.
+        (job["errors"], job["attempt"]) = (json!([error(1), error(2)]), json!(0));
+        assert_eq!(told(&job, "waiting"), ["pushed", "attempt 1 failed", "attempt 2 failed"]);
+        (job["begun_at"], job["attempt"]) = (json!("2026-01-01T11:00:00+00:00"), json!(1));
+        assert_eq!(
+            told(&job, "running"),
+            ["pushed", "attempt 1 failed", "attempt 2 failed", "attempt 1 began"]
+        );
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
 fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
     let name = text(q, "queue");
     let list = format!("/jobs/list?queue={}", encoded(name));
-    let (pushed, ended) = s.rates.get(name).copied().unwrap_or_default();
+    let (pushed, ended) = s.flow.rates.get(name).copied().unwrap_or_default();
     let paused = !q["paused_at"].is_null();
     html! {
         tr {

@@ -37,12 +37,14 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::stream::unfold;
-use maud::Markup;
+use maud::{Markup, html};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout_at},
 };
+use trunkline::ErrorKind;
 
 use crate::http::{
     App,
@@ -173,23 +175,40 @@ struct Detail {
 }
 
 impl Detail {
+    async fn read(&self, app: &App, page: &str) -> trunkline::Result<Value> {
+        match page {
+            "job" => app.data.job(self.id).await,
+            _ => app.data.request(self.id).await,
+        }
+    }
+
+    /// Whether there is nothing to be watched for: asked again, the browser is told so, and asks no more.
+    async fn is_over(&self, app: &App, page: &str) -> bool {
+        match (page, self.read(app, page).await) {
+            (_, Err(e)) => e.kind() == ErrorKind::NotFound,
+            ("job", Ok(job)) => job::ended(&job),
+            (_, Ok(request)) => requests::ended(&request),
+        }
+    }
+
     /// The event, where there is something new of it.
     async fn event(&mut self, app: &App, page: &str, viewer: &Viewer) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let (html, ended) = match page {
-            "job" => {
-                let job = app.data.job(self.id).await.ok()?;
-                (job::region(&job, viewer, viewer.may_act()), job::ended(&job))
+        let html = match (page, self.read(app, page).await) {
+            (_, Err(e)) if e.kind() == ErrorKind::NotFound => {
+                self.ended = true;
+                let how = html! { "It was deleted, or went with the segment that it was in." };
+                parts::empty("It is no longer here.", &how)
             }
-            "request" => {
-                let request = app.data.request(self.id).await.ok()?;
-                (requests::one(&request, viewer), requests::ended(&request))
+            (_, Err(_)) => return None,
+            ("job", Ok(job)) => {
+                self.ended = job::ended(&job);
+                job::region(&job, viewer, viewer.may_act())
             }
-            _ => return None,
+            (_, Ok(request)) => {
+                self.ended = requests::ended(&request);
+                requests::one(&request, viewer)
+            }
         };
-        self.ended = ended;
         let html = html.into_string();
         if html == self.last {
             return None;
@@ -210,12 +229,21 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Resp
     let asked: Asked = query(&uri)?;
     let place = PLACES.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"))?;
-    let detail = asked.id.map(|id| Detail { id, last: String::new(), ended: false });
+    let one = asked.id.filter(|_| ["job", "request"].contains(&asked.page.as_str()));
+    let detail = one.map(|id| Detail { id, last: String::new(), ended: false });
+    if let Some(detail) = &detail
+        && detail.is_over(&app, &asked.page).await
+    {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let state = ((app.live.watched(), place, detail), app);
     let end = Instant::now() + WATCH;
     let events = unfold(state, move |((mut seen, place, mut detail), app): (Watching, Arc<App>)| {
         let (asked, viewer) = (asked.clone(), viewer.clone());
         async move {
+            if detail.as_ref().is_some_and(|detail| detail.ended) {
+                return None;
+            }
             loop {
                 if asked.page == "topics" {
                     app.live.count_topics();
@@ -223,7 +251,9 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Resp
                 timeout_at(end, seen.changed()).await.ok()?.ok()?;
                 let newest = seen.borrow_and_update().clone();
                 let event = match (&mut detail, &newest) {
-                    (Some(detail), Seen::Now(_)) => detail.event(&app, &asked.page, &viewer).await,
+                    (Some(detail), Seen::Now(_)) => {
+                        timeout_at(end, detail.event(&app, &asked.page, &viewer)).await.ok()?
+                    }
                     _ => event(&asked, &newest, &viewer),
                 };
                 if let Some(bytes) = event {

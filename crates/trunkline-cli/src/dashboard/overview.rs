@@ -7,7 +7,7 @@ use super::{
     chart,
     parts::{count, encoded, rate, size, span, text},
 };
-use crate::http::live::{Point, Snapshot};
+use crate::http::{flow::Point, live::Snapshot};
 
 /// For how long a job may wait, or a consumer be behind, before it is shown as what needs somebody; in seconds.
 const LONG: f64 = 300.0;
@@ -61,7 +61,7 @@ fn word(
     facts: &[Fact<'_>],
     more: &Markup,
 ) -> Markup {
-    let now = of(&s.points.last().copied().unwrap_or_default());
+    let now = of(&s.flow.points.last().copied().unwrap_or_default());
     html! {
         section.word {
             h2 { a href=(at) { (title) } }
@@ -72,7 +72,7 @@ fn word(
                     }
                 }
             }
-            (chart::lines(&s.points, range, words, of))
+            (chart::lines(&s.flow.points, range, words, of))
             dl.facts {
                 @for (name, n, level) in facts {
                     div { dt { (name) } dd class=[(*n > 0).then_some(*level)] { (count(*n)) } }

@@ -124,7 +124,7 @@ pub(super) async fn page(
 
 /// It was answered, or nobody waits for an answer any more.
 pub(super) fn ended(request: &Value) -> bool {
-    !request["ended_at"].is_null()
+    !["waiting", "taken"].contains(&text(request, "state"))
 }
 
 /// A request with all that is known of it.
@@ -148,7 +148,7 @@ pub(super) fn one(r: &Value, viewer: &Viewer) -> Markup {
         ]))
         ol.timeline {
             li { (when(r, "sent_at")) span { "sent" } }
-            @if ended(r) { li { (when(r, "ended_at")) span { (word) } } }
+            @if !r["ended_at"].is_null() { li { (when(r, "ended_at")) span { (word) } } }
             @else { li.next { (when(r, "expires_at")) span { "deadline" } } }
         }
         @if viewer.may_act() && r["headers"].is_object() { section { h2 { "Headers" } (payload(&r["headers"].to_string())) } }

@@ -62,7 +62,8 @@ pub(super) fn json_of(value: Value) -> Response {
 
 /// Ids as strings: a number above 2^53 is another one to many readers.
 pub(super) fn with_text_ids(mut value: Value) -> Value {
-    const IDS: [&str; 7] = ["id", "job_id", "last_id", "last_job", "first_tick", "last_tick", "tick"];
+    const IDS: [&str; 9] =
+        ["id", "job_id", "last_id", "last_job", "first_tick", "last_tick", "tick", "from_tick", "to_tick"];
     match &mut value {
         Value::Array(all) => all.iter_mut().for_each(|v| *v = with_text_ids(v.take())),
         Value::Object(fields) => {
@@ -82,7 +83,7 @@ pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
 }
 
 /// A page of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
     queue: Option<String>,
@@ -96,6 +97,13 @@ struct Page {
     channel: Option<String>,
     limit: Option<i32>,
     cursor: Option<String>,
+}
+
+/// How many of a list without pages.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    limit: Option<i32>,
 }
 
 impl Page {
@@ -131,6 +139,7 @@ fn listed(rows: Vec<Value>, limit: i32) -> Response {
 async fn overview(State(app): Shared) -> Answer<Response> {
     let snapshot = app.live.now().await?;
     let rates: Value = snapshot
+        .flow
         .points
         .last()
         .map(|p| {
@@ -218,9 +227,10 @@ async fn letters(
 }
 
 async fn moves(State(app): Shared, uri: Uri, Path(stream): Path<String>) -> Answer<Response> {
-    let page: Page = query(&uri)?;
+    let Limit { limit } = query(&uri)?;
+    let page = Page { limit, ..Page::default() };
     let rows = app.data.moves(Some(&stream), page.limit()?).await?;
-    Ok(json_of(json!({ "items": rows, "next": null })))
+    Ok(json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": null })))
 }
 
 async fn findings(State(app): Shared) -> Answer<Response> {

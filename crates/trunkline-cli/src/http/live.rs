@@ -4,11 +4,9 @@
 //!   IDLE ──a page, a viewer──▶ TAKEN ──a second, or four times what it took──▶ old ──somebody looks──▶ TAKEN
 //! ```
 //! Guarantees: at most one statement at a time, whatever the number of viewers, and at most a fifth of the time one is running,
-//! so that a database with many jobs is not kept busy by being watched. What comes per second is told from two snapshots; where a
-//! segment was emptied between them nothing is told.
+//! so that a database with many jobs is not kept busy by being watched; and one more after each action, for who looks then.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +21,7 @@ use tokio::{
 use super::{
     App,
     data::Data,
+    flow::Flow,
     problem::{Answer, Problem},
 };
 
@@ -31,63 +30,12 @@ const BEAT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long the topics are counted after somebody looked at them.
 const COUNTED: Duration = Duration::from_secs(5);
-/// How many points the charts have: a quarter of an hour of being watched.
-const POINTS: usize = 900;
-
-/// What flowed in a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Point {
-    /// Seconds since 1970, by the database's clock.
-    pub(crate) at: f64,
-    pub(crate) pushed: f64,
-    pub(crate) ended: f64,
-    pub(crate) dead: f64,
-    pub(crate) appended: f64,
-    /// Events that consumers finished, each one counted for itself.
-    pub(crate) finished: f64,
-    pub(crate) dead_letters: f64,
-    pub(crate) sent: f64,
-    pub(crate) answered: f64,
-    /// Requests that ended without a reply: errors of responders, deadlines, lost ones.
-    pub(crate) failed: f64,
-    /// Volatile messages; those of durable topics are events.
-    pub(crate) published: f64,
-    /// Gaps that subscriptions were told of.
-    pub(crate) gaps: f64,
-}
-
-impl Point {
-    /// What flowed, in the order of the fields.
-    pub(crate) fn flows(&self) -> [f64; FLOWS] {
-        [
-            self.pushed,
-            self.ended,
-            self.dead,
-            self.appended,
-            self.finished,
-            self.dead_letters,
-            self.sent,
-            self.answered,
-            self.failed,
-            self.published,
-            self.gaps,
-        ]
-    }
-}
-
-/// How many fields of a point are flows.
-pub(crate) const FLOWS: usize = 11;
 
 /// Everything, at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) value: Value,
-    /// What flowed since this process looked first; it only grows.
-    pub(crate) totals: [f64; FLOWS],
-    /// What flowed until now, the newest last.
-    pub(crate) points: Vec<Point>,
-    /// Of each queue: pushed and ended a second.
-    pub(crate) rates: HashMap<String, (f64, f64)>,
+    pub(crate) flow: Flow,
     taken: Instant,
     took: Duration,
 }
@@ -136,109 +84,9 @@ impl Snapshot {
     }
 
     pub(crate) fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
-        let (points, rates, totals) = (Vec::new(), HashMap::new(), [0.0; FLOWS]);
-        let mut next = Self { value, totals, points, rates, taken: Instant::now(), took };
-        let Some(before) = before else { return next };
-        let mut points: VecDeque<Point> = before.points.iter().copied().collect();
-        let point = next.compare(before);
-        next.totals = before.totals;
-        if let (Some(point), Some(at)) = (&point, before.value["at"].as_f64()) {
-            // As rates they were divided by just this; a thousandth is as exact as they are.
-            let flowed =
-                point.flows().map(|rate| ((rate * (point.at - at)).max(0.0) * 1000.0).round() / 1000.0);
-            next.totals.iter_mut().zip(flowed).for_each(|(total, flowed)| *total += flowed);
-        }
-        points.extend(point);
-        while points.len() > POINTS {
-            points.pop_front();
-        }
-        next.points = points.into();
-        next
+        let flow = Flow::between(&value, before.map(|b| (&b.value, &b.flow)));
+        Self { value, flow, taken: Instant::now(), took }
     }
-
-    /// What flowed since another snapshot; nothing when the clock stood still.
-    fn compare(&mut self, before: &Self) -> Option<Point> {
-        let at = self.value["at"].as_f64()?;
-        let time = at - before.value["at"].as_f64()?;
-        if time < 0.001 {
-            return None;
-        }
-        let known: HashMap<&str, &Value> =
-            before.rows("queues").iter().filter_map(|q| Some((q["queue"].as_str()?, q))).collect();
-        let (mut pushed, mut ended) = (0.0, 0.0);
-        let mut rates = HashMap::new();
-        for queue in self.rows("queues") {
-            let Some(name) = queue["queue"].as_str() else { continue };
-            let was = known.get(name).map_or((0, 0), |q| totals(q));
-            let now = totals(queue);
-            // Fewer than before: a segment was emptied, or some were deleted.
-            let rate = (per_second(now.0 - was.0, time), per_second(now.1 - was.1, time));
-            pushed += rate.0;
-            ended += rate.1;
-            rates.insert(name.to_owned(), rate);
-        }
-        self.rates = rates;
-        let grown =
-            |part: &str, column: &str| per_second(self.sum(part, column) - before.sum(part, column), time);
-        let sum = |column: &str| self.rows("channels").iter().filter_map(|c| c[column].as_f64()).sum();
-        Some(Point {
-            at,
-            pushed,
-            ended,
-            dead: grown("queues", "dead"),
-            appended: grown("streams", "events"),
-            finished: per_second(self.finished_since(before), time),
-            dead_letters: grown("consumers", "dead"),
-            sent: sum("sent_per_second"),
-            answered: sum("ended_per_second"),
-            failed: sum("failed_per_second"),
-            published: self.published_since(before, time),
-            gaps: grown("subscriptions", "gaps"),
-        })
-    }
-
-    /// How many events consumers finished: by how much each one's backlog grew less than its stream.
-    fn finished_since(&self, before: &Self) -> i64 {
-        let covered = |s: &Self| -> HashMap<String, i64> {
-            let row =
-                |r: &Value| Some((r["stream"].to_string(), r["events"].as_i64()? - r["uncovered"].as_i64()?));
-            s.rows("streams").iter().filter_map(row).collect()
-        };
-        let name = |c: &Value| (c["stream"].to_string(), c["consumer"].to_string());
-        let (covers, covered) = (covered(self), covered(before));
-        let behind: HashMap<_, _> = before
-            .rows("consumers")
-            .iter()
-            .filter_map(|c| Some((name(c), c["estimate"].as_i64()?)))
-            .collect();
-        let one = |now: &Value| {
-            let name = name(now);
-            let grown = covers.get(&name.0)? - covered.get(&name.0)?;
-            // Fewer than before: a segment was emptied, and nothing is known.
-            let finished = grown - (now["estimate"].as_i64()? - behind.get(&name)?);
-            (grown >= 0).then_some(finished.max(0))
-        };
-        self.rows("consumers").iter().filter_map(one).sum()
-    }
-
-    fn published_since(&self, before: &Self, time: f64) -> f64 {
-        let grown = self.value["published"].as_i64().zip(before.value["published"].as_i64());
-        // The ring was made anew, and ids jumped.
-        let jumped = |n: &i64| *n > 100_000_000;
-        grown.map(|(now, was)| now - was).filter(|n| !jumped(n)).map_or(0.0, |n| per_second(n, time))
-    }
-}
-
-/// All jobs of a queue that are known, and those of them that have ended.
-fn totals(queue: &Value) -> (i64, i64) {
-    let sum = |states: &[&str]| states.iter().filter_map(|s| queue[*s].as_i64()).sum::<i64>();
-    let ended = sum(&["done", "dead", "cancelled"]);
-    (sum(&["waiting", "scheduled", "running", "retrying"]) + ended, ended)
-}
-
-fn per_second(grown: i64, time: f64) -> f64 {
-    let grown = i32::try_from(grown.max(0)).unwrap_or(i32::MAX);
-    f64::from(grown) / time
 }
 
 impl Live {
@@ -329,46 +177,5 @@ pub(super) async fn watch(app: Arc<App>) {
         };
         live.seen.send_replace(seen);
         tokio::time::sleep(pause).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_flows_is_told_from_two_snapshots_and_nothing_where_a_segment_was_emptied() {
-        let of = |at: f64, waiting: i64, done: i64, before: Option<&Snapshot>| {
-            let queue = json!({ "queue": "q", "waiting": waiting, "done": done, "dead": 0 });
-            Snapshot::after(json!({ "at": at, "queues": [queue] }), Duration::ZERO, before)
-        };
-        let first = of(1.0, 10, 0, None);
-        assert!(first.points.is_empty());
-        let second = of(3.0, 20, 10, Some(&first));
-        assert_eq!(second.rates["q"], (10.0, 5.0));
-        let third = of(4.0, 20, 0, Some(&second));
-        assert_eq!(third.rates["q"], (0.0, 0.0));
-        assert_eq!(third.points.len(), 2);
-        assert_eq!(third.points[0], Point { at: 3.0, pushed: 10.0, ended: 5.0, ..Point::default() });
-    }
-
-    #[test]
-    fn what_consumers_finish_is_what_their_backlog_did_not_grow_by() {
-        let of = |at: f64, events: i64, estimate: i64, published: i64, before: Option<&Snapshot>| {
-            let stream = json!({ "stream": "s", "events": events, "uncovered": 10 });
-            let consumer = json!({ "stream": "s", "consumer": "c", "estimate": estimate, "dead": 0 });
-            let value =
-                json!({ "at": at, "streams": [stream], "consumers": [consumer], "published": published });
-            Snapshot::after(value, Duration::ZERO, before)
-        };
-        let told = |s: &Snapshot| s.points.last().map(|p| (p.appended, p.finished, p.published));
-        let first = of(1.0, 100, 50, 7, None);
-        let second = of(2.0, 200, 30, 27, Some(&first));
-        assert_eq!(told(&second), Some((100.0, 120.0, 20.0)));
-        let third = of(3.0, 200, 30, 1_763_000_000_000_000, Some(&second));
-        assert_eq!(told(&third), Some((0.0, 0.0, 0.0)), "the ring was made anew");
-        let fourth = of(4.0, 20, 5, 1_763_000_000_000_001, Some(&third));
-        assert_eq!(told(&fourth), Some((0.0, 0.0, 1.0)), "a segment was emptied");
     }
 }

@@ -1,6 +1,6 @@
 //! `/metrics`, as Prometheus reads it: the numbers of the shared snapshot, so that scraping costs no more than looking.
 //!
-//! Counters count from when this process looked first, and as the snapshots differ: what is deleted between two of them was not seen.
+//! Counters count from when this process looked first, by how its snapshots differ (`flow.rs`).
 //! Names: `trunkline_`, base units, `_seconds`, `_bytes`. Labels are names of queues, streams, consumers and channels alone; each
 //! family has at most 500 series, what is beyond is summed (or, of ages, the largest told) as `other`.
 
@@ -9,18 +9,14 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use serde_json::Value;
 
-use super::{
-    App,
-    live::{FLOWS, Snapshot},
-    problem::Answer,
-};
+use super::{App, flow::FLOWS, live::Snapshot, problem::Answer};
 
 /// The most series of a family, and what is beyond them.
 const SERIES: usize = 500;
 const STATES: [&str; 7] = ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"];
 const OUTCOMES: [&str; 7] = ["waiting", "taken", "ok", "failed", "timed_out", "cancelled", "lost"];
 
-/// Counters of what flowed: those of [`Point::flows`](super::live::Point), in that order.
+/// Counters of what flowed: those of [`Point::flows`](super::flow::Point), in that order.
 const FLOWED: [(&str, &str); FLOWS] = [
     ("jobs_pushed_total", "Jobs that were pushed."),
     ("jobs_ended_total", "Jobs that were done, are dead, or were cancelled."),
@@ -58,7 +54,7 @@ pub(super) async fn families(app: &App) -> Vec<Family> {
     let mut all = vec![up, build];
     if let Ok(snapshot) = &snapshot {
         told(snapshot, &mut all);
-        all.extend(FLOWED.iter().zip(snapshot.totals).map(|((name, help), total)| {
+        all.extend(FLOWED.iter().zip(snapshot.flow.totals).map(|((name, help), total)| {
             let mut family = Family::new(name, help);
             family.add(&[], &[], &Value::from(total));
             family

@@ -19,6 +19,7 @@
 mod access;
 mod api;
 pub(crate) mod data;
+pub(crate) mod flow;
 pub(crate) mod guard;
 mod health;
 mod io;

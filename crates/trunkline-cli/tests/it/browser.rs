@@ -308,7 +308,8 @@ fn a_page_changes_by_itself_and_a_button_does_what_it_says() {
     browser.shot("actions");
 }
 
-/// A job that waits is opened, and taken, and done: the page tells it, and is quiet afterwards.
+/// A job that waits is opened, and taken, and done: the page tells it, and is watched no more; a request that is cancelled; a job that
+/// is deleted while it is looked at.
 #[test]
 fn a_job_is_seen_to_travel() {
     let url = database();
@@ -329,6 +330,9 @@ fn a_job_is_seen_to_travel() {
     says("running");
     std::fs::write(&gate, "").unwrap();
     says("done");
+    until("it to be watched no more", || {
+        browser.run("return document.querySelector('[data-status]').dataset.status") == "still"
+    });
     assert_eq!(
         browser.run("return document.querySelectorAll('form.act').length"),
         2,
@@ -337,4 +341,18 @@ fn a_job_is_seen_to_travel() {
     browser.click("form.act:has(input[value=job_copy]) button");
     until("the copy", || browser.source().contains("A copy was pushed."));
     browser.is_quiet("a job");
+    sql(&url, "select trunkline.request_open('hash')");
+    let request =
+        sql(&url, "select trunkline.request_send('hash', 'x', wait_for_responder => true)::text").unwrap();
+    browser.open(&format!("http://{}/requests/{request}", served.address));
+    says("waiting");
+    sql(&url, &format!("select trunkline.request_cancel({request})"));
+    says("cancelled");
+    sql(&url, "select trunkline.job_push('mail', 'x', run_at => now() + interval '1 day')");
+    let late = sql(&url, "select max(id)::text from trunkline.job_held").unwrap();
+    browser.open(&format!("http://{}/jobs/{late}", served.address));
+    says("scheduled");
+    sql(&url, &format!("select trunkline.job_cancel({late}), trunkline.job_delete({late})"));
+    until("it to be gone", || browser.source().contains("It is no longer here."));
+    browser.is_quiet("what is gone");
 }

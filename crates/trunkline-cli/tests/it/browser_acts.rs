@@ -187,7 +187,7 @@ fn what_is_tried_is_typed_and_seen_with_the_script_off() {
     let browser = Browser::without_script();
     for (word, to, there, seen) in [
         ("job", "mail", "/jobs/", "Job "),
-        ("event", "orders", "/streams", "billing"),
+        ("event", "orders", "/streams", ">41<"),
         ("request", "hash", "/requests/", "Request "),
         ("message", "news.today", "/topics", "news.today"),
     ] {
@@ -219,8 +219,14 @@ fn who_logs_in_reads_and_reveals_and_that_is_noted() {
     browser.open(&format!("http://{}/jobs/900001", served.address));
     let page = browser.source();
     assert!(page.contains("Who reveals it is noted") && !page.contains("job_retry"), "{page}");
+    // What comes by itself shows a reader no more than the page did.
+    until("the page to be live", || {
+        browser.run("return document.querySelector('[data-status]').dataset.status") == "live"
+    });
+    assert!(browser.source().contains("Who reveals it is noted"));
     browser.click("form.act:has(input[value=job_reveal]) button");
-    until("the payload", || browser.source().contains("pre class=\"payload\""));
+    until("the payload", || !browser.source().contains("Who reveals it is noted"));
+    assert!(browser.source().contains("Payload"));
     browser.is_quiet("what was revealed");
     let noted = "select count(*)::text from trunkline.action where name = 'job_reveal' and who like 'reader%' and target ->> 'id' = '900001'";
     assert_eq!(sql(&url, noted).as_deref(), Some("1"));

@@ -191,20 +191,6 @@ fn every_page_and_every_part_of_the_api_answers_and_is_dressed() {
     }
 }
 
-/// What flows is counted from when it was looked at first.
-#[test]
-fn counters_count_what_flows() {
-    let url = database();
-    let served = Served::start(&url, &[], &[]);
-    let counts = |line: &str| served.get("/metrics").body.lines().any(|l| l == line);
-    assert!(counts("trunkline_jobs_pushed_total 0") && counts("# TYPE trunkline_jobs_pushed_total counter"));
-    ok(&url, &["jobs", "push", "mail", "x"]);
-    until("it to be counted", || counts("trunkline_jobs_pushed_total 1"));
-    ok(&url, &["jobs", "work", "mail", "--drain", "--exec", "true"]);
-    until("its end to be counted", || counts("trunkline_jobs_ended_total 1"));
-    assert!(counts("trunkline_jobs_pushed_total 1"));
-}
-
 #[test]
 fn what_is_wrong_is_refused_with_its_own_status() {
     let served = Served::start(&database(), &[], &[]);

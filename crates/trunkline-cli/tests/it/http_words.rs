@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{database, http::Served, responder, sql, until};
+use crate::{database, http::Served, ok, responder, sql, until};
 
 /// Posts JSON: the status and what came back.
 fn post(served: &Served, path: &str, body: &str) -> (u16, Value) {
@@ -166,4 +166,18 @@ fn the_page_of_the_api_is_what_the_program_writes() {
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(crate::stdout(&written) == known, "docs/http-api.md is old: run the tests once with BLESS=1");
+}
+
+/// What flows is counted from when it was looked at first.
+#[test]
+fn counters_count_what_flows() {
+    let url = database();
+    let served = Served::start(&url, &[], &[]);
+    let counts = |line: &str| served.get("/metrics").body.lines().any(|l| l == line);
+    assert!(counts("trunkline_jobs_pushed_total 0") && counts("# TYPE trunkline_jobs_pushed_total counter"));
+    ok(&url, &["jobs", "push", "mail", "x"]);
+    until("it to be counted", || counts("trunkline_jobs_pushed_total 1"));
+    ok(&url, &["jobs", "work", "mail", "--drain", "--exec", "true"]);
+    until("its end to be counted", || counts("trunkline_jobs_ended_total 1"));
+    assert!(counts("trunkline_jobs_pushed_total 1"));
 }

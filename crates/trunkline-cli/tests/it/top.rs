@@ -1,12 +1,59 @@
-//! `trunkline top` at a terminal: keys lead into a queue and act, and what was done is noted.
+//! `trunkline top` at a terminal: keys lead into rows and act, and what was done is noted.
 
 use std::{
     io::{Read as _, Write as _},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
 use crate::{database, sql, until};
+
+/// `top`, at what is a terminal as far as it can tell: `script` is one.
+struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    seen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn start(url: &str) -> Self {
+        let program = format!("{} top --sort name --every 100ms", env!("CARGO_BIN_EXE_trunkline"));
+        let mut child = Command::new("script")
+            .args(["-qefc", &program, "/dev/null"])
+            .env("DATABASE_URL", url)
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let (mut out, told) = (child.stdout.take().unwrap(), seen.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut bytes) {
+                told.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        });
+        Self { keys: child.stdin.take().unwrap(), child, seen }
+    }
+
+    /// Waits until one of the newest two screens is like this: the newest may be half painted. Each begins at home.
+    #[track_caller]
+    fn shows(&self, what: &str, fits: impl Fn(&str) -> bool) {
+        until(what, || self.seen.lock().unwrap().rsplit("\x1b[H").take(2).any(&fits));
+    }
+
+    #[track_caller]
+    fn says(&self, text: &str) {
+        self.shows(text, |screen| screen.contains(text));
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+}
 
 #[test]
 fn keys_choose_look_into_and_act() {
@@ -16,75 +63,38 @@ fn keys_choose_look_into_and_act() {
         "select trunkline.job_push('alpha', 'x'), trunkline.job_push('mail', 'x', run_at => now() + interval '1 day')",
     );
     sql(&url, "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing')");
-    let program = format!("{} top --sort name --every 100ms", env!("CARGO_BIN_EXE_trunkline"));
-    // `script` is a terminal, as far as the program can tell.
-    let mut terminal = Command::new("script")
-        .args(["-qefc", &program, "/dev/null"])
-        .env("DATABASE_URL", &url)
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let seen = Arc::new(Mutex::new(String::new()));
-    let (mut out, told) = (terminal.stdout.take().unwrap(), seen.clone());
-    std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(n @ 1..) = out.read(&mut bytes) {
-            told.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
-        }
+    let mut top = Terminal::start(&url);
+    top.says(">  alpha");
+    for (keys, says) in [
+        ("\x1b[B", ">  mail"),
+        ("p", "mail (paused)"),
+        ("\r", "the queue mail, its newest jobs"),
+        ("d", "it is scheduled"),
+        ("c", "y/n"),
+        ("n", "q back"),
+        ("c", "y/n"),
+        ("y", "job cancel done"),
+        ("", "cancelled"),
+        ("q", "q end"),
+        ("\t", ">  orders/billing"),
+        ("\r", "the consumer billing of the stream orders, its dead letters"),
+    ] {
+        top.press(keys);
+        top.says(says);
+    }
+    sql(&url, "select trunkline.stream_unregister('orders', 'billing')");
+    top.shows("the way back from what is gone", |screen| {
+        screen.contains("QUEUE") && screen.contains("has no consumer")
     });
-    let shows = |text: &str| {
-        until(text, || {
-            let all = seen.lock().unwrap();
-            // The newest screen alone: each begins at home.
-            let screens: Vec<&str> = all.split("\x1b[H").collect();
-            screens.iter().rev().take(2).any(|s| s.contains(text))
-        });
-    };
-    let mut stdin = terminal.stdin.take().unwrap();
-    let mut press = |keys: &str| {
-        stdin.write_all(keys.as_bytes()).unwrap();
-        stdin.flush().unwrap();
-    };
-    shows(">  alpha");
-    press("\x1b[B");
-    shows(">  mail");
-    press("p");
-    shows("mail (paused)");
-    press("\r");
-    shows("the queue mail, its newest jobs");
-    press("d");
-    shows("it is scheduled");
-    press("c");
-    shows("y/n");
-    press("n");
-    shows("q back");
-    press("c");
-    shows("y/n");
-    press("y");
-    shows("job cancel done");
-    shows("cancelled");
-    press("q");
-    shows("q end");
-    press("\t");
-    shows(">  orders/billing");
-    press("\r");
-    shows("the consumer billing of the stream orders, its dead letters");
-    press("q");
-    press("/alp");
-    shows("only what has in its name: alp_");
-    press("\r");
-    until("the others to be gone", || {
-        let all = seen.lock().unwrap();
-        all.rsplit("\x1b[H")
-            .nth(1)
-            .is_some_and(|s| s.contains("alpha") && !s.contains("mail") && s.contains("q end"))
+    top.press("/alp");
+    top.says("only what has in its name: alp_");
+    top.press("\r");
+    top.shows("the others to be gone", |screen| {
+        screen.contains("alpha") && !screen.contains("mail") && screen.contains("only what has \"alp\"")
     });
-    press("q");
-    until("it to end", || terminal.try_wait().unwrap().is_some());
-    assert!(terminal.wait().unwrap().success());
+    top.press("q");
+    until("it to end", || top.child.try_wait().unwrap().is_some());
+    assert!(top.child.wait().unwrap().success());
     let noted =
         "select string_agg(name, ' ' order by id) from trunkline.action where who like '% by trunkline top'";
     assert_eq!(sql(&url, noted).as_deref(), Some("job_pause job_cancel"));

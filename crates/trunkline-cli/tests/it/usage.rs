@@ -152,4 +152,7 @@ fn a_worker_logs_json_where_it_is_told_to() {
         .collect();
     assert!(lines.iter().all(|l| l["level"].is_string() && l["timestamp"].is_string()), "{lines:?}");
     assert!(lines.iter().any(|l| l["message"] == "stopped"), "{lines:?}");
+    let refused = run(&url, &["-q", "--log", "json", "jobs", "show", "5"]);
+    let said: serde_json::Value = serde_json::from_str(&stderr(&refused)).unwrap();
+    assert!(said["level"] == "ERROR" && said["message"].as_str().unwrap().contains("no job 5"), "{said}");
 }

@@ -175,7 +175,7 @@ impl Jobs {
             sending.mark(&mut job.headers);
             job
         });
-        sending.run(load::load(&self.engine.pool, queue, jobs)).await
+        sending.load(load::load(&self.engine.pool, queue, jobs)).await
     }
 
     /// Pushes a job in your own transaction: it can be taken once that commits, and is gone with a rollback.

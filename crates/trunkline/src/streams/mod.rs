@@ -234,7 +234,7 @@ impl Streams {
             sending.mark(&mut event.headers);
             event
         });
-        sending.run(load::load(&self.engine.pool, stream, events)).await
+        sending.load(load::load(&self.engine.pool, stream, events)).await
     }
 
     /// Appends an event in your own transaction: it goes out with the commit, and is gone with a rollback.

@@ -262,11 +262,16 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
         let (key, length) = match bytes {
             [0x1b, b'[', b'A', ..] => (Some(Key::Up), 3),
             [0x1b, b'[', b'B', ..] => (Some(Key::Down), 3),
-            [0x1b, b'[', _, ..] => (None, 3),
+            // Another key's sequence, to its last byte.
+            [0x1b, b'[', rest @ ..] => {
+                let last =
+                    rest.iter().position(|b| (0x40..=0x7e).contains(b)).map_or(rest.len(), |at| at + 1);
+                (None, 2 + last)
+            }
             [0x1b | 0x7f, ..] => (Some(Key::Back), 1),
             [b'\r' | b'\n', ..] => (Some(Key::Enter), 1),
             [b'\t', ..] => (Some(Key::Tab), 1),
-            _ => (first.is_ascii_graphic().then_some(Key::Letter(char::from(*first))), 1),
+            _ => ((first.is_ascii_graphic() || *first == b' ').then_some(Key::Letter(char::from(*first))), 1),
         };
         out.extend(key);
         bytes = &bytes[length..];
@@ -338,7 +343,7 @@ mod tests {
         assert_eq!((hand.view.clone(), hand.table), (View::All, 3));
         hand.press(Key::Letter('s'));
         assert_eq!(hand.sorted[3], 0);
-        keys(b"/qmx\x7f\r").into_iter().for_each(|k| drop(hand.press(k)));
+        keys(b"/q\x1b[3~m\x1b[1;5Ax\x7f\r").into_iter().for_each(|k| drop(hand.press(k)));
         assert_eq!((hand.filter.as_str(), hand.typing), ("qm", false));
         assert_eq!(hand.press(Key::Letter('q')), Some(Do::End));
     }

@@ -13,7 +13,7 @@ use std::{io::IsTerminal as _, time::Duration};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use trunkline::Error;
+use trunkline::{Error, ErrorKind};
 
 use self::{
     keys::{Do, Hand, Key, View},
@@ -24,11 +24,11 @@ use crate::{
     exit::{OK, Result},
     http::{
         data::{Data, JobFilter},
-        live::Live,
+        live::{Live, Snapshot},
         problem::Problem,
     },
     input,
-    out::Out,
+    out::{Out, escaped},
     source,
 };
 
@@ -119,35 +119,15 @@ async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8
     let most = i32::try_from(args.rows).unwrap_or(1000).clamp(1, 1000);
     loop {
         let snapshot = live.now().await.map_err(failed)?;
-        let view = hand.view.clone();
-        let mut many = |rows: &[Value]| {
-            hand.rows = rows.iter().map(screen::of_one).collect();
-            hand.stay();
-            hand.at
+        let text = match look(data, args, &mut hand, &snapshot, most).await {
+            // What was looked into is gone.
+            Err(e) if e.kind() == ErrorKind::NotFound && hand.view != View::All => {
+                (hand.view, hand.at, hand.said) = (View::All, 0, e.to_string());
+                look(data, args, &mut hand, &snapshot, most).await?
+            }
+            text => text?,
         };
-        let text = match &view {
-            View::All => {
-                let kind = &TABLES[hand.table];
-                let rows = kind.rows(&snapshot, &hand.filter, hand.sorted[hand.table]);
-                hand.rows = rows.iter().take(args.rows).map(|row| screen::of_row(kind, row)).collect();
-                hand.stay();
-                screen::all(&snapshot, &hand, args.rows, true)
-            }
-            View::Queue(queue) => {
-                let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
-                let jobs = data.jobs(&filter, most).await?.items;
-                screen::jobs(queue, &jobs, many(&jobs))
-            }
-            View::Channel(channel) => {
-                let requests = data.requests(Some(channel), most).await?;
-                screen::requests(channel, &requests, many(&requests))
-            }
-            View::Consumer(stream, consumer) => {
-                let letters = data.letters(stream, consumer, most).await?;
-                screen::letters(stream, consumer, &letters, many(&letters))
-            }
-        };
-        let text = format!("{text}\n{}\n", hand.foot());
+        let text = format!("{text}\n{}\n", escaped(&hand.foot(), true));
         // Home, the screen, and nothing left of what was below.
         out.bytes(format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")).as_bytes())?;
         let key = tokio::select! {
@@ -168,6 +148,44 @@ async fn watch(data: &Data, live: &Live, out: &Out, args: &TopArgs) -> Result<u8
             None => {}
         }
     }
+}
+
+/// The screen of what is looked at.
+async fn look(
+    data: &Data,
+    args: &TopArgs,
+    hand: &mut Hand,
+    snapshot: &Snapshot,
+    most: i32,
+) -> trunkline::Result<String> {
+    let view = hand.view.clone();
+    let mut many = |rows: &[Value]| {
+        hand.rows = rows.iter().map(screen::of_one).collect();
+        hand.stay();
+        hand.at
+    };
+    Ok(match &view {
+        View::All => {
+            let kind = &TABLES[hand.table];
+            let rows = kind.rows(snapshot, &hand.filter, hand.sorted[hand.table]);
+            hand.rows = rows.iter().take(args.rows).map(|row| screen::of_row(kind, row)).collect();
+            hand.stay();
+            screen::all(snapshot, hand, args.rows, true)
+        }
+        View::Queue(queue) => {
+            let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
+            let jobs = data.jobs(&filter, most).await?.items;
+            screen::jobs(queue, &jobs, many(&jobs))
+        }
+        View::Channel(channel) => {
+            let requests = data.requests(Some(channel), most).await?;
+            screen::requests(channel, &requests, many(&requests))
+        }
+        View::Consumer(stream, consumer) => {
+            let letters = data.letters(stream, consumer, most).await?;
+            screen::letters(stream, consumer, &letters, many(&letters))
+        }
+    })
 }
 
 /// As the note of an action names who did it.

@@ -7,6 +7,9 @@ use crate::{
     http::live::Snapshot,
 };
 
+/// How many characters of a list are shown.
+const WIDEST: usize = 40;
+
 /// What a column tells of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cell {
@@ -27,12 +30,12 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// What it is sorted by, the largest first; none is by the name.
+    /// What it is sorted by, the largest first; text has its own order.
     fn by(self, s: &Snapshot, row: &Value) -> Option<f64> {
         match self {
             Self::Number(c) | Self::Rate(c) | Self::Millis(c) | Self::Span(c) => row[c].as_f64(),
-            Self::In => s.rates.get(text(row, "queue")).map(|r| r.0),
-            Self::Out => s.rates.get(text(row, "queue")).map(|r| r.1),
+            Self::In => s.flow.rates.get(text(row, "queue")).map(|r| r.0),
+            Self::Out => s.flow.rates.get(text(row, "queue")).map(|r| r.1),
             Self::Names(c) => {
                 row[c].as_array().map(|a| f64::from(u32::try_from(a.len()).unwrap_or(u32::MAX)))
             }
@@ -51,7 +54,9 @@ impl Cell {
             Self::Text(c) => text(row, c).to_owned(),
             Self::Names(c) => {
                 let all = row[c].as_array().into_iter().flatten().filter_map(Value::as_str);
-                all.collect::<Vec<_>>().join(", ")
+                let all = all.collect::<Vec<_>>().join(", ");
+                let cut = all.char_indices().nth(WIDEST).map(|(at, _)| format!("{}…", &all[..at]));
+                cut.unwrap_or(all)
             }
             Self::Alive => if row["alive"] == true { "alive" } else { "dead" }.to_owned(),
         }
@@ -152,10 +157,15 @@ impl Kind {
     pub(super) fn rows<'a>(&self, s: &'a Snapshot, filter: &str, sorted: usize) -> Vec<&'a Value> {
         let mut rows: Vec<&Value> =
             s.rows(self.part).iter().filter(|r| self.name(r).contains(filter)).collect();
-        if let Some((_, cell)) = self.columns.get(sorted) {
-            // Stable: by name where it is the same.
-            let by = |row| cell.by(s, row).unwrap_or(0.0);
-            rows.sort_by(|a, b| by(b).total_cmp(&by(a)));
+        rows.sort_by_cached_key(|row| self.name(row));
+        // Stable: by name where it is the same.
+        match self.columns.get(sorted) {
+            Some((_, Cell::Text(column))) => rows.sort_by_key(|row| text(row, column)),
+            Some((_, cell)) => {
+                let by = |row| cell.by(s, row).unwrap_or(0.0);
+                rows.sort_by(|a, b| by(b).total_cmp(&by(a)));
+            }
+            None => {}
         }
         rows
     }

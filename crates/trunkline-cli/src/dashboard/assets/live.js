@@ -47,7 +47,9 @@
       tell("live", "live");
     });
     source.addEventListener("away", () => tell("away", "the database is away"));
-    source.addEventListener("error", () => tell("lost", "connecting again"));
+    // What has ended is watched no more: the server said so, and the browser gave up.
+    source.addEventListener("error", () =>
+      source.readyState === EventSource.CLOSED ? tell("still", "as it was") : tell("lost", "connecting again"));
   };
   const close = () => {
     if (source) source.close();

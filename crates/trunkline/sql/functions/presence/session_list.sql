@@ -1,5 +1,6 @@
--- The sessions of processes, the oldest first: who each is, by which version of the library, whether it is still here, which channels it serves, how many jobs it has
--- in hand that are held, and which consumers' batches. host: null for a local one, and where the owner may not see it.
+-- The sessions of processes, the oldest first: who each is, by which version of the library, whether it is still here, which
+-- channels it serves, how many jobs it has in hand that are held, and which consumers' batches. host: null for a local one, and
+-- where the owner may not see it.
 create or replace function trunkline.session_list()
 returns table (id int, address text, application text, role text, pid int, host text, opened_at timestamptz, expires_at timestamptz,
                alive boolean, watched boolean, serves text[], jobs bigint, batches text[],

@@ -32,14 +32,13 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Query, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use futures_util::stream::unfold;
 use maud::{Markup, html};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout_at},
@@ -59,6 +58,8 @@ type Shared = State<Arc<App>>;
 
 /// How long a stream of events lasts; the browser then opens another, and is asked anew who it is.
 const WATCH: Duration = Duration::from_secs(300);
+/// The name of the last event of what has ended.
+const OVER: &str = "over";
 /// How many may watch at a time; who comes beyond them is told 503.
 const WATCHERS: usize = 256;
 
@@ -175,25 +176,13 @@ struct Detail {
 }
 
 impl Detail {
-    async fn read(&self, app: &App, page: &str) -> trunkline::Result<Value> {
-        match page {
+    /// The event, where there is something new of it. The last one has a name, by which a browser that asks again tells that it has it.
+    async fn event(&mut self, app: &App, page: &str, viewer: &Viewer) -> Option<Bytes> {
+        let read = match page {
             "job" => app.data.job(self.id).await,
             _ => app.data.request(self.id).await,
-        }
-    }
-
-    /// Whether there is nothing to be watched for: asked again, the browser is told so, and asks no more.
-    async fn is_over(&self, app: &App, page: &str) -> bool {
-        match (page, self.read(app, page).await) {
-            (_, Err(e)) => e.kind() == ErrorKind::NotFound,
-            ("job", Ok(job)) => job::ended(&job),
-            (_, Ok(request)) => requests::ended(&request),
-        }
-    }
-
-    /// The event, where there is something new of it.
-    async fn event(&mut self, app: &App, page: &str, viewer: &Viewer) -> Option<Bytes> {
-        let html = match (page, self.read(app, page).await) {
+        };
+        let html = match (page, read) {
             (_, Err(e)) if e.kind() == ErrorKind::NotFound => {
                 self.ended = true;
                 let how = html! { "It was deleted, or went with the segment that it was in." };
@@ -210,10 +199,11 @@ impl Detail {
             }
         };
         let html = html.into_string();
-        if html == self.last {
+        if html == self.last && !self.ended {
             return None;
         }
-        let event = Bytes::from(format!("event: page\ndata: {}\n\n", serde_json::json!(html)));
+        let name = if self.ended { format!("id: {OVER}\n") } else { String::new() };
+        let event = Bytes::from(format!("{name}event: page\ndata: {}\n\n", serde_json::json!(html)));
         self.last = html;
         Some(event)
     }
@@ -223,19 +213,18 @@ impl Detail {
 type Watching = (watch::Receiver<Seen>, OwnedSemaphorePermit, Option<Detail>);
 
 /// Server-sent events: a live page's region, as often as there is a new one.
-async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
+async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri, headers: HeaderMap) -> Answer<Response> {
     static PLACES: std::sync::LazyLock<Arc<Semaphore>> =
         std::sync::LazyLock::new(|| Arc::new(Semaphore::new(WATCHERS)));
     let asked: Asked = query(&uri)?;
+    if headers.get("last-event-id").is_some_and(|id| id == OVER) {
+        // By this a browser asks no more.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let place = PLACES.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"))?;
     let one = asked.id.filter(|_| ["job", "request"].contains(&asked.page.as_str()));
     let detail = one.map(|id| Detail { id, last: String::new(), ended: false });
-    if let Some(detail) = &detail
-        && detail.is_over(&app, &asked.page).await
-    {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
     let state = ((app.live.watched(), place, detail), app);
     let end = Instant::now() + WATCH;
     let events = unfold(state, move |((mut seen, place, mut detail), app): (Watching, Arc<App>)| {

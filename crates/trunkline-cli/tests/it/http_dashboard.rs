@@ -257,6 +257,34 @@ fn what_is_tried_in_a_form_travels() {
     assert_eq!(sql(&url, seen).as_deref(), Some("1 1 1 1"));
 }
 
+/// What ended before it is watched is told once, with its end; who has that asks in vain.
+#[test]
+fn what_has_ended_is_told_once_and_watched_no_more() {
+    let url = database();
+    let served = Served::start(&url, &[], &[]);
+    sql(&url, "select trunkline.request_open('hash')");
+    let request =
+        sql(&url, "select trunkline.request_send('hash', 'x', wait_for_responder => true)::text").unwrap();
+    sql(&url, &format!("select trunkline.request_cancel({request})"));
+    crate::ok(&url, &["jobs", "push", "mail", "x"]);
+    crate::ok(&url, &["jobs", "work", "mail", "--drain", "--exec", "true"]);
+    let job = sql(&url, "select id::text from trunkline.job where state = 'done'").unwrap();
+    for (path, says) in [
+        (format!("page=job&id={job}"), "state good"),
+        (format!("page=request&id={request}"), "cancelled"),
+        ("page=job&id=987654321".to_owned(), "It is no longer here."),
+    ] {
+        let told = served.get(&format!("/live?{path}"));
+        assert!(told.status == 200 && told.body.contains(says), "{path}: {told:?}");
+        assert!(
+            told.body.starts_with("id: over\n") && told.body.matches("event: page").count() == 1,
+            "{path}: {told:?}"
+        );
+        let again = served.ask("GET", &format!("/live?{path}"), &[("last-event-id", "over")], "");
+        assert_eq!(again.status, 204, "{path}: {again:?}");
+    }
+}
+
 #[test]
 fn the_list_is_filtered_by_time_and_text_and_offers_no_bulk_action_that_would_do_more() {
     let url = database();

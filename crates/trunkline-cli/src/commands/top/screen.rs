@@ -31,7 +31,7 @@ pub(super) fn of_one(row: &Value) -> Row {
 pub(super) fn all(s: &Snapshot, hand: &Hand, rows: usize, keys: bool) -> String {
     let notify = s.value["notify"].as_f64().unwrap_or(0.0) * 100.0;
     let mut out = format!(
-        "{}   PostgreSQL {}   {} here   NOTIFY queue {notify:.0} %{}\n",
+        "{}   PostgreSQL {}   {}   NOTIFY queue {notify:.0} %{}\n",
         escaped(text(&s.value, "database"), true),
         text(&s.value, "server").split(' ').next().unwrap_or_default(),
         match s.rows("sessions").len() {

@@ -68,8 +68,26 @@ impl Drop for Plain {
     }
 }
 
-/// Chooses the database and says which one; starts the private server if it is that one.
+/// Chooses the database and says which one; starts the private server if it is that one, with the schema in it.
 pub(crate) async fn choose(global: &Global) -> Result<Database> {
+    let (database, private) = chosen(global).await?;
+    if private {
+        install(&database).await?;
+    }
+    Ok(database)
+}
+
+/// The same for commands that look at the schema or mend it: that of the private server may be one that does not fit.
+pub(crate) async fn choose_as_it_is(global: &Global) -> Result<Database> {
+    let (database, private) = chosen(global).await?;
+    if private {
+        install_or_tell(&database).await;
+    }
+    Ok(database)
+}
+
+/// Which database it is, and whether it is that of the private server.
+async fn chosen(global: &Global) -> Result<(Database, bool)> {
     let given = global.database_url.clone().filter(|u| !u.is_empty());
     let from_env = given.is_some() && set("TRUNKLINE_DATABASE_URL")? == given;
     let (text, whence) = match (given, set("DATABASE_URL")?) {
@@ -86,11 +104,11 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         (None, None) if set("PGHOST")?.is_some() => (String::new(), "PGHOST"),
         (None, None) if set("PGSERVICE")?.is_some() => (String::new(), "PGSERVICE"),
         (None, None) => {
-            let started = start_private(global).await;
-            let (server, mut database) = started.inspect_err(|_| out::talk(UNNAMED))?;
+            let server = start(global).await.inspect_err(|_| out::talk(UNNAMED))?;
+            let mut database = Database { info: read(&server.url())?, text: server.url(), started: None };
             database.started = (!server.adopted()).then(|| Arc::new(server));
             tell(global, &database, "the private PostgreSQL");
-            return Ok(database);
+            return Ok((database, true));
         }
     };
     let database = Database { info: read(&text)?, text, started: None };
@@ -98,7 +116,7 @@ pub(crate) async fn choose(global: &Global) -> Result<Database> {
         tracing::warn!("{warning}");
     }
     tell(global, &database, whence);
-    Ok(database)
+    Ok((database, false))
 }
 
 /// A variable that says something; one that is not text does not mean that another database will do.
@@ -147,20 +165,29 @@ where
     plain.one(sql, args).await
 }
 
-/// Starts or adopts the private server, with the schema in its database.
-pub(crate) async fn start_private(global: &Global) -> Result<(Private, Database)> {
+/// Starts or adopts the private server, with the schema in its database where that can be.
+pub(crate) async fn start_private(global: &Global) -> Result<Private> {
+    let server = start(global).await?;
+    install_or_tell(&Database { info: read(&server.url())?, text: server.url(), started: None }).await;
+    Ok(server)
+}
+
+async fn start(global: &Global) -> Result<Private> {
     let (settings, quiet) = (private(global), global.quiet);
-    let server = blocking(move || {
+    blocking(move || {
         Private::start(&settings, &mut |line| {
             if !quiet {
                 out::talk(&format!("trunkline: {line}"));
             }
         })
     })
-    .await?;
-    let database = Database { info: read(&server.url())?, text: server.url(), started: None };
-    install(&database).await?;
-    Ok((server, database))
+    .await
+}
+
+async fn install_or_tell(database: &Database) {
+    if let Err(e) = install(database).await {
+        out::talk(&format!("trunkline: {e}"));
+    }
 }
 
 /// Runs what blocks outside of the async threads.

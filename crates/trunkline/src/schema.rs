@@ -7,10 +7,10 @@
 //! A function file whose name ends in `_e.sql` serves the ephemeral ring and is installed again for the durable one, with
 //! every `_e` of our own names read as `_d`; one that ends in `_e0.sql` serves one segment, and is installed for all four.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::{cmp::Ordering, collections::HashSet, fmt::Write as _, sync::LazyLock};
 
 use include_dir::{Dir, File, include_dir};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Transaction, error::SqlState};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -20,11 +20,21 @@ pub use pgq::{PgqInstalled, check_pgq, install_pgq, pgq_version, print_pgq, unin
 
 static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 
+/// The version of this library.
+const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 /// The oldest library that the functions of this version still serve.
 const OLDEST_LIBRARY: &str = "0.1.0";
 /// The tables and sequences that exist for each ring or segment, without the tail that tells which.
 const TABLES: [&str; 10] =
     ["request", "take", "ending", "own_ending", "again", "log_id", "job", "job_slice", "job_done", "job_end"];
+
+/// Tells this library's functions, views and rights from those of any other state of it.
+static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
+    let functions = function_files().map(text).chain([top("grants.sql")]);
+    let mut texts: Vec<_> = functions.collect();
+    texts.sort_unstable();
+    hash(texts.into_iter().flat_map(str::bytes))
+});
 
 /// The schema version that this library brings.
 #[must_use]
@@ -85,7 +95,7 @@ async fn install_in(tx: &Transaction<'_>) -> Result<Installed> {
 /// Compares the schema in the database with this library.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] when it is missing, older or newer, with the next step in the message; [`ErrorKind::Epoch`]
+/// [`ErrorKind::Schema`] when it is missing, older or newer, or has functions of another state of this library, with the next step in the message; [`ErrorKind::Epoch`]
 /// when the database was restored or failed over since.
 pub async fn check(client: &Client) -> Result<i32> {
     let rows = client.query_typed("select to_regclass('trunkline.schema_info') is not null", &[]).await?;
@@ -98,19 +108,39 @@ pub async fn check(client: &Client) -> Result<i32> {
     let rows = client.query_typed("select trunkline._schema_version()", &[]).await?;
     let found: i32 = rows.first().and_then(|r| r.try_get(0).ok()).unwrap_or(0);
     match found.cmp(&version()) {
-        std::cmp::Ordering::Greater => Err(newer(found)),
-        std::cmp::Ordering::Less => Err(Error::new(
-            ErrorKind::Schema,
-            format!(
-                "the schema has version {found}, this library needs {}; run: trunkline schema upgrade",
-                version()
-            ),
-        )),
-        std::cmp::Ordering::Equal => {
-            client.query_typed("select trunkline._epoch_check()", &[]).await?;
+        Ordering::Greater => Err(newer(found)),
+        Ordering::Less => {
+            Err(older(format!("the schema has version {found}, this library needs {}", version())))
+        }
+        Ordering::Equal => {
+            check_functions(client).await?;
             Ok(found)
         }
     }
+}
+
+/// Compares the functions with this library's, and the cluster with the one they were installed in. Functions of a later
+/// library serve this one.
+async fn check_functions(client: &Client) -> Result<()> {
+    const ASKED: &str =
+        "select r.functions, r.library, trunkline._epoch_check() from trunkline._schema_release() r";
+    let rows = match client.query_typed(ASKED, &[]).await {
+        Err(e) if e.code() == Some(&SqlState::UNDEFINED_FUNCTION) => Vec::new(),
+        asked => asked?,
+    };
+    let text =
+        |at| rows.first().and_then(|r| r.try_get::<_, Option<&str>>(at).ok().flatten()).unwrap_or_default();
+    let (functions, library) = (text(0), text(1));
+    if functions == *FUNCTIONS || number(library) > number(LIBRARY) {
+        return Ok(());
+    }
+    let of = if library.is_empty() { "an older" } else { library };
+    Err(older(format!("the schema's functions are those of {of} library, not of this {LIBRARY}")))
+}
+
+/// A version to compare: each part as a number.
+fn number(version: &str) -> Vec<u32> {
+    version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
 }
 
 /// The whole installation as one SQL script, for people who let nobody else run DDL.
@@ -243,19 +273,26 @@ fn twin(sql: &str, stems: &HashSet<&str>, tail: &str) -> String {
     out
 }
 
+/// A file that is run at each install, after all functions.
+fn top(name: &str) -> &'static str {
+    SQL.get_file(name).map_or("", |f| text(f))
+}
+
 fn finish(version: i32) -> String {
     format!(
-        "insert into trunkline.schema_info (version, structure, oldest_library)\n\
-         values ({version}, '{}', '{OLDEST_LIBRARY}')\n\
+        "{}insert into trunkline.schema_info (version, structure, functions, library, oldest_library)\n\
+         values ({version}, '{}', '{}', '{LIBRARY}', '{OLDEST_LIBRARY}')\n\
          on conflict (only_row) do update set version = excluded.version, structure = excluded.structure,\n\
-         oldest_library = excluded.oldest_library;\n\
+         functions = excluded.functions, library = excluded.library, oldest_library = excluded.oldest_library;\n\
          insert into trunkline.epoch (epoch, system_identifier, timeline)\n\
          select 1, system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from pg_control_system()\n\
          where not exists (select from trunkline.epoch);\n\
          revoke all on all functions in schema trunkline from public;\n\
          revoke all on all procedures in schema trunkline from public;\n{}",
+        top("strays.sql"),
         fingerprint(version),
-        SQL.get_file("grants.sql").map_or("", |f| text(f))
+        *FUNCTIONS,
+        top("grants.sql")
     )
 }
 
@@ -283,6 +320,10 @@ fn foreign() -> Error {
         ErrorKind::Conflict,
         "there is a schema \"trunkline\" that is not ours; rename or drop it first",
     )
+}
+
+fn older(what: String) -> Error {
+    Error::new(ErrorKind::Schema, what + "; run: trunkline schema upgrade")
 }
 
 fn unreleased() -> Error {

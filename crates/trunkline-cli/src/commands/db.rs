@@ -70,7 +70,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
     let out = Out::new(global.json, true);
     match command {
         Command::Start => {
-            let (server, _) = source::start_private(global).await?;
+            let server = source::start_private(global).await?;
             url(out, &server)
         }
         Command::Stop(args) => match running(global).await? {
@@ -86,7 +86,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
             None => Err(not_running()),
         },
         Command::Psql(args) => {
-            let (server, _) = source::start_private(global).await?;
+            let server = source::start_private(global).await?;
             let failed = process::Command::new("psql").arg(server.url()).args(args.args).exec();
             Err(Failure::io(format!("cannot run psql; connect with any client to {}", server.url()), failed))
         }

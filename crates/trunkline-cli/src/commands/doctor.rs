@@ -90,7 +90,7 @@ pub(crate) async fn run(global: &Global, args: DoctorArgs) -> Result<u8> {
 }
 
 async fn examined(global: &Global, old: Duration) -> Result<(Vec<Finding>, Plain)> {
-    let database = source::choose(global).await?;
+    let database = source::choose_as_it_is(global).await?;
     let (plain, server) = database.plain_and_server(Purpose::Work).await?;
     Ok((examine(&plain.client, &server, old).await?, plain))
 }

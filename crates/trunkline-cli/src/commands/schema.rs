@@ -49,7 +49,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         out.bytes(script.as_bytes())?;
         return Ok(OK);
     }
-    let database = source::choose(global).await?;
+    let database = source::choose_as_it_is(global).await?;
     match command {
         Command::Install { pgq } => install(&database, pgq, out).await,
         Command::Upgrade => {

@@ -3,10 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
-    process::Stdio,
+    process::{Output, Stdio},
 };
 
-use crate::{code, database, ok, run, stderr, stdout, temporary, trunkline};
+use crate::{code, database, ok, run, sql, stderr, stdout, temporary, trunkline};
 
 const NOWHERE: &str = "host=127.0.0.1 port=1 user=u dbname=d";
 
@@ -134,9 +134,30 @@ fn the_private_server_starts_by_itself_and_stops() {
     assert!(stderr(&listed).contains("the private PostgreSQL"), "{}", stderr(&listed));
     assert!(stdout(&with(&["db", "url"])).starts_with("postgresql://"));
     assert!(stdout(&with(&["--json", "db", "status"])).contains("\"running\""));
+    an_older_state_in_it_is_brought_up_or_told(&stdout(&started), with);
     assert_eq!(code(&with(&["db", "stop"])), 0);
     assert_eq!(code(&with(&["db", "status"])), 3);
     assert_eq!(code(&with(&["db", "url"])), 3);
+}
+
+/// What an earlier program left in the private server: functions are replaced; what cannot be brought up can be removed, as it says.
+fn an_older_state_in_it_is_brought_up_or_told(url: &str, with: impl Fn(&[&str]) -> Output) {
+    let url = url.trim();
+    sql(url, "update trunkline.schema_info set functions = 'x'; drop function trunkline.job_queues");
+    let brought = with(&["--json", "jobs", "queues"]);
+    assert_eq!((code(&brought), stdout(&brought)), (0, String::new()), "{}", stderr(&brought));
+    sql(url, "update trunkline.schema_info set structure = 'x', functions = 'x'");
+    let told = with(&["jobs", "queues"]);
+    assert_eq!(code(&told), 4, "{}", stderr(&told));
+    assert!(
+        stderr(&told).contains("never released") && !stderr(&told).contains("cannot start"),
+        "{}",
+        stderr(&told)
+    );
+    for remedy in [&["schema", "uninstall", "--yes"][..], &["schema", "install"]] {
+        assert_eq!(code(&with(remedy)), 0, "{}", stderr(&with(remedy)));
+    }
+    assert_eq!(code(&with(&["jobs", "queues"])), 0);
 }
 
 #[test]

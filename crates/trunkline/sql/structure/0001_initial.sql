@@ -10,11 +10,13 @@ begin
     end if;
 end $$;
 
--- One row: which structure is installed, its fingerprint, and the oldest library it still serves.
+-- One row: which structure and functions are installed, by which library, and the oldest one they still serve.
 create table trunkline.schema_info (
     only_row       boolean primary key default true check (only_row),
     version        int not null,
     structure      text not null,              -- a fingerprint of the structure's steps
+    functions      text not null,              -- and one of the functions, views and rights
+    library        text not null,              -- the version of the library that brought them
     oldest_library text not null,
     installed_at   timestamptz not null default now()
 );

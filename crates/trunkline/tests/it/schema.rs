@@ -1,6 +1,6 @@
 //! The schema: installing, refusing, restoring.
 
-use trunkline::{ErrorKind, schema};
+use trunkline::{ErrorKind, Trunkline, schema};
 
 use crate::{
     restore::Kept,
@@ -54,6 +54,38 @@ async fn a_newer_schema_an_older_one_and_none_are_told_apart() {
     raw.run("update trunkline.schema_info set version = 0").await;
     let e = schema::check(&raw.client).await.unwrap_err();
     assert!(e.kind() == ErrorKind::Schema && e.to_string().contains("upgrade"), "{e}");
+}
+
+#[tokio::test]
+async fn functions_of_an_older_library_are_told_and_replaced() {
+    for (older, kept) in [
+        ("update trunkline.schema_info set functions = 'x', library = '0.0.9'", "0.0.9"),
+        ("update trunkline.schema_info set functions = 'x'", "0.1.0"),
+        ("drop function trunkline._schema_release()", "older"),
+    ] {
+        let db = Db::new().await;
+        let mut raw = db.raw().await;
+        raw.run(older).await;
+        raw.run("create function trunkline._gone(int) returns int language sql as 'select 1'").await;
+        raw.run("create procedure trunkline._gone() language sql as 'select 1'").await;
+        let e = schema::check(&raw.client).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Schema && e.to_string().contains(kept), "{e}");
+        assert!(e.to_string().contains("trunkline schema upgrade"), "{e}");
+        let e = Trunkline::with(db.info("it")).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Schema, "{e}");
+        schema::install(&mut raw.client).await.unwrap();
+        assert_eq!(schema::check(&raw.client).await.unwrap(), schema::version());
+        let gone = "select count(*) from pg_proc where proname = '_gone'";
+        assert_eq!(raw.one(gone).await, "0", "what this library does not bring is dropped");
+    }
+}
+
+#[tokio::test]
+async fn functions_of_a_later_library_serve_this_one() {
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    raw.run("update trunkline.schema_info set functions = 'x', library = '0.10.0'").await;
+    assert_eq!(schema::check(&raw.client).await.unwrap(), schema::version());
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
 }
 
 async fn repair(global: &Global) -> Result<u8> {
-    schema::repair(&source::choose(global).await?, Out::new(global.json, true)).await
+    schema::repair(&source::choose_as_it_is(global).await?, Out::new(global.json, true)).await
 }
 
 /// `end`, `beginning`, `tick:N`, `like:CONSUMER`, or a time as PostgreSQL reads it.

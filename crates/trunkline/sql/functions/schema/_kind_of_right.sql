@@ -6,7 +6,8 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
         when function_name in ('request_list', 'request_show', 'request_responders',
             'stream_list', 'stream_consumers', 'stream_moves', 'job_list', 'job_queues', 'job_schedules', 'session_list', 'log_rings',
             'request_channels', 'job_dead', 'job_page', 'action_list', 'job_attachments', 'lease_list', 'lease_waiters',
-            'topic_list', 'topic_subscriptions', 'topic_published', '_schema_version', '_epoch_check', '_kind_of_right') then 'reader'
+            'topic_list', 'topic_subscriptions', 'topic_published', '_schema_version', '_schema_release', '_epoch_check',
+            '_kind_of_right') then 'reader'
         when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
             '_stream_all', '_stream_duty', 'topic_create', 'topic_drop', '_topic_turn') then 'admin'
         when function_name in ('action_do', 'maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d', '_job_turn_e',

@@ -17,7 +17,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
             (empty("Nobody is here.", &html! { "A process is listed while it is connected by the library; plain SQL is not." }))
         } @else {
             div.scroll { table.wide {
-                thead { tr { th { "Application" } th { "State" } th { "Version" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Here until" } th { "Serves" } th.n { "Held jobs" } th { "Batches" } } }
+                thead { tr { th { "Application" } th { "State" } th { "Version" } th { "Role" } th { "Host" } th.n { "Backend" } th { "Since" } th { "Here until" } th { "Serves" } th { "Works on" } th.n { "Jobs" } th { "Batches" } th { "Listens to" } } }
                 tbody { @for p in s.rows("sessions") { tr {
                     th scope="row" { bdi { (text(p, "application")) } @if p["watched"] == false { " " span.tag { "pooled" } } p.muted.small.name { (text(p, "address")) } }
                     td { (state(if p["alive"] == true { "alive" } else { "dead" })) }
@@ -28,8 +28,10 @@ pub(super) fn region(s: &Snapshot) -> Markup {
                     td { (when(p, "opened_at")) }
                     td { (when(p, "expires_at")) }
                     td { (names(&p["serves"])) }
+                    td { (names(&p["queues"])) }
                     td.n { (cell(p, "jobs")) }
                     td { (names(&p["batches"])) }
+                    td { (names(&p["listens"])) }
                 } } }
             } }
         }

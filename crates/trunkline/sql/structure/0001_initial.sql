@@ -41,7 +41,9 @@ create unlogged table trunkline.session (
     expires_at  timestamptz not null,
     rests       boolean not null default false,   -- it has nothing in hand: nobody need watch it
     opened_at   timestamptz not null default now(),
-    version     text                           -- of the library
+    version     text,                          -- of the library
+    queues      text[],                        -- that it works on, and how many jobs it has in hand, as it told
+    jobs        int
 ) with (fillfactor = 50);
 
 -- Sessions that ended, for ten seconds and until all that they had taken was handed on: up to which take that is done, in

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Result,
-    listener::{Asleep, Bell, Busy, Link, Listener},
+    listener::{Asleep, Bell, Busy, Link, Listener, Works},
 };
 
 /// Behind the bell stands a look from time to time; without a bell, behind a pooler, it is all there is.
@@ -99,6 +99,8 @@ pub(super) struct Pump {
     words: mpsc::UnboundedSender<Word>,
     heard: mpsc::UnboundedReceiver<Word>,
     running: HashMap<i64, Running>,
+    /// What is told of it.
+    works: Arc<Works>,
     /// Jobs whose handler ended them in a transaction of its own, until that was looked up; and ends that were put off.
     checking: usize,
     hand: Hand,
@@ -137,6 +139,7 @@ impl Pump {
         (stop, closing): (watch::Receiver<Stop>, watch::Receiver<bool>),
     ) -> Self {
         let (words, heard) = mpsc::unbounded_channel();
+        let works = listener.works(&options.queues);
         Self {
             listener,
             options,
@@ -152,6 +155,7 @@ impl Pump {
             words,
             heard,
             running: HashMap::new(),
+            works,
             checking: 0,
             hand: Hand::default(),
             cursors: Cursors::default(),
@@ -186,6 +190,7 @@ impl Pump {
             while let Ok(word) = self.heard.try_recv() {
                 self.note(word);
             }
+            self.works.has(self.running.len());
             let stop = *self.stop.borrow();
             match stop {
                 _ if *self.closing.borrow() => return Ok(()),

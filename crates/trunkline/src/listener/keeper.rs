@@ -50,7 +50,7 @@ const DIRECT: &str = "select case when has_table_privilege('trunkline.take_e0', 
 const OPEN: &str =
     "select id, address from trunkline._session_open($1, $2, make_interval(secs => $3), $4, $5)";
 const RESUME: &str = "select trunkline._session_resume($1, $2, $3, make_interval(secs => $4), $5)";
-const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3)";
+const RENEWAL: &str = "select trunkline._session_renew($1, make_interval(secs => $2), $3, $4, $5)";
 const CLOSE: &str = "select trunkline._session_close($1)::text";
 const HOLD: &str = "select trunkline._door_hold($1)";
 const LEAVE: &str = "select trunkline._door_leave($1)";
@@ -244,8 +244,14 @@ impl Keeper {
             self.listener.rest.send_modify(|r| pace = r.decide());
         }
         *next = sent + pace.renewal();
-        let args: &Args<'_> =
-            &[(&link.session, Type::INT4), (&pace.lease(), Type::FLOAT8), (&pace.unwatched(), Type::BOOL)];
+        let (queues, jobs) = self.listener.told();
+        let args: &Args<'_> = &[
+            (&link.session, Type::INT4),
+            (&pace.lease(), Type::FLOAT8),
+            (&pace.unwatched(), Type::BOOL),
+            (&queues, Type::TEXT_ARRAY),
+            (&jobs, Type::INT4),
+        ];
         let segments: Option<i32> = link.value(RENEWAL, args).await?;
         let Some(segments) = segments else {
             self.session = None;

@@ -9,10 +9,11 @@ mod link;
 mod moment;
 mod presence;
 mod rest;
+mod works;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -32,6 +33,7 @@ pub(crate) use self::{
     moment::Moment,
     presence::{LEASE, MARGIN, Presence},
     rest::{Busy, reap},
+    works::Works,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -90,6 +92,7 @@ pub(crate) struct Listener {
     closing: watch::Sender<bool>,
     failure: watch::Sender<Option<String>>,
     rest: watch::Sender<Rest>,
+    workers: Mutex<Vec<Weak<Works>>>,
     presence: watch::Sender<Presence>,
 }
 
@@ -108,6 +111,7 @@ impl Listener {
             closing: watch::Sender::new(false),
             failure: watch::Sender::new(None),
             rest: watch::Sender::default(),
+            workers: Mutex::default(),
             presence: watch::Sender::new(Presence::new()),
         });
         let mut keeper = Keeper {

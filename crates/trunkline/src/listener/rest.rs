@@ -72,13 +72,15 @@ pub(super) struct Rest {
     /// When it was last busy, or held anything.
     since: Instant,
     said: Pace,
+    /// There is something to tell that cannot wait for the next sign of life.
+    news: bool,
     /// Others have something in hand, as far as is known here.
     watching: bool,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        Self { busy: 0, holding: 0, since: Instant::now(), said: Pace::Work, watching: true }
+        Self { busy: 0, holding: 0, since: Instant::now(), said: Pace::Work, news: false, watching: true }
     }
 }
 
@@ -98,7 +100,12 @@ impl Rest {
 
     /// Whether the database has yet to learn of what is in hand.
     pub(super) fn changes(&self) -> bool {
-        self.wanted() > self.said
+        self.news || self.wanted() > self.said
+    }
+
+    /// Something is to be told soon.
+    pub(super) fn news(&mut self) {
+        self.news = true;
     }
 
     /// What the next sign of life says. What is less than before counts as said from now on, what is more once it was answered.
@@ -111,6 +118,7 @@ impl Rest {
             _ => Pace::Work,
         };
         self.said = self.said.min(pace);
+        self.news = false;
         pace
     }
 
@@ -121,6 +129,7 @@ impl Rest {
     /// There is no database to learn anything any more: whoever waits for that finds the link gone.
     pub(super) fn ended(&mut self) {
         self.said = Pace::Work;
+        self.news = false;
     }
 
     /// What a new session says.

@@ -271,3 +271,28 @@ async fn an_action_and_its_note_are_one() {
         assert_eq!(admin.code(sql).await, "42501", "{sql}");
     }
 }
+
+#[tokio::test]
+async fn what_each_process_runs_is_seen_also_of_jobs_that_stay_in_the_ring() {
+    let (db, raw) = one().await;
+    let tl = db.client("worker").await;
+    let (gate, open) = tokio::sync::watch::channel(false);
+    let working = tl.jobs().work(Work::queue("b").and("a").concurrency(3), move |_: Job| {
+        let mut open = open.clone();
+        async move {
+            let _ = open.wait_for(|open| *open).await;
+            Ok::<_, Failure>(())
+        }
+    });
+    let _also = tl.jobs().work("c", async |_: Job| Ok::<_, Failure>(()));
+    let listens = tl.topics().subscribe("news").await.unwrap();
+    let told = "select queues::text || ' ' || jobs || ' ' || listens::text from trunkline.session_list() where application = 'worker'";
+    raw.until("who begins to be seen", &format!("select ({told}) = '{{a,b,c}} 0 {{news}}'")).await;
+    raw.run("select trunkline.job_push_many('a', array['1', '2', '3', '4'])").await;
+    raw.until("what is in hand to be seen", &format!("select ({told}) = '{{a,b,c}} 3 {{news}}'")).await;
+    assert_eq!(raw.one("select count(*) from trunkline.job_held").await, "0", "they are in the ring");
+    gate.send(true).unwrap();
+    raw.until("all to be done", "select count(*) = 4 from trunkline.job where state = 'done'").await;
+    drop((working, listens));
+    raw.until("the end of it to be seen", &format!("select ({told}) = '{{c}} 0 {{}}'")).await;
+}

@@ -10,7 +10,7 @@ use axum::{
 use maud::html;
 use serde_json::{Map, Value, json};
 
-use super::{Shared, frame::Frame, job, parts::count, query};
+use super::{Shared, frame::Frame, parts::count, query, reveal};
 use crate::http::{
     App,
     guard::Viewer,
@@ -18,7 +18,7 @@ use crate::http::{
 };
 
 /// What can be done: name, whether it is asked about first, what it is, what is said of it after.
-const ACTIONS: [(&str, bool, &str, &str); 19] = [
+const ACTIONS: [(&str, bool, &str, &str); 23] = [
     ("job_retry", false, "run the job now", "It can run now."),
     ("job_cancel", true, "cancel the job", "It is cancelled; if it runs, its handler was told."),
     ("job_delete", true, "delete the job", "It is deleted."),
@@ -43,10 +43,16 @@ const ACTIONS: [(&str, bool, &str, &str); 19] = [
     ("stream_seek", true, "move the consumer", "The consumer was moved."),
     ("stream_replay", true, "replay dead letters", "They come again"),
     ("stream_purge", true, "delete dead letters", "They are deleted"),
+    ("request_reveal", false, "reveal the payload", ""),
+    ("stream_reveal", false, "reveal the payload", ""),
+    ("stream_peek", false, "peek at the newest events", ""),
+    ("topic_peek", false, "peek at the newest messages", ""),
 ];
 /// The fields of a target.
-const FIELDS: [&str; 11] =
-    ["id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "at"];
+const FIELDS: [&str; 12] = [
+    "id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "topic",
+    "at",
+];
 
 /// Why one that ended was not deleted.
 const KEPT: &str = "It has not ended; or it ended without ever being held, and goes with the segment of the ring that it is in.";
@@ -66,9 +72,7 @@ pub(super) async fn act(
     let field = |name: &str| fields.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
     let known = ACTIONS.iter().find(|(name, ..)| *name == field("action"));
     let (action, asks, what, _) = *known.ok_or_else(|| Problem::bad("there is no such action"))?;
-    if action != "job_reveal" {
-        viewer.must_act()?;
-    }
+    viewer.must_be_allowed(action)?;
     let mut target = Map::new();
     for (name, value) in &fields {
         if (FIELDS.contains(&name.as_str()) || name == "request") && !(value.is_empty() && name != "kind") {
@@ -96,10 +100,8 @@ pub(super) async fn act(
         return Ok(question(&viewer, &uri, action, what, number, &asked, back));
     }
     let result = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?;
-    if action == "job_reveal" {
-        let id = target.get("id").and_then(|v| v.as_str()?.parse().ok()).unwrap_or(0);
-        let region = job::region(&app.data.job(id).await?, &viewer, true);
-        return Ok(Frame::new(&viewer, &uri, "jobs").title(format!("Job {id}")).page(&region));
+    if let Some(page) = reveal::page(&app, &viewer, &uri, action, &target, &result).await? {
+        return Ok(page);
     }
     app.live.outdate();
     let nothing = result == json!(false) || result.is_null();

@@ -6,16 +6,27 @@ use axum::{
     response::Response,
 };
 use maud::html;
+use serde::Deserialize;
 
 use super::{
     Shared,
     frame::Frame,
-    parts::{button, count, crumbs, empty, encoded, facts, number, payload, span, text, when},
+    parts::{button, count, crumbs, empty, encoded, facts, last_of_full, number, payload, span, text, when},
+    query,
 };
 use crate::http::{
     guard::Viewer,
     problem::{Answer, Problem},
 };
+
+/// The letters on a page.
+const PAGE: i32 = 50;
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    /// Goes on with letters after this one.
+    after: Option<i64>,
+}
 
 pub(super) async fn page(
     State(app): Shared,
@@ -23,6 +34,7 @@ pub(super) async fn page(
     uri: Uri,
     Path((stream, consumer)): Path<(String, String)>,
 ) -> Answer<Response> {
+    let Asked { after } = query(&uri)?;
     let snapshot = app.live.now().await?;
     let row = snapshot
         .rows("consumers")
@@ -30,8 +42,8 @@ pub(super) async fn page(
         .find(|c| text(c, "stream") == stream && text(c, "consumer") == consumer);
     let row = row.ok_or_else(|| Problem::missing("there is no such consumer"))?;
     // Letters of another role's consumer are not ours to see.
-    let letters = app.data.letters(&stream, &consumer, 50).await.unwrap_or_default();
-    let moves = app.data.moves(Some(&stream), 50).await?;
+    let letters = app.data.letters(&stream, &consumer, PAGE, after).await.unwrap_or_default();
+    let moves = app.data.moves(Some(&stream), PAGE, None).await?;
     let back = format!("/streams/{}/{}", encoded(&stream), encoded(&consumer));
     let target = [("stream", stream.as_str()), ("consumer", consumer.as_str())];
     let region = html! {
@@ -65,14 +77,15 @@ pub(super) async fn page(
                 p.cause { strong { (number(l, "id")) } " " code { (text(l, "cause")) } }
                 p.muted { (when(l, "died_at")) " · " (number(l, "attempts")) @if number(l, "attempts") == 1 { " attempt · " } @else { " attempts · " } (text(l, "type")) " " (text(l, "key")) }
                 @if viewer.may_act() { @if let Some(text) = l["payload"].as_str() { (payload(text)) } }
-                @else { p.muted { "The payload is hidden from this login." } }
+                @let id = number(l, "id").to_string();
+                @let one = [("stream", stream.as_str()), ("consumer", consumer.as_str()), ("id", id.as_str())];
+                @if !viewer.may_act() { p.muted { "The payload is hidden. Who reveals it is noted." } (button(&viewer, "stream_reveal", "Reveal", &one, &back)) }
                 @if viewer.may_act() { div.acts.left {
-                    @let id = number(l, "id").to_string();
-                    @let one = [("stream", stream.as_str()), ("consumer", consumer.as_str()), ("id", id.as_str())];
                     (button(&viewer, "stream_replay", "Replay", &one, &back))
                     (button(&viewer, "stream_purge", "Delete", &one, &back))
                 } }
             } } }
+            @if let Some(last) = last_of_full(&letters, PAGE) { p.more { a href={ (back) "?after=" (last) } { "More" } } }
         }
         @if !moves.is_empty() { section { h2 { "Who moved consumers of this stream" }
             ul.plain { @for m in &moves { li {

@@ -134,6 +134,7 @@ struct Asked {
     since: String,
     until: String,
     before: Option<i64>,
+    cursor: Option<String>,
 }
 
 impl Asked {
@@ -290,7 +291,8 @@ fn table(rows: &[Value], to_choose: bool) -> Markup {
 /// Dead jobs by what they died of.
 pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     let asked: Asked = query(&uri)?;
-    let groups = app.data.dead(asked.filter()?.queue.as_deref()).await?;
+    let queue = asked.filter()?.queue;
+    let (groups, next) = app.data.dead(queue.as_deref(), 100, asked.cursor.as_deref()).await?;
     let region = html! {
         h1 { "Jobs" }
         (tabs("/jobs/dead"))
@@ -312,6 +314,9 @@ pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer
                 } }
             }
         } }
+        @if let Some(next) = next {
+            p.more { a href={ "/jobs/dead?queue=" (encoded(queue.as_deref().unwrap_or_default())) "&cursor=" (next) } { "More" } }
+        }
     };
     Ok(Frame::new(&viewer, &uri, "jobs").title("Dead jobs").page(&region))
 }

@@ -18,6 +18,7 @@ mod overview;
 pub(crate) mod parts;
 mod processes;
 mod requests;
+mod reveal;
 mod streams;
 mod topics;
 mod try_it;
@@ -113,10 +114,10 @@ fn region(asked: &Asked, snapshot: &Snapshot, viewer: &Viewer) -> Option<Markup>
         "overview" => overview::region(snapshot, usize::from(asked.range.unwrap_or(300))),
         "jobs" => jobs::region(snapshot, viewer),
         "schedules" => jobs::schedules(snapshot, viewer),
-        "streams" => streams::region(snapshot),
+        "streams" => streams::region(snapshot, viewer),
         // A snapshot that was taken for somebody else may tell nothing of them: the next one will.
         "topics" if snapshot.value["topics"].is_null() => return None,
-        "topics" => topics::region(snapshot),
+        "topics" => topics::region(snapshot, viewer),
         "leases" => leases::region(snapshot, viewer),
         "requests" => requests::region(snapshot),
         "processes" => processes::region(snapshot),
@@ -180,7 +181,7 @@ impl Detail {
     async fn event(&mut self, app: &App, page: &str, viewer: &Viewer) -> Option<Bytes> {
         let read = match page {
             "job" => app.data.job(self.id).await,
-            _ => app.data.request(self.id).await,
+            _ => app.data.request(self.id, viewer.may_act()).await,
         };
         let html = match (page, read) {
             (_, Err(e)) if e.kind() == ErrorKind::NotFound => {
@@ -195,7 +196,7 @@ impl Detail {
             }
             (_, Ok(request)) => {
                 self.ended = requests::ended(&request);
-                requests::one(&request, viewer)
+                requests::one(&request, viewer, viewer.may_act())
             }
         };
         let html = html.into_string();

@@ -167,7 +167,7 @@ pub(super) fn button(
         ""
     };
     html! {
-        @if viewer.may_act() || action == "job_reveal" {
+        @if viewer.may(action) {
             form.act method="post" action="/act" {
                 input type="hidden" name="csrf" value=(viewer.csrf);
                 input type="hidden" name="action" value=(action);
@@ -177,6 +177,12 @@ pub(super) fn button(
             }
         }
     }
+}
+
+/// The id of the last row of a page that is full: there may be more after it.
+pub(crate) fn last_of_full(rows: &[Value], page: i32) -> Option<i64> {
+    let full = i32::try_from(rows.len()).is_ok_and(|n| n == page);
+    rows.last().filter(|_| full)?["id"].as_i64()
 }
 
 /// A value as it is stored, always as text; JSON is set out.

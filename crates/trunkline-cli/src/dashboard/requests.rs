@@ -13,12 +13,15 @@ use super::{
     Shared,
     frame::Frame,
     parts::{
-        button, cell, crumbs, empty, encoded, facts, id, millis, number, payload, rate, size, span, state,
-        text, when,
+        button, cell, crumbs, empty, encoded, facts, id, last_of_full, millis, number, payload, rate, size,
+        span, state, text, when,
     },
     query,
 };
 use crate::http::{guard::Viewer, live::Snapshot, problem::Answer};
+
+/// The requests on a page of the list.
+const PAGE: i32 = 100;
 
 const OUTCOMES: [(&str, &str); 7] = [
     ("waiting", "waiting"),
@@ -74,12 +77,13 @@ pub(super) fn region(s: &Snapshot) -> Markup {
 #[derive(Debug, Deserialize)]
 struct Listed {
     channel: Option<String>,
+    before: Option<i64>,
 }
 
 pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     let asked: Listed = query(&uri)?;
     let channel = asked.channel.filter(|c| !c.is_empty());
-    let rows = app.data.requests(channel.as_deref(), 100).await?;
+    let rows = app.data.requests(channel.as_deref(), PAGE, asked.before).await?;
     let region = html! {
         h1 { "Requests" }
         (tabs("/requests/list"))
@@ -89,6 +93,9 @@ pub(super) async fn list(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer
         }
         @if rows.is_empty() { (empty("No request is kept.", &html! { "Requests are forgotten soon after their deadline." })) }
         @else { (table(&rows)) }
+        @if let Some(last) = last_of_full(&rows, PAGE) {
+            p.more { a href={ "/requests/list?channel=" (encoded(channel.as_deref().unwrap_or_default())) "&before=" (last) } { "Older ones" } }
+        }
     };
     Ok(Frame::new(&viewer, &uri, "requests").page(&region))
 }
@@ -115,8 +122,8 @@ pub(super) async fn page(
     Path(text_id): Path<String>,
 ) -> Answer<Response> {
     let id = id(&text_id, "request")?;
-    let request = app.data.request(id).await?;
-    let region = one(&request, &viewer);
+    let request = app.data.request(id, viewer.may_act()).await?;
+    let region = one(&request, &viewer, viewer.may_act());
     let frame = Frame::new(&viewer, &uri, "requests").title(format!("Request {id}"));
     let frame = if ended(&request) { frame } else { frame.live(&format!("/live?page=request&id={id}")) };
     Ok(frame.page(&region))
@@ -127,8 +134,8 @@ pub(super) fn ended(request: &Value) -> bool {
     !["waiting", "taken"].contains(&text(request, "state"))
 }
 
-/// A request with all that is known of it.
-pub(super) fn one(r: &Value, viewer: &Viewer) -> Markup {
+/// A request with all that is known of it; `shown`: with its payload and its reply.
+pub(super) fn one(r: &Value, viewer: &Viewer, shown: bool) -> Markup {
     let (word, own) = (text(r, "state"), number(r, "id").to_string());
     let back = format!("/requests/{own}");
     html! {
@@ -151,6 +158,26 @@ pub(super) fn one(r: &Value, viewer: &Viewer) -> Markup {
             @if !r["ended_at"].is_null() { li { (when(r, "ended_at")) span { (word) } } }
             @else { li.next { (when(r, "expires_at")) span { "deadline" } } }
         }
-        @if viewer.may_act() && r["headers"].is_object() { section { h2 { "Headers" } (payload(&r["headers"].to_string())) } }
+        section {
+            h2 { "Payload " span.muted { (size(number(r, "bytes"))) } }
+            @if shown {
+                (part(r, "payload"))
+                @if r["headers"].is_object() { h3 { "Headers" } (payload(&r["headers"].to_string())) }
+                @if !r["reply_bytes"].is_null() { h3 { "Reply " span.muted { (size(number(r, "reply_bytes"))) } } (part(r, "reply")) }
+            } @else {
+                p.muted { "Hidden. Who reveals it is noted." }
+                (button(viewer, "request_reveal", "Reveal", &[("request", own.as_str())], &back))
+            }
+        }
+    }
+}
+
+/// A payload; bytes, and what another role has sent, are not told apart.
+fn part(r: &Value, name: &str) -> Markup {
+    match r[name].as_str() {
+        Some(text) => payload(text),
+        None => {
+            html! { p.muted { "Bytes that are no text, or of a role whose messages this one may not see." } }
+        }
     }
 }

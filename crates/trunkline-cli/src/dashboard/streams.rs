@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::parts::{cell, count, empty, encoded, size, span, state, text};
-use crate::http::live::Snapshot;
+use super::parts::{button, cell, count, empty, encoded, size, span, state, text};
+use crate::http::{guard::Viewer, live::Snapshot};
 
-pub(super) fn region(s: &Snapshot) -> Markup {
+pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
     html! {
         h1 { "Streams" }
         @if s.rows("streams").is_empty() {
@@ -19,6 +19,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
                     h2 { (name) }
                     @if row["closed"] == true { (state("closed")) }
                     @if let Some(who) = row["limited_by"].as_str() { span.bad { "takes no more until " (who) " has caught up" } }
+                    div.acts { (button(viewer, "stream_peek", "Peek", &[("stream", name)], "/streams")) }
                 }
                 dl.facts {
                     div { dt { "events" } dd { (count(row["events"].as_i64().unwrap_or(0))) } }

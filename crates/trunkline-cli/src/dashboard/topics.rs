@@ -3,17 +3,17 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::parts::{cell, empty, encoded, state, text, when};
-use crate::http::live::Snapshot;
+use super::parts::{button, cell, empty, encoded, state, text, when};
+use crate::http::{guard::Viewer, live::Snapshot};
 
-pub(super) fn region(s: &Snapshot) -> Markup {
+pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
     html! {
         h1 { "Topics" }
         @if s.rows("topics").is_empty() {
             (empty("There is no topic yet.", &html! { "Nothing need be declared: " code { "trunkline sub 'orders.>'" } " listens, " code { "trunkline pub orders.new '{}'" } " publishes." }))
         } @else {
             div.scroll { table.wide {
-                thead { tr { th { "Topic" } th { "Kind" } th.n { "Listen by name" } th.n { "Messages kept" } th { "Last one" } th { "Declared" } } }
+                thead { tr { th { "Topic" } th { "Kind" } th.n { "Listen by name" } th.n { "Messages kept" } th { "Last one" } th { "Declared" } th {} } }
                 tbody { @for t in s.rows("topics") {
                     @let (topic, kind) = (text(t, "topic"), text(t, "kind"));
                     tr {
@@ -24,6 +24,7 @@ pub(super) fn region(s: &Snapshot) -> Markup {
                         td.n { @if kind == "durable" { a href="/streams" { "its stream" } } @else { (cell(t, "messages")) } }
                         td { (when(t, "last_at")) }
                         td { (when(t, "made_at")) }
+                        td { @if kind == "volatile" { (button(viewer, "topic_peek", "Peek", &[("topic", topic)], "/topics")) } }
                     }
                 } }
             } }

@@ -24,6 +24,7 @@ use super::{
     problem::{Answer, Problem},
     words,
 };
+use crate::dashboard::parts::last_of_full;
 
 type Shared = State<Arc<App>>;
 
@@ -99,11 +100,18 @@ struct Page {
     cursor: Option<String>,
 }
 
-/// How many of a list without pages.
+/// Which part of a list that has no filter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limit {
+struct Part {
     limit: Option<i32>,
+    cursor: Option<String>,
+}
+
+impl From<Part> for Page {
+    fn from(Part { limit, cursor }: Part) -> Self {
+        Self { limit, cursor, ..Self::default() }
+    }
 }
 
 impl Page {
@@ -131,8 +139,7 @@ pub(super) fn id(text: &str) -> Answer<i64> {
 
 /// Rows, and where to go on.
 fn listed(rows: Vec<Value>, limit: i32) -> Response {
-    let full = i32::try_from(rows.len()).is_ok_and(|n| n == limit);
-    let last = rows.last().and_then(|r| r["id"].as_i64()).filter(|_| full);
+    let last = last_of_full(&rows, limit);
     json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": last.map(|n| n.to_string()) }))
 }
 
@@ -197,20 +204,18 @@ async fn job(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> An
 
 async fn dead(State(app): Shared, uri: Uri) -> Answer<Response> {
     let page: Page = query(&uri)?;
-    Ok(json_of(
-        json!({ "items": with_text_ids(Value::Array(app.data.dead(page.queue.as_deref()).await?)), "next": null }),
-    ))
+    let (rows, next) = app.data.dead(page.queue.as_deref(), page.limit()?, page.cursor.as_deref()).await?;
+    Ok(json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": next })))
 }
 
 async fn requests(State(app): Shared, uri: Uri) -> Answer<Response> {
     let page: Page = query(&uri)?;
     let limit = page.limit()?;
-    let rows = app.data.requests(page.channel.as_deref(), limit).await?;
-    Ok(json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": null })))
+    Ok(listed(app.data.requests(page.channel.as_deref(), limit, page.cursor()?).await?, limit))
 }
 
 async fn request(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
-    let mut request = app.data.request(id(&text)?).await?;
+    let mut request = app.data.request(id(&text)?, viewer.may_act()).await?;
     if !viewer.may_act() {
         request["headers"] = Value::Null;
     }
@@ -220,17 +225,19 @@ async fn request(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -
 async fn letters(
     State(app): Shared,
     viewer: Viewer,
+    uri: Uri,
     Path((stream, consumer)): Path<(String, String)>,
 ) -> Answer<Response> {
     viewer.must_act()?;
-    Ok(listed(app.data.letters(&stream, &consumer, 100).await?, 100))
+    let page = Page::from(query::<Part>(&uri)?);
+    let limit = page.limit()?;
+    Ok(listed(app.data.letters(&stream, &consumer, limit, page.cursor()?).await?, limit))
 }
 
 async fn moves(State(app): Shared, uri: Uri, Path(stream): Path<String>) -> Answer<Response> {
-    let Limit { limit } = query(&uri)?;
-    let page = Page { limit, ..Page::default() };
-    let rows = app.data.moves(Some(&stream), page.limit()?).await?;
-    Ok(json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": null })))
+    let page = Page::from(query::<Part>(&uri)?);
+    let limit = page.limit()?;
+    Ok(listed(app.data.moves(Some(&stream), limit, page.cursor()?).await?, limit))
 }
 
 async fn findings(State(app): Shared) -> Answer<Response> {
@@ -257,9 +264,7 @@ struct Act {
 
 async fn act(State(app): Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
     let Act { action, target } = body(&bytes)?;
-    if action != "job_reveal" {
-        viewer.must_act()?;
-    }
+    viewer.must_be_allowed(&action)?;
     let result = app.data.act(&viewer.who, &action, &Value::Object(target)).await?;
     app.live.outdate();
     Ok(json_of(json!({ "result": result })))

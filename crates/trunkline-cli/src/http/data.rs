@@ -48,11 +48,13 @@ const JOBS: &str = "select to_jsonb(j) from trunkline.job_page(queue => $1, stat
     within => case when coalesce($7, $8, $3, $4) is not null then interval '120 ms' end) j";
 const JOB: &str = "select to_jsonb(j) - 'bytes' - 'result_bytes' || jsonb_build_object('bytes', octet_length(j.bytes),
     'base64', case when j.payload is null then encode(j.bytes, 'base64') end) from trunkline.job_show(id => $1) j";
-const DEAD: &str = "select to_jsonb(d) from trunkline.job_dead(queue => $1) d";
-const REQUESTS: &str = "select to_jsonb(r) from trunkline.request_list(channel => $1, max => $2) r";
-const REQUEST: &str = "select to_jsonb(r) from trunkline.request_show(request => $1) r";
-const LETTERS: &str = "select to_jsonb(d) - 'bytes' from trunkline.stream_dead_letters(stream => $1, consumer => $2, max => $3) d";
-const MOVES: &str = "select to_jsonb(m) from trunkline.stream_moves(in_stream => $1, max => $2) m";
+const DEAD: &str = "select to_jsonb(d) from trunkline.job_dead(queue => $1, max => $2, below => $3) d";
+const REQUESTS: &str =
+    "select to_jsonb(r) from trunkline.request_list(channel => $1, max => $2, before => $3) r";
+const REQUEST: &str = "select to_jsonb(r) from trunkline.request_show(request => $1, payloads => $2) r";
+const LETTERS: &str = "select to_jsonb(d) - 'bytes' from trunkline.stream_dead_letters(stream => $1, consumer => $2, max => $3, after => coalesce($4, 0)) d";
+const MOVES: &str =
+    "select to_jsonb(m) from trunkline.stream_moves(in_stream => $1, max => $2, before => $3) m";
 const ACTIONS: &str = "select to_jsonb(a) from trunkline.action_list(max => $1, before => $2) a";
 const ACT: &str = "select trunkline.action_do(who => $1, action => $2, target => $3)";
 const PUSH: &str = "select to_jsonb(trunkline.job_push(queue => $1, payload => $2, kind => coalesce($3, ''), headers => $4, key => $5))";
@@ -185,24 +187,64 @@ impl Data {
         self.one(JOB, &[(&id, Type::INT8)]).await
     }
 
-    pub(crate) async fn dead(&self, queue: Option<&str>) -> Result<Vec<Value>> {
-        self.rows(DEAD, &[(&queue, Type::TEXT)]).await
+    /// Groups of dead jobs, the largest first, and where to go on: the last one's number of jobs and newest id.
+    pub(crate) async fn dead(
+        &self,
+        queue: Option<&str>,
+        max: i32,
+        cursor: Option<&str>,
+    ) -> Answer<(Vec<Value>, Option<String>)> {
+        let place = |text: &str| {
+            let (many, id) = text.split_once('-')?;
+            Some(vec![many.parse().ok()?, id.parse().ok()?])
+        };
+        let below: Option<Vec<i64>> = match cursor {
+            Some(text) => {
+                Some(place(text).ok_or_else(|| Problem::bad("cursor: not one that was given out here"))?)
+            }
+            None => None,
+        };
+        let parameters: [Parameter<'_>; 3] =
+            [(&queue, Type::TEXT), (&max, Type::INT4), (&below, Type::INT8_ARRAY)];
+        let rows = self.rows(DEAD, &parameters).await?;
+        let full = i32::try_from(rows.len()).is_ok_and(|n| n == max);
+        let next = rows.last().filter(|_| full).map(|r| format!("{}-{}", r["many"], r["last_id"]));
+        Ok((rows, next))
     }
 
-    pub(crate) async fn requests(&self, channel: Option<&str>, max: i32) -> Result<Vec<Value>> {
-        self.rows(REQUESTS, &[(&channel, Type::TEXT), (&max, Type::INT4)]).await
+    pub(crate) async fn requests(
+        &self,
+        channel: Option<&str>,
+        max: i32,
+        before: Option<i64>,
+    ) -> Result<Vec<Value>> {
+        self.rows(REQUESTS, &[(&channel, Type::TEXT), (&max, Type::INT4), (&before, Type::INT8)]).await
     }
 
-    pub(crate) async fn request(&self, id: i64) -> Result<Value> {
-        self.one(REQUEST, &[(&id, Type::INT8)]).await
+    /// `payloads`: with the request's and the reply's, where our role may see them.
+    pub(crate) async fn request(&self, id: i64, payloads: bool) -> Result<Value> {
+        self.one(REQUEST, &[(&id, Type::INT8), (&payloads, Type::BOOL)]).await
     }
 
-    pub(crate) async fn letters(&self, stream: &str, consumer: &str, max: i32) -> Result<Vec<Value>> {
-        self.rows(LETTERS, &[(&stream, Type::TEXT), (&consumer, Type::TEXT), (&max, Type::INT4)]).await
+    pub(crate) async fn letters(
+        &self,
+        stream: &str,
+        consumer: &str,
+        max: i32,
+        after: Option<i64>,
+    ) -> Result<Vec<Value>> {
+        let parameters: [Parameter<'_>; 4] =
+            [(&stream, Type::TEXT), (&consumer, Type::TEXT), (&max, Type::INT4), (&after, Type::INT8)];
+        self.rows(LETTERS, &parameters).await
     }
 
-    pub(crate) async fn moves(&self, stream: Option<&str>, max: i32) -> Result<Vec<Value>> {
-        self.rows(MOVES, &[(&stream, Type::TEXT), (&max, Type::INT4)]).await
+    pub(crate) async fn moves(
+        &self,
+        stream: Option<&str>,
+        max: i32,
+        before: Option<i64>,
+    ) -> Result<Vec<Value>> {
+        self.rows(MOVES, &[(&stream, Type::TEXT), (&max, Type::INT4), (&before, Type::INT8)]).await
     }
 
     pub(crate) async fn actions(&self, max: i32, before: Option<i64>) -> Result<Vec<Value>> {

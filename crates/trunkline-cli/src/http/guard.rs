@@ -54,6 +54,16 @@ impl Viewer {
     }
 
     /// Refuses who may only look.
+    /// Whether it may do this: who may not act may look, and is noted.
+    pub(crate) fn may(&self, action: &str) -> bool {
+        self.may_act() || action.ends_with("_reveal") || action.ends_with("_peek")
+    }
+
+    /// What [`Viewer::may`] says, as an answer.
+    pub(crate) fn must_be_allowed(&self, action: &str) -> Result<(), Problem> {
+        if self.may(action) { Ok(()) } else { self.must_act() }
+    }
+
     pub(crate) fn must_act(&self) -> Result<(), Problem> {
         if self.may_act() { Ok(()) } else { Err(forbidden("this login may look, and not act")) }
     }

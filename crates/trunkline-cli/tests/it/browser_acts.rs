@@ -230,6 +230,20 @@ fn who_logs_in_reads_and_reveals_and_that_is_noted() {
     browser.is_quiet("what was revealed");
     let noted = "select count(*)::text from trunkline.action where name = 'job_reveal' and who like 'reader%' and target ->> 'id' = '900001'";
     assert_eq!(sql(&url, noted).as_deref(), Some("1"));
+    let request = sql(&url, "select max(id)::text from trunkline.request_list()").unwrap();
+    for (action, path) in [
+        ("request_reveal", format!("/requests/{request}")),
+        ("stream_reveal", "/streams/letters/reader".to_owned()),
+        ("stream_peek", "/streams".to_owned()),
+        ("topic_peek", "/topics".to_owned()),
+    ] {
+        browser.open(&format!("http://{}{path}", served.address));
+        browser.click(&format!("form.act:has(input[value={action}]) button"));
+        let noted = format!("select count(*)::text from trunkline.action where name = '{action}'");
+        until(action, || sql(&url, &noted).as_deref() == Some("1") && browser.at().ends_with("/act"));
+        until("the payloads", || browser.source().contains("class=\"payload\""));
+        browser.is_quiet(action);
+    }
     browser.click("form[action='/logout'] button");
     until("the form", || browser.at().ends_with("/login"));
     browser.open(&format!("http://{}/jobs", served.address));

@@ -11,7 +11,7 @@ use trunkline_embedded::Mode;
 
 use crate::{Running, code, database, ok, sql, start, stderr, temporary, trunkline, until};
 
-const ADMIN: &str = "an-admin-token-0123456789";
+pub(crate) const ADMIN: &str = "an-admin-token-0123456789";
 pub(crate) const READER: &str = "a-reader-token-0123456789";
 
 /// A daemon with its address.
@@ -114,6 +114,10 @@ fn unchunked(head: &str, body: &str) -> String {
         rest = after[size..].trim_start_matches("\r\n");
     }
     out
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 pub(crate) fn tokens() -> [(&'static str, &'static str); 2] {
@@ -335,7 +339,6 @@ fn another_address_needs_a_token_and_a_token_is_a_role() {
     assert!(code(&short) == 2 && !stderr(&short).contains("short\""), "{}", stderr(&short));
 
     let served = Served::start(&url, &[], &tokens());
-    let bearer = |token: &str| format!("Bearer {token}");
     let (admin, reader) = (bearer(ADMIN), bearer(READER));
     sql(&url, "select trunkline.job_push('mail', 'S3cret')");
     assert_eq!(served.get("/").status, 303, "to the login form");

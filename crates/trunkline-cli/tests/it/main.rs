@@ -19,6 +19,7 @@ mod http_crowd;
 mod http_dashboard;
 mod http_plans;
 mod http_rows;
+mod http_seen;
 mod http_words;
 mod jobs;
 mod jobs_attach;

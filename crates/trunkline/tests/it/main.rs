@@ -50,6 +50,7 @@ mod leases_idle;
 mod log;
 mod mailbox;
 mod operator;
+mod peek;
 mod pgq;
 mod pgq_calls;
 mod pgq_clients;

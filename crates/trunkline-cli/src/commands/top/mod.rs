@@ -178,11 +178,11 @@ async fn look(
             screen::jobs(queue, &jobs, many(&jobs))
         }
         View::Channel(channel) => {
-            let requests = data.requests(Some(channel), most).await?;
+            let requests = data.requests(Some(channel), most, None).await?;
             screen::requests(channel, &requests, many(&requests))
         }
         View::Consumer(stream, consumer) => {
-            let letters = data.letters(stream, consumer, most).await?;
+            let letters = data.letters(stream, consumer, most, None).await?;
             screen::letters(stream, consumer, &letters, many(&letters))
         }
     })

@@ -4,7 +4,7 @@ create or replace function trunkline._action_state(target jsonb) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp as $$
 begin
     return case
-        when target ? 'id' and not target ? 'request' then
+        when target ? 'id' and not target ? 'stream' then
             (select jsonb_build_object('queue', q.name, 'state', r.state, 'attempt', r.attempt, 'due_at', r.due_at)
                from trunkline._job_rows((target ->> 'id')::bigint, null) r
                join trunkline.job_queue q on q.id = r.lane >> 4)

@@ -2,8 +2,8 @@
 -- the function that it is named after says, as JSON.
 -- target: its arguments by name; `schedule`, `lease` and `id`, of one dead letter, for what is meant. Of job_*_all, `dry_run` counts and
 -- notes nothing.
--- lease_revoke: lease_resign with force. job_reveal: the payload of a job, for who may see it once it is noted. job_copy: pushes a job
--- as it was pushed once more.
+-- lease_revoke: lease_resign with force. job_reveal, request_reveal, stream_reveal (of one dead letter): the payload, for who may see it
+-- once it is noted; what is revealed or peeked at is not kept in the note. job_copy: pushes a job as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
 create or replace function trunkline.action_do(who text, action text, target jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
@@ -30,6 +30,11 @@ begin
         when 'job_reveal' then (select jsonb_build_object('payload', j.payload, 'bytes', encode(j.bytes, 'base64'), 'headers', j.headers,
                                                           'result', j.result)
                                   from trunkline.job_show((target ->> 'id')::bigint) j)
+        when 'request_reveal' then (select jsonb_build_object('payload', r.payload, 'headers', r.headers, 'reply', r.reply)
+                                      from trunkline.request_show((target ->> 'request')::bigint, true) r)
+        when 'stream_reveal' then trunkline._action_letter(target ->> 'stream', target ->> 'consumer', v_ids[1])
+        when 'stream_peek' then (select coalesce(jsonb_agg(e order by e.id desc), '[]') from trunkline.stream_peek(target ->> 'stream') e)
+        when 'topic_peek' then (select coalesce(jsonb_agg(m), '[]') from trunkline.topic_peek(target ->> 'topic') m)
         when 'job_retry_all' then to_jsonb(trunkline.job_retry_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
                                                                    target ->> 'key', v_older, v_payload))
         when 'job_cancel_all' then to_jsonb(trunkline.job_cancel_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
@@ -54,7 +59,7 @@ begin
     if not v_dry then
         insert into trunkline.action (who, role, name, target, before, after, result)
         values (who, trunkline._role(), action, target, v_before, trunkline._action_state(target),
-                case when action <> 'job_reveal' then v_result end);
+                case when action !~ '_(reveal|peek)$' then v_result end);
     end if;
     return v_result;
 end $$;

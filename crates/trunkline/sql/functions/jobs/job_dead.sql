@@ -1,7 +1,8 @@
 -- Dead jobs in groups: by queue, kind, and the first line of the last error, numbers in it left out; how many, when the first and
--- the last of them died, and the newest one's id and error. Of one queue or (null) of all; at most `max` groups, the largest first.
+-- the last of them died, and the newest one's id and error. Of one queue or (null) of all; at most `max` groups, the largest first,
+-- and those after a group of so many jobs with that newest id where `below` says it.
 -- Reads all dead jobs. Errors: 42704 no such queue.
-create or replace function trunkline.job_dead(queue text default null, max int default 100)
+create or replace function trunkline.job_dead(queue text default null, max int default 100, below bigint[] default null)
 returns table (queue_name text, job_kind text, cause text, many bigint, first_at timestamptz, last_at timestamptz, last_id bigint,
                error text)
 language plpgsql stable security definer set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
@@ -15,7 +16,9 @@ begin
                    '#', 'g') as cause, count(*) as many, min(h.ended_at) as first_at, max(h.ended_at) as last_at, max(h.id) as last_id
               from trunkline.job_held h
              where h.state in (2, 3, 4) and h.state = 2 and (v_queue is null or h.lane >> 4 = v_queue)
-             group by 1, 2, 3 order by 4 desc limit job_dead.max) g
+             group by 1, 2, 3
+            having job_dead.below is null or array[count(*), max(h.id)] < job_dead.below
+             order by 4 desc, 7 desc limit job_dead.max) g
       join trunkline.job_queue q on q.id = g.queue
       join trunkline.job_held h on h.id = g.last_id
      order by g.many desc, g.last_id desc;

@@ -1,6 +1,7 @@
--- The requests that are kept, newest first: those of one channel or of all. state: waiting, taken, or the outcome.
--- Shows sizes, never payloads. For people: it reads the rings, at most `max` rows of them.
-create or replace function trunkline.request_list(channel text default null, max int default 100)
+-- The requests that are kept, newest first: those of one channel or of all, at most `max`, and with an id below `before` where that is
+-- given. state: waiting, taken, or the outcome. Shows sizes, never payloads. For people: it reads the rings, of all channels together
+-- at most `max` rows.
+create or replace function trunkline.request_list(channel text default null, max int default 100, before bigint default null)
 returns table (id bigint, destination text, type text, state text, sent_at timestamptz, expires_at timestamptz, bytes int,
                attempt int, responder text)
 language plpgsql stable security definer set search_path = pg_catalog, trunkline, pg_temp
@@ -13,9 +14,10 @@ begin
                     case when r.expires_at <= clock_timestamp() then 'timed out'
                          when t.session is not null then 'taken' else 'waiting' end),
            r.sent_at, r.expires_at, octet_length(r.payload), coalesce(t.attempt, 0), '@' || h.address
-      from (select * from trunkline.request_e0 union all select * from trunkline.request_e1
-            union all select * from trunkline.request_d0 union all select * from trunkline.request_d1
-            order by id desc limit case when request_list.channel is null then request_list.max end) r
+      from (select * from (select * from trunkline.request_e0 union all select * from trunkline.request_e1
+                           union all select * from trunkline.request_d0 union all select * from trunkline.request_d1) k
+             where k.id < coalesce(request_list.before, 9223372036854775807)
+             order by k.id desc limit case when request_list.channel is null then request_list.max end) r
       left join trunkline.request_channel c on c.id = r.lane
       left join trunkline.session s on s.id = -r.lane
       left join lateral (

@@ -8,7 +8,7 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
             'request_channels', 'job_dead', 'job_page', 'action_list', 'job_attachments', 'lease_list', 'lease_waiters',
             'topic_list', 'topic_subscriptions', 'topic_published', '_schema_version', '_schema_release', '_epoch_check',
             '_kind_of_right') then 'reader'
-        when function_name in ('stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
+        when function_name in ('stream_peek', 'topic_peek', 'stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
             '_stream_all', '_stream_duty', 'topic_create', 'topic_drop', '_topic_turn') then 'admin'
         when function_name in ('action_do', 'maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d', '_job_turn_e',
             '_job_turn_d', '_job_tidy', '_job_attached_tidy', 'job_set', 'job_forward', '_job_schedule_due',

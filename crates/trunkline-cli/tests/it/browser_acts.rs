@@ -231,6 +231,7 @@ fn who_logs_in_reads_and_reveals_and_that_is_noted() {
     let noted = "select count(*)::text from trunkline.action where name = 'job_reveal' and who like 'reader%' and target ->> 'id' = '900001'";
     assert_eq!(sql(&url, noted).as_deref(), Some("1"));
     let request = sql(&url, "select max(id)::text from trunkline.request_list()").unwrap();
+    sql(&url, "select trunkline.topic_publish('news', '<img src=x onerror=alert(1)>')");
     for (action, path) in [
         ("request_reveal", format!("/requests/{request}")),
         ("stream_reveal", "/streams/letters/reader".to_owned()),

@@ -186,7 +186,7 @@ mod tests {
                 "channels": [{ "channel": "hash", "responders": 2, "sent_per_second": 120.5, "ended_per_second": 119.0, "waiting": 1,
                     "taken": 2, "failed": 0, "timed_out": 4, "p50": 1.24, "p99": 8.0 }],
                 "sessions": [{ "application": "mailer\u{1b}[2J", "pid": 17, "alive": true, "version": "0.1.0", "host": "10.0.0.7",
-                    "serves": ["hash"], "jobs": 3, "batches": ["orders/billing"] }],
+                    "queues": ["mail", "thumbs"], "serves": ["hash"], "jobs": 3, "batches": ["orders/billing"] }],
             })
         };
         let first = Snapshot::after(of(1.0, 100), Duration::ZERO, None);

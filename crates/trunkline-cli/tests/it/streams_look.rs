@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    code, ok, run, stderr,
+    code, database, ok, run, stderr,
     streams::{numbers, orders, read},
 };
 
@@ -85,4 +85,27 @@ fn a_consumer_is_moved_and_settings_are_changed_all_or_none() {
         assert!(code(&refused) == expected && said.contains(words), "{args:?}: {} {said}", code(&refused));
     }
     ok(&url, &["streams", "append", "orders", "more than nine bytes"]);
+}
+
+#[test]
+fn who_peeks_sees_the_newest_and_takes_nothing() {
+    let url = database();
+    ok(&url, &["streams", "create", "s"]);
+    ok(&url, &["streams", "register", "s", "c"]);
+    for n in 1..=3 {
+        ok(&url, &["streams", "append", "s", &format!("e{n}"), "--type", "t"]);
+        ok(&url, &["topics", "pub", "news", &format!("m{n}")]);
+    }
+    for (args, wanted) in
+        [(["streams", "peek", "s"], ["e3", "e2"]), (["topics", "peek", "news"], ["m3", "m2"])]
+    {
+        let told = ok(&url, &[&["--json"][..], &args, &["--limit", "2"]].concat());
+        let payloads: Vec<Value> =
+            told.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["payload"].take()).collect();
+        assert_eq!(payloads, wanted, "{told}");
+    }
+    let refused = run(&url, &["streams", "peek", "none"]);
+    assert!(code(&refused) != 0 && stderr(&refused).contains("no stream"), "{}", stderr(&refused));
+    assert_eq!(code(&run(&url, &["topics", "peek", "news", "--limit", "0"])), 2);
+    assert_eq!(ok(&url, &["streams", "read", "s", "-c", "c"]).lines().count(), 3);
 }

@@ -1,4 +1,4 @@
-//! `trunkline streams ls`, `consumers`, `dead`, `replay`, `purge`, `seek`, `set`: what is there, and what to do about it.
+//! `trunkline streams ls`, `consumers`, `dead`, `peek`, `replay`, `purge`, `seek`, `set`: what is there, and what to do about it.
 
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::{
 const LIST: &str = "select to_jsonb(r) from trunkline.stream_list() r";
 const CONSUMERS: &str = "select to_jsonb(r) from trunkline.stream_consumers($1) r";
 const DEAD: &str = "select to_jsonb(r) from trunkline.stream_dead_letters($1, $2, $3, $4) r";
+const PEEK: &str = "select to_jsonb(r) from trunkline.stream_peek($1, $2) r";
 const REPLAY: &str = "select to_jsonb(trunkline.stream_replay($1, $2, $3))";
 const PURGE: &str = "select to_jsonb(trunkline.stream_purge($1, $2, $3))";
 const SEEK: &str = "select to_jsonb(trunkline.stream_seek($1, $2, $3))";
@@ -44,6 +45,18 @@ pub(crate) struct DeadArgs {
     /// Only those with a larger id, to go on from there
     #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
     after: i64,
+}
+
+/// Options of `streams peek` and `topics peek`.
+#[derive(Debug, Args)]
+pub(crate) struct PeekArgs {
+    /// The stream, or the topic
+    pub(crate) name: String,
+
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub(crate) limit: i32,
 }
 
 /// Which dead letters.
@@ -139,6 +152,12 @@ pub(crate) async fn dead(global: &Global, args: DeadArgs) -> Result<u8> {
     let rows = source::rows(global, DEAD, &parameters).await?;
     let fields = ["id", "died_at", "attempts", "cause", "at", "type", "key", "payload"];
     Out::new(global.json, false).rows(&fields, &rows)?;
+    Ok(OK)
+}
+
+pub(crate) async fn peek(global: &Global, args: PeekArgs) -> Result<u8> {
+    let rows = source::rows(global, PEEK, &[(&args.name, Type::TEXT), (&args.limit, Type::INT4)]).await?;
+    Out::new(global.json, false).rows(&["id", "at", "type", "key", "bytes", "payload", "headers"], &rows)?;
     Ok(OK)
 }
 

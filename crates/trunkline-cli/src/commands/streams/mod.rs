@@ -16,6 +16,7 @@ mod statement;
 use clap::Subcommand;
 use trunkline::streams::Position;
 
+pub(crate) use self::look::PeekArgs;
 use super::{schema, until_interrupted};
 use crate::{args::Global, exit::Result, out::Out, source};
 
@@ -56,6 +57,10 @@ pub(crate) enum Command {
     ///
     /// Columns: id, died_at, attempts, cause, at, type, key, payload.
     Dead(look::DeadArgs),
+    /// Look at the newest events of a stream, the newest first, without taking them
+    ///
+    /// Of each payload the first 10,000 characters. Columns: id, at, type, key, bytes, payload, headers.
+    Peek(look::PeekArgs),
     /// Let dead letters come again
     Replay(look::LettersArgs),
     /// Delete dead letters
@@ -89,6 +94,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Ls => until_interrupted(look::ls(global)).await,
         Command::Consumers(args) => until_interrupted(look::consumers(global, args)).await,
         Command::Dead(args) => until_interrupted(look::dead(global, args)).await,
+        Command::Peek(args) => until_interrupted(look::peek(global, args)).await,
         Command::Replay(args) => until_interrupted(look::replay(global, args)).await,
         Command::Purge(args) => until_interrupted(look::purge(global, args)).await,
         Command::Seek(args) => until_interrupted(look::seek(global, args)).await,

@@ -1,4 +1,4 @@
-//! `trunkline topics create`, `drop`, `ls`, `subscriptions`: what is declared, and who listens.
+//! `trunkline topics create`, `drop`, `ls`, `peek`, `subscriptions`: what is declared, and who listens.
 
 use clap::Args;
 use serde_json::json;
@@ -8,7 +8,7 @@ use trunkline::topics::Kind;
 use super::Word;
 use crate::{
     args::Global,
-    commands::schema::confirm,
+    commands::{schema::confirm, streams::PeekArgs},
     exit::{Failure, Result},
     out::{Out, said},
     source,
@@ -17,6 +17,7 @@ use crate::{
 const CREATE: &str = "select trunkline.topic_create(topic => $1, kind => $2, max_bytes => $3)";
 const DROP: &str = "select trunkline.topic_drop(topic => $1, force => $2)";
 const LIST: &str = "select to_jsonb(r) from trunkline.topic_list() r";
+const PEEK: &str = "select to_jsonb(r) from trunkline.topic_peek($1, $2) r";
 const SUBSCRIPTIONS: &str = "select to_jsonb(r) from trunkline.topic_subscriptions() r";
 
 /// Options of `topics create`.
@@ -69,6 +70,13 @@ pub(crate) async fn drop(global: &Global, args: DropArgs) -> Result<u8> {
 pub(crate) async fn ls(global: &Global) -> Result<u8> {
     let fields = ["topic", "kind", "max_bytes", "subscriptions", "messages", "last_at", "made_at"];
     Out::new(global.json, false).rows(&fields, &source::rows(global, LIST, &[]).await?)?;
+    Ok(crate::exit::OK)
+}
+
+pub(crate) async fn peek(global: &Global, args: PeekArgs) -> Result<u8> {
+    let rows = source::rows(global, PEEK, &[(&args.name, Type::TEXT), (&args.limit, Type::INT4)]).await?;
+    let fields = ["id", "sent_at", "bytes", "message_id", "payload", "headers"];
+    Out::new(global.json, false).rows(&fields, &rows)?;
     Ok(crate::exit::OK)
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod subscribe;
 use clap::{Subcommand, ValueEnum};
 use trunkline::topics::Kind;
 
-use super::until_interrupted;
+use super::{streams::PeekArgs, until_interrupted};
 use crate::{args::Global, exit::Result};
 
 /// What to do with topics.
@@ -30,6 +30,11 @@ pub(crate) enum Command {
     ///
     /// Columns: topic, kind, max_bytes, subscriptions, messages, last_at, made_at.
     Ls,
+    /// Look at the newest messages on a volatile topic, the newest first, without taking them
+    ///
+    /// Of each payload the first 10,000 characters, of the newest 10,000 messages of all topics; of a durable one: streams peek.
+    /// Columns: id, sent_at, bytes, message_id, payload, headers.
+    Peek(PeekArgs),
     /// List who listens on what, who is active, and since when
     ///
     /// Columns: topics, kind, name, single, active, fence, since, application, session, address, role, made_at, gaps, gap_at.
@@ -44,6 +49,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<u8> {
         Command::Create(args) => until_interrupted(manage::create(global, args)).await,
         Command::Drop(args) => until_interrupted(manage::drop(global, args)).await,
         Command::Ls => until_interrupted(manage::ls(global)).await,
+        Command::Peek(args) => until_interrupted(manage::peek(global, args)).await,
         Command::Subscriptions => until_interrupted(manage::subscriptions(global)).await,
     }
 }

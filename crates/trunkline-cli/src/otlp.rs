@@ -160,6 +160,13 @@ impl Collector {
         *lock(&self.told) = families.into_iter().map(|family| (family.name(), family)).collect();
     }
 
+    /// Sends what was told, at once: else it would go when the next interval of the sender ends.
+    pub(crate) async fn send(&self) {
+        let provider = self.provider.clone();
+        // A collector that is away is told of by the sender itself, and hears it later.
+        let _ = tokio::task::spawn_blocking(move || provider.force_flush()).await;
+    }
+
     fn register(&self, family: &Family) {
         let (name, known, told) = (family.name(), family.name(), self.told.clone());
         let meter = self.provider.meter("trunkline");

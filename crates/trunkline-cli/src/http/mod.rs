@@ -207,6 +207,7 @@ async fn tell(app: Arc<App>) {
     loop {
         due.tick().await;
         collector.tell(metrics::families(&app).await);
+        collector.send().await;
     }
 }
 

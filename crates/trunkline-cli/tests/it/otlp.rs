@@ -210,6 +210,20 @@ fn the_daemon_sends_the_numbers_of_its_metrics_and_goes_on_with_traces_over_http
     assert_eq!((hex(&asked.parent_span_id).as_str(), handled.parent_span_id), (PARENT, asked.span_id));
 }
 
+/// Each minute it looks, and what it sees is not kept for the minute after.
+#[test]
+fn what_the_daemon_sees_is_sent_when_it_is_seen() {
+    let (url, (address, came)) = (database(), collector());
+    ok(&url, &["jobs", "push", "mail", "x"]);
+    let mut command = trunkline(&["serve", "--http", "127.0.0.1:0"]);
+    command.env("DATABASE_URL", &url).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address);
+    let mut daemon = Running::start(command);
+    daemon.wait_for("dashboard at ");
+    until("the job among the metrics", || {
+        bodies(&came, "/v1/metrics").iter().any(|body| tells(body, "mail", 1.0).is_some())
+    });
+}
+
 #[test]
 fn a_collector_that_is_not_there_keeps_nobody_waiting() {
     let url = database();

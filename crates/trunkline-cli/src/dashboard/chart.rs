@@ -1,4 +1,6 @@
 //! A chart of what flows, as SVG: up to three lines on a common scale, the second one filled. No script, and nothing inline.
+//!
+//! Its figure carries what it shows, for `chart.js`: where that runs, the vendored library draws it, and the SVG is not shown.
 
 use std::fmt::Write as _;
 
@@ -10,6 +12,9 @@ use crate::http::flow::Point;
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 
+/// A moment, in seconds since 1970, and what flowed then.
+type Shown = (f64, [f64; 3]);
+
 /// The last so many seconds of what comes, what ends, and what fails; `words` name them, an empty one is not drawn.
 pub(super) fn lines(
     points: &[Point],
@@ -19,25 +24,22 @@ pub(super) fn lines(
 ) -> Markup {
     let now = points.last().map_or(0.0, |p| p.at);
     let width = f64::from(u32::try_from(range).unwrap_or(300).max(10));
-    let shown: Vec<(f64, [f64; 3])> = points
-        .iter()
-        .filter(|p| now - p.at <= width)
-        .map(|p| (WIDTH - (now - p.at) / width * WIDTH, of(p)))
-        .collect();
+    let shown: Vec<Shown> = points.iter().filter(|p| now - p.at <= width).map(|p| (p.at, of(p))).collect();
     let top = shown.iter().flat_map(|(_, values)| values).fold(1.0_f64, |top, v| top.max(*v));
+    let x = |at: f64| WIDTH - (now - at) / width * WIDTH;
     let y = |v: f64| HEIGHT - 2.0 - v / top * (HEIGHT - 12.0);
     let path = |pick: usize| {
-        shown.iter().enumerate().fold(String::new(), |mut d, (n, (x, values))| {
-            let _ = write!(d, "{}{x:.1} {:.1}", if n == 0 { 'M' } else { 'L' }, y(values[pick]));
+        shown.iter().enumerate().fold(String::new(), |mut d, (n, (at, values))| {
+            let _ = write!(d, "{}{:.1} {:.1}", if n == 0 { 'M' } else { 'L' }, x(*at), y(values[pick]));
             d
         })
     };
-    let begins = shown.first().map_or(0.0, |(x, _)| *x);
+    let begins = shown.first().map_or(0.0, |(at, _)| x(*at));
     let named: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
     let failed = shown.iter().any(|(_, values)| values[2] > 0.0);
     let said = format!("{} a second, over {range} seconds; at most {}", named.join(", "), rate(top));
     html! {
-        figure.chart {
+        figure.chart data-range=(width) data-points=(columns(&shown, words)) {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(said) {
                 path.grid d={ "M0 " (y(top)) "H" (WIDTH) "M0 " (y(top / 2.0)) "H" (WIDTH) } {}
                 @if !words[1].is_empty() && !shown.is_empty() {
@@ -55,5 +57,34 @@ pub(super) fn lines(
                 span.top { "top " (rate(top)) "/s" }
             }
         }
+    }
+}
+
+/// As the library takes them: the moments, then the values of each that is drawn; `[[1,2],[10,12.5],[0,0]]`.
+fn columns(shown: &[Shown], words: [&str; 3]) -> String {
+    let column = |of: &dyn Fn(&Shown) -> f64| {
+        let numbers: Vec<String> =
+            shown.iter().map(|s| ((of(s) * 100.0).round() / 100.0).to_string()).collect();
+        format!("[{}]", numbers.join(","))
+    };
+    let drawn = (0..3).filter(|n| !words[*n].is_empty()).map(|n| column(&|(_, values)| values[n]));
+    let all: Vec<String> = std::iter::once(column(&|(at, _)| *at)).chain(drawn).collect();
+    format!("[{}]", all.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_carries_what_it_shows_and_no_more() {
+        let point = |at: f64| Point { at, pushed: at / 3.0, ended: 2.0, dead: 0.0, ..Point::default() };
+        let points = [point(5.0), point(100.25), point(101.5)];
+        let chart = lines(&points, 60, ["in", "", "failed"], |p| [p.pushed, p.ended, p.dead]).into_string();
+        assert!(
+            chart.contains(r#"data-range="60" data-points="[[100.25,101.5],[33.42,33.83],[0,0]]""#),
+            "{chart}"
+        );
+        assert!(lines(&[], 60, ["in", "out", ""], |_| [0.0; 3]).into_string().contains("[[],[],[]]"));
     }
 }

@@ -30,17 +30,24 @@ pub(super) struct Frame<'a> {
     name: &'a str,
     title: Option<String>,
     live: Option<String>,
+    charts: bool,
 }
 
 impl<'a> Frame<'a> {
     /// `name`: of one of [`PAGES`].
     pub(super) fn new(viewer: &'a Viewer, uri: &'a Uri, name: &'a str) -> Self {
-        Self { viewer, uri, name, title: None, live: None }
+        Self { viewer, uri, name, title: None, live: None, charts: false }
     }
 
     /// Where the region of this page comes from while it is open.
     pub(super) fn live(mut self, from: &str) -> Self {
         self.live = Some(from.to_owned());
+        self
+    }
+
+    /// With charts, which are drawn by a script.
+    pub(super) fn charts(mut self, drawn: bool) -> Self {
+        self.charts = drawn;
         self
     }
 
@@ -81,12 +88,13 @@ impl<'a> Frame<'a> {
                 div.region data-live=[self.live.as_deref()] data-csrf=[self.live.as_ref().map(|_| &self.viewer.csrf)] { (region) }
             }
         };
-        document(title, &body)
+        let scripts: &[&str] = if self.charts { &["live.js", "uplot.js", "chart.js"] } else { &["live.js"] };
+        document(title, scripts, &body)
     }
 }
 
 /// A whole document.
-pub(super) fn document(title: &str, body: &Markup) -> Response {
+pub(super) fn document(title: &str, scripts: &[&str], body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -97,7 +105,7 @@ pub(super) fn document(title: &str, body: &Markup) -> Response {
                 title { (title) " · trunkline" }
                 link rel="icon" href=(assets::url("icon.svg"));
                 link rel="stylesheet" href=(assets::url("style.css"));
-                script src=(assets::url("live.js")) defer {}
+                @for script in scripts { script src=(assets::url(script)) defer {} }
             }
             body { (body) }
         }
@@ -115,7 +123,7 @@ pub(crate) fn problem_page(problem: &Problem) -> Response {
             p { a href="/" { "To the overview" } }
         }
     };
-    let mut response = document(problem.title(), &body);
+    let mut response = document(problem.title(), &[], &body);
     *response.status_mut() = problem.status;
     response
 }

@@ -38,7 +38,7 @@ fn page(said: Option<&str>) -> Response {
             }
         }
     };
-    frame::document("Log in", &body)
+    frame::document("Log in", &[], &body)
 }
 
 pub(super) async fn log_in(

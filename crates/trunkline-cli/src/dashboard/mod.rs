@@ -1,4 +1,4 @@
-//! The dashboard: pages made here, one style sheet, one script; it works with the script off, but for what is live.
+//! The dashboard: pages made here, one style sheet, a little script; it works with the script off, but for what is live.
 //!
 //! A word is a file. A page that is live is a function from the shared snapshot to markup; the same markup goes over `/live`, made
 //! once for all viewers of a page and a role. All text passes through maud, which escapes it; none is put into a page otherwise.
@@ -133,7 +133,7 @@ async fn live_page(State(app): Shared, viewer: Viewer, uri: Uri, name: &str) -> 
         Some(range) => format!("/live?page={name}&range={range}"),
         None => format!("/live?page={name}"),
     };
-    Ok(frame::Frame::new(&viewer, &uri, name).live(&live).page(&region))
+    Ok(frame::Frame::new(&viewer, &uri, name).live(&live).charts(name == "overview").page(&region))
 }
 
 /// Regions that were made of the newest snapshot: page, range, and whether with what acts.

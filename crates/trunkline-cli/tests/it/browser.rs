@@ -117,12 +117,20 @@ impl Browser {
         self.command("POST", "/execute/sync", Some(&json!({ "script": script, "args": [] })))
     }
 
+    /// What a selector finds first.
+    #[track_caller]
+    fn find(&self, selector: &str) -> Value {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.command("POST", "/element", Some(&wanted));
+        assert!(found[ELEMENT].is_string(), "{selector}: {found}");
+        found
+    }
+
     /// Does something to what a selector finds.
     #[track_caller]
     fn element(&self, selector: &str, what: &str, with: &Value) {
-        let wanted = json!({ "using": "css selector", "value": selector });
-        let found = self.command("POST", "/element", Some(&wanted));
-        let id = found[ELEMENT].as_str().unwrap_or_else(|| panic!("{selector}: {found}"));
+        let found = self.find(selector);
+        let id = found[ELEMENT].as_str().unwrap_or_default();
         let done = self.command("POST", &format!("/element/{id}/{what}"), Some(with));
         assert!(done.is_null(), "{selector}: {done}");
     }
@@ -136,6 +144,24 @@ impl Browser {
     #[track_caller]
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         self.element(selector, "value", &json!({ "text": text }));
+    }
+
+    /// Whether what a selector finds is to be seen.
+    #[track_caller]
+    pub(crate) fn shows(&self, selector: &str) -> bool {
+        let found = self.find(selector);
+        let id = found[ELEMENT].as_str().unwrap_or_default();
+        self.command("GET", &format!("/element/{id}/displayed"), None) == true
+    }
+
+    /// Moves the pointer to so far from the middle of what a selector finds.
+    #[track_caller]
+    pub(crate) fn point_at(&self, selector: &str, x: i32) {
+        let way =
+            json!([{ "type": "pointerMove", "origin": self.find(selector), "x": x, "y": 0, "duration": 0 }]);
+        let mouse = json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": way });
+        let done = self.command("POST", "/actions", Some(&json!({ "actions": [mouse] })));
+        assert!(done.is_null(), "{selector}: {done}");
     }
 
     /// A key, wherever the focus is.
@@ -165,6 +191,13 @@ impl Browser {
         let device = json!({ "cmd": "Emulation.setDeviceMetricsOverride",
             "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 } });
         self.command("POST", "/goog/cdp/execute", Some(&device));
+    }
+
+    /// Light or dark, from now on.
+    pub(crate) fn scheme(&self, name: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": name }]);
+        let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.command("POST", "/goog/cdp/execute", Some(&media));
     }
 
     pub(crate) fn shot(&self, name: &str) {

@@ -7,6 +7,7 @@
 mod bad_input;
 mod browser;
 mod browser_acts;
+mod browser_charts;
 mod config;
 mod contrib;
 mod daemon;

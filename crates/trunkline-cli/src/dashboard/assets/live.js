@@ -14,7 +14,8 @@
 
   const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName;
   const morph = (old, now) => {
-    const before = Array.from(old.childNodes);
+    // What a script of ours has put there is not the server's to change.
+    const before = Array.from(old.childNodes).filter((node) => !node.dataset || node.dataset.own === undefined);
     const after = Array.from(now.childNodes);
     after.forEach((next, at) => {
       const node = before[at];
@@ -44,6 +45,7 @@
       // The secret of this viewer's forms is not in what all viewers share.
       template.content.querySelectorAll("input[name=csrf]").forEach((i) => i.setAttribute("value", region.dataset.csrf));
       morph(region, template.content);
+      document.dispatchEvent(new Event("renewed"));
       tell("live", "live");
     });
     source.addEventListener("away", () => tell("away", "the database is away"));

@@ -45,7 +45,7 @@
       },
       scales: { x: { time: false, range: () => chart.window() }, y: { range: (u, min, max) => [0, round(max || 1)] } },
       axes: [
-        { ...quiet, size: size * 2, gap: size * .8, space: size * 5, grid: { show: false }, incrs: [10, 15, 30, 60, 120, 300, 600],
+        { ...quiet, size: size * 2, gap: size * .8, space: () => size * (chart.range < 120 ? 6.5 : 5), grid: { show: false }, incrs: [10, 15, 30, 60, 120, 300, 600],
           // One that would not fit is left out.
           filter: (u, all) => all.map((at) => (u.valToPos(at, "x") < size * 2 ? null : at)),
           values: (u, all) => all.map((at) => at && (chart.range < 120 ? clock(at, 11, 19) : clock(at, 11, 16))) },

@@ -35,11 +35,12 @@ pub(super) fn lines(
         })
     };
     let begins = shown.first().map_or(0.0, |(at, _)| x(*at));
+    let first = shown.first().map_or(0.0, |(at, _)| millis(*at));
     let named: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
     let failed = shown.iter().any(|(_, values)| values[2] > 0.0);
     let said = format!("{} a second, over {range} seconds; at most {}", named.join(", "), rate(top));
     html! {
-        figure.chart data-range=(width) data-points=(columns(&shown, words)) {
+        figure.chart data-range=(width) data-from=(first) data-points=(columns(&shown, first, words)) {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(said) {
                 path.grid d={ "M0 " (y(top)) "H" (WIDTH) "M0 " (y(top / 2.0)) "H" (WIDTH) } {}
                 @if !words[1].is_empty() && !shown.is_empty() {
@@ -60,15 +61,19 @@ pub(super) fn lines(
     }
 }
 
-/// As the library takes them: the moments, then the values of each that is drawn; `[[1,2],[10,12.5],[0,0]]`.
-fn columns(shown: &[Shown], words: [&str; 3]) -> String {
+fn millis(at: f64) -> f64 {
+    (at * 1000.0).round()
+}
+
+/// The moments, in milliseconds since the first one, then the values of each that is drawn: `[[0,1000],[10,12.5],[0,0]]`.
+fn columns(shown: &[Shown], first: f64, words: [&str; 3]) -> String {
     let column = |of: &dyn Fn(&Shown) -> f64| {
-        let numbers: Vec<String> =
-            shown.iter().map(|s| ((of(s) * 100.0).round() / 100.0).to_string()).collect();
+        let numbers: Vec<String> = shown.iter().map(|s| of(s).to_string()).collect();
         format!("[{}]", numbers.join(","))
     };
-    let drawn = (0..3).filter(|n| !words[*n].is_empty()).map(|n| column(&|(_, values)| values[n]));
-    let all: Vec<String> = std::iter::once(column(&|(at, _)| *at)).chain(drawn).collect();
+    let drawn = (0..3).filter(|n| !words[*n].is_empty());
+    let drawn = drawn.map(|n| column(&|(_, values)| (values[n] * 100.0).round() / 100.0));
+    let all: Vec<String> = std::iter::once(column(&|(at, _)| millis(*at) - first)).chain(drawn).collect();
     format!("[{}]", all.join(","))
 }
 
@@ -81,10 +86,8 @@ mod tests {
         let point = |at: f64| Point { at, pushed: at / 3.0, ended: 2.0, dead: 0.0, ..Point::default() };
         let points = [point(5.0), point(100.25), point(101.5)];
         let chart = lines(&points, 60, ["in", "", "failed"], |p| [p.pushed, p.ended, p.dead]).into_string();
-        assert!(
-            chart.contains(r#"data-range="60" data-points="[[100.25,101.5],[33.42,33.83],[0,0]]""#),
-            "{chart}"
-        );
+        let carried = r#"data-range="60" data-from="100250" data-points="[[0,1250],[33.42,33.83],[0,0]]""#;
+        assert!(chart.contains(carried), "{chart}");
         assert!(lines(&[], 60, ["in", "out", ""], |_| [0.0; 3]).into_string().contains("[[],[],[]]"));
     }
 }

@@ -16,10 +16,12 @@ const LEFT: &str = "\u{e012}";
 const TAB: &str = "\u{e004}";
 
 impl Browser {
-    /// A function of the chart of jobs, `f`, and its data, `d`.
+    /// A function of the chart of jobs, `f`, and its data, `d`, the moments in seconds.
     fn chart(&self, script: &str) -> Value {
         self.run(&format!(
-            "const f = document.querySelector(\"{JOBS}\"), d = JSON.parse(f.dataset.points); {script}"
+            "const f = document.querySelector(\"{JOBS}\"), d = JSON.parse(f.dataset.points);
+            d[0] = d[0].map((ms) => (Number(f.dataset.from) + ms) / 1000);
+            {script}"
         ))
     }
 
@@ -68,6 +70,8 @@ fn a_chart_is_drawn_in_the_colours_of_the_page_and_fits_it() {
     flowing(&browser, &url, 4);
     assert!(browser.shows(&format!("{JOBS} canvas")));
     assert!(!browser.shows(&format!("{JOBS} svg")), "the SVG is shown beside what the library draws");
+    // Nothing comes any more by which it would be drawn anew.
+    browser.run("window.dispatchEvent(new Event('pagehide'))");
     // Back to what it was at the end: a change of scheme redraws.
     for (now, other) in [(0, 1), (1, 0), (0, 1)] {
         let (scheme, accent) = ACCENT[now];

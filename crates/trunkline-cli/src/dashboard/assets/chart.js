@@ -29,7 +29,7 @@
     const size = parseFloat(style.fontSize);
     const quiet = { stroke: colour("muted"), font: `${size}px ${style.fontFamily}`, ticks: { show: false } };
     const lines = order.map((n) => ({
-      stroke: colour(names[n].kind), width: 1.5, points: { show: false }, fill: names[n].kind === "second" ? colour("area") : undefined,
+      stroke: colour(names[n].kind), width: 1.25, points: { show: false }, fill: names[n].kind === "second" ? colour("area") : undefined,
     }));
     return {
       width: host.clientWidth, height: host.clientHeight, padding: [size, 0, 0, 0],
@@ -81,9 +81,11 @@
 
     // What the figure carries; a line of nothing but zeros is not drawn where it would tell of failures.
     read() {
-      this.points = this.figure.dataset.points;
-      this.range = Number(this.figure.dataset.range);
-      this.data = JSON.parse(this.points);
+      const { range, from, points } = this.figure.dataset;
+      const [times, ...values] = JSON.parse(points);
+      this.carried = from + points;
+      this.range = Number(range);
+      this.data = [times.map((ms) => (Number(from) + ms) / 1000), ...values];
       this.drawn = [this.data[0], ...this.order.map((n) => {
         const column = this.data[n + 1];
         return this.names[n].kind === "third" && !column.some((value) => value > 0) ? column.map(() => null) : column;
@@ -111,7 +113,8 @@
     }
 
     renew() {
-      if (this.points === this.figure.dataset.points) return;
+      const { from, points } = this.figure.dataset;
+      if (this.carried === from + points) return;
       this.read();
       // At once, not in a moment: where the cursor is depends on it.
       this.plot.batch(() => this.plot.setData(this.drawn));
@@ -156,6 +159,7 @@
     }
 
     end() {
+      if (keys && keys.chart === this) keys = null;
       this.sizes.disconnect();
       this.plot.destroy();
     }

@@ -22,12 +22,25 @@
     return made;
   };
 
+  const axes = (chart, size, colour) => {
+    const quiet = { stroke: colour("muted"), font: `${size}px ${getComputedStyle(chart.host).fontFamily}`, ticks: { show: false } };
+    const tick = (n) => (n % 1 ? rate(n) : rate(n).replace(".0", ""));
+    return [
+      { ...quiet, size: size * 2, gap: size * .8, space: () => size * (chart.range < 120 ? 6.5 : 5), incrs: [10, 15, 30, 60, 120, 300, 600],
+        grid: { show: false },
+        // One that would not fit is left out.
+        filter: (u, all) => all.map((at) => (u.valToPos(at, "x") < size * 2 ? null : at)),
+        values: (u, all) => all.map((at) => at && clock(at, 11, chart.range < 120 ? 19 : 16)) },
+      { ...quiet, side: 1, gap: size * .7, size: (u, all) => size * (.8 + .65 * Math.max(3, ...(all ?? []).map((said) => said.length))),
+        grid: { stroke: colour("line"), width: 1, dash: [2, 4] },
+        splits: (u) => [0, u.scales.y.max / 2, u.scales.y.max], values: (u, all) => all.map(tick) },
+    ];
+  };
+
   const options = (chart) => {
     const { host, names, order } = chart;
-    const style = getComputedStyle(host);
     const colour = (name) => () => getComputedStyle(host).getPropertyValue(`--${name}`).trim();
-    const size = parseFloat(style.fontSize);
-    const quiet = { stroke: colour("muted"), font: `${size}px ${style.fontFamily}`, ticks: { show: false } };
+    const size = parseFloat(getComputedStyle(host).fontSize);
     const lines = order.map((n) => ({
       stroke: colour(names[n].kind), width: 1.25, points: { show: false }, fill: names[n].kind === "second" ? colour("area") : undefined,
     }));
@@ -44,14 +57,7 @@
         },
       },
       scales: { x: { time: false, range: () => chart.window() }, y: { range: (u, min, max) => [0, round(max || 1)] } },
-      axes: [
-        { ...quiet, size: size * 2, gap: size * .8, space: () => size * (chart.range < 120 ? 6.5 : 5), grid: { show: false }, incrs: [10, 15, 30, 60, 120, 300, 600],
-          // One that would not fit is left out.
-          filter: (u, all) => all.map((at) => (u.valToPos(at, "x") < size * 2 ? null : at)),
-          values: (u, all) => all.map((at) => at && (chart.range < 120 ? clock(at, 11, 19) : clock(at, 11, 16))) },
-        { ...quiet, side: 1, size: (u, all) => size * (.8 + .65 * Math.max(3, ...(all ?? []).map((said) => said.length))), gap: size * .7, grid: { stroke: colour("line"), width: 1, dash: [2, 4] },
-          splits: (u) => [0, u.scales.y.max / 2, u.scales.y.max], values: (u, all) => all.map((n) => (n % 1 ? rate(n) : rate(n).replace(".0", ""))) },
-      ],
+      axes: axes(chart, size, colour),
       series: [{}, ...lines],
       hooks: { setCursor: [() => chart.tell()] },
     };
@@ -64,7 +70,8 @@
       // What is filled lies below.
       this.order = this.names.map((_, n) => n).sort((a, b) => (this.names[b].kind === "second") - (this.names[a].kind === "second"));
       this.host = element("div", "plot", "");
-      Object.assign(this.host, { tabIndex: 0, role: "slider" });
+      this.host.tabIndex = 0;
+      this.host.setAttribute("role", "slider");
       this.host.setAttribute("aria-roledescription", "chart");
       this.said = element("span", "reading", "");
       figure.querySelector("figcaption").append(this.said);

@@ -10,7 +10,7 @@ use axum::{Router, http::header, response::IntoResponse as _, routing::get};
 use crate::http::App;
 
 /// Name, type, and what it is.
-const ASSETS: [(&str, &str, &str); 5] = [
+static ASSETS: [(&str, &str, &str); 5] = [
     ("style.css", "text/css; charset=utf-8", STYLE),
     ("live.js", SCRIPT, include_str!("assets/live.js")),
     ("chart.js", SCRIPT, include_str!("assets/chart.js")),

@@ -45,7 +45,7 @@ const SNAPSHOT: &str = "select jsonb_build_object(
 
 const JOBS: &str = "select to_jsonb(j) from trunkline.job_page(queue => $1, state => $2, kind => $3, key => $4, max => $5, before => $6,
     payload => $7::text::jsonb, containing => $8, since => $9, until => $10,
-    within => case when coalesce($7, $8, $3, $4) is not null then interval '120 ms' end) j";
+    within => interval '120 ms') j";
 const JOB: &str = "select to_jsonb(j) - 'bytes' - 'result_bytes' || jsonb_build_object('bytes', octet_length(j.bytes),
     'base64', case when j.payload is null then encode(j.bytes, 'base64') end) from trunkline.job_show(id => $1) j";
 const DEAD: &str = "select to_jsonb(d) from trunkline.job_dead(queue => $1, max => $2, below => $3) d";

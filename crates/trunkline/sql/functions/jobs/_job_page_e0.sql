@@ -9,7 +9,8 @@ create or replace function trunkline._job_page_e0(queue int, state text, kind te
     until timestamptz, before bigint, many int, deadline timestamptz)
 returns table (id bigint, lane int, job_kind text, job_state text, attempt int, max_attempts int, at timestamptz, due_at timestamptz,
                begun_at timestamptz, ended_at timestamptz, session int, key text, error text)
-language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set jit = off as $$
+language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set jit = off
+set hash_mem_multiplier = 1000 as $$
 #variable_conflict use_column
 declare
     v_below bigint;
@@ -21,6 +22,8 @@ declare
     v_have  int := 0;
     v_left  int;
     v_last  boolean := false;
+    v_xids  xid8[];
+    v_ids   bigint[];
     v_rows  tid[];
     v_pick  int;
     v_got   int;
@@ -37,9 +40,13 @@ begin
         v_began := clock_timestamp();
         v_left := many;
         v_below := coalesce(_job_page_e0.before, 9223372036854775807);
-        v_from := greatest(v_upto - case when v_last then greatest(v_step, 64) else v_step end, 0);
+        v_from := greatest(v_upto - case when v_last then 64 else v_step end, 0);
         select min(j.at) - interval '1 minute' into v_begun from trunkline.job_e0 j
          where j.ctid >= format('(%s,0)', v_from)::tid and j.ctid < format('(%s,0)', v_from + 16)::tid;
+        if _job_page_e0.state is not null then
+            select array[min(j.xid), max(j.xid)], array[min(j.id), max(j.id)] into v_xids, v_ids from trunkline.job_e0 j
+             where j.ctid >= format('(%s,0)', v_from)::tid and j.ctid < format('(%s,0)', v_upto)::tid;
+        end if;
         foreach v_pick in array array[many * 4, 2147483647] loop
             v_rows := array(
                 select j.ctid from trunkline.job_e0 j
@@ -57,7 +64,9 @@ begin
                                   where not exists (select from trunkline.job_done_e0 d
                                                      where d.slice = s.id and (d.closed or d.slots is null)))
                             when _job_page_e0.state is not null then (_job_page_e0.state = 'done') = (j.id in (
-                                 select unnest(s.ids) from trunkline.job_slice_e0 s where v_begun is null or s.taken_at >= v_begun))
+                                 select u.id from trunkline.job_slice_e0 s cross join lateral unnest(s.ids) u(id)
+                                  where (v_begun is null or s.taken_at >= v_begun) and s.upto_xid >= v_xids[1] and s.from_xid <= v_xids[2]
+                                    and u.id between v_ids[1] and v_ids[2]))
                             else true end
                  order by j.id desc limit v_pick);
             exit when cardinality(v_rows) = 0;

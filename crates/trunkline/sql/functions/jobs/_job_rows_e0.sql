@@ -7,6 +7,8 @@ returns table (id bigint, lane int, state text, attempt int, max_attempts int, a
 language plpgsql stable set search_path = pg_catalog, trunkline, pg_temp
 set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 #variable_conflict use_column
+declare
+    v_in bigint[] := case when one is not null then array(select s.id from trunkline.job_slice_e0 s where one = any (s.ids)) end;
 begin
     return query
     select j.id, j.lane,
@@ -19,9 +21,9 @@ begin
       join trunkline.job_queue q on q.id = j.lane >> 4
       left join (select s.id as slice, s.session, s.taken_at, u.id, u.slot::int as slot
                    from trunkline.job_slice_e0 s cross join lateral unnest(s.ids) with ordinality u(id, slot)
-                  where (one is null or one = any (s.ids)) and (_job_rows_e0.queue is null or s.lane >> 4 = _job_rows_e0.queue)) t
+                  where (v_in is null or s.id = any (v_in)) and (_job_rows_e0.queue is null or s.lane >> 4 = _job_rows_e0.queue)) t
         on t.id = j.id
-      left join trunkline.job_end_e0 e on e.slice = t.slice and e.slot = t.slot
+      left join trunkline.job_end_e0 e on e.slice = t.slice and e.slot = t.slot and (v_in is null or e.slice = any (v_in))
       left join trunkline.job_done_e0 d
         on d.slice = t.slice and (d.slots is null or octet_length(d.slots) * 8 >= t.slot and get_bit(d.slots, t.slot - 1) = 1)
       left join trunkline.job_cancel c on c.id = j.id

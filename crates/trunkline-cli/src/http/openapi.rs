@@ -111,6 +111,29 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
     ("/readyz", "get", "Whether the database answers too", &[], ""),
 ];
 
+/// What `action_do` knows.
+const ACTIONS: [&str; 19] = [
+    "job_retry",
+    "job_cancel",
+    "job_delete",
+    "job_copy",
+    "job_reveal",
+    "job_retry_all",
+    "job_cancel_all",
+    "job_delete_all",
+    "job_pause",
+    "job_resume",
+    "job_schedule_run",
+    "job_schedule_pause",
+    "job_schedule_resume",
+    "request_cancel",
+    "lease_resign",
+    "lease_revoke",
+    "stream_seek",
+    "stream_replay",
+    "stream_purge",
+];
+
 pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (path, method, summary, query, body) in PATHS {
@@ -118,7 +141,7 @@ pub(crate) fn document() -> Value {
             .split('{')
             .skip(1)
             .filter_map(|rest| rest.split_once('}'))
-            .map(|(name, _)| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+            .map(|(name, _)| json!({ "name": name, "in": "path", "required": true, "schema": parameter(name) }))
             .collect();
         parameters.extend(
             query.iter().map(|name| json!({ "name": name, "in": "query", "schema": parameter(name) })),
@@ -157,8 +180,22 @@ fn text(what: &str) -> Value {
     json!({ "type": "string", "description": what })
 }
 
+/// What a name is made of, as `_check_name` has it; the API takes no other.
+const NAME: &str = "[a-z0-9][a-z0-9_.-]{0,47}";
+
+fn name(what: &str) -> Value {
+    json!({ "type": "string", "pattern": format!("^{NAME}$"), "description": what })
+}
+
+fn number() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]{1,18}$" })
+}
+
 fn schemas() -> Value {
-    let payload = ("payload", text("At most 1 MiB, unless declared otherwise"));
+    let payload = (
+        "payload",
+        json!({ "type": "string", "pattern": "^[^\\u0000]*$", "description": "At most 1 MiB, unless declared otherwise" }),
+    );
     let kind = ("kind", text("The type of it, for who handles it"));
     let key = ("key", text("What has the same key keeps its order, where that was asked for"));
     let headers = json!({ "type": "object", "additionalProperties": { "type": "string" }, "description": "Names and their values" });
@@ -173,10 +210,11 @@ fn schemas() -> Value {
         ],
     );
     json!({
-        "Job": object(&[("queue", text("The queue")), payload.clone()], &[kind.clone(), key.clone()]),
-        "Request": object(&[("channel", text("The channel")), payload.clone()], std::slice::from_ref(&kind)),
+        "Job": object(&[("queue", name("The queue")), payload.clone()], &[kind.clone(), key.clone()]),
+        "Request": object(&[("channel", name("The channel")), payload.clone()], std::slice::from_ref(&kind)),
         "Event": object(std::slice::from_ref(&payload), &[kind.clone(), key]),
-        "Call": object(&[("channel", text("The channel, or @ and the address of one session")), payload.clone()], &[
+        "Call": object(&[("channel", json!({ "type": "string", "pattern": format!("^(@[0-9a-f-]{{36}}|{NAME})$"),
+            "description": "The channel, or @ and the address of one session" })), payload.clone()], &[
             kind,
             ("headers", headers.clone()),
             ("timeout_ms", json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "description": "How long to wait for the outcome; 5000" })),
@@ -194,7 +232,7 @@ fn schemas() -> Value {
             ("mode", json!({ "type": "string", "enum": ["fail", "share", "take"], "description": "While another member holds the batch: fail with 409, share takes another one beside it, take takes it over; fail" })),
         ]),
         "Finish": object(&[], &[("retry", json!({ "type": "array", "items": again, "description": "What comes again, or becomes a dead letter; all else is done" }))]),
-        "Action": object(&[("action", text("What to do")), ("target", json!({ "type": "object", "description": "To what: its arguments by name" }))], &[]),
+        "Action": object(&[("action", json!({ "type": "string", "enum": ACTIONS, "description": "What to do" })), ("target", json!({ "type": "object", "description": "To what: its arguments by name" }))], &[]),
         "Problem": { "type": "object", "required": ["status", "title"], "properties": {
             "status": { "type": "integer" }, "title": text("The words for the status"), "detail": text("What is wrong"),
             "code": text("The SQLSTATE, where the database said it"), "request": text("The id of the request that was sent") } }
@@ -213,6 +251,10 @@ fn parameter(name: &str) -> Value {
         "since" | "until" => {
             json!({ "type": "string", "description": "Pushed then or later, or before: a time, or so long ago, such as 15m" })
         }
+        "queue" | "channel" | "stream" | "consumer" => {
+            json!({ "type": "string", "pattern": format!("^{NAME}$") })
+        }
+        "id" | "cursor" => number(),
         _ => json!({ "type": "string" }),
     }
 }

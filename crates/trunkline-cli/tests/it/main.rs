@@ -18,6 +18,7 @@ mod from_pages;
 mod http;
 mod http_crowd;
 mod http_dashboard;
+mod http_login;
 mod http_plans;
 mod http_rows;
 mod http_seen;

@@ -1,6 +1,9 @@
 //! Whether the objects of the schema are there, and are those of this library.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use tokio_postgres::Client;
 
@@ -27,12 +30,12 @@ pub(super) async fn examine(client: &Client, found: &mut Vec<Finding>) -> Result
         functions.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
     for (name, body) in expected_functions() {
-        let Some(bodies) = functions.get(&name) else {
-            found.push(object(Level::Critical, "function", &name, "is missing"));
+        let Some(bodies) = functions.get(name) else {
+            found.push(object(Level::Critical, "function", name, "is missing"));
             continue;
         };
-        if !bodies.contains(&body) {
-            found.push(object(Level::Warning, "function", &name, "is not the one of this version"));
+        if !bodies.contains(body) {
+            found.push(object(Level::Warning, "function", name, "is not the one of this version"));
         }
     }
     for name in expected_relations() {
@@ -58,17 +61,20 @@ fn object(level: Level, kind: &str, name: &str, what: &str) -> Finding {
 }
 
 /// Each function with its body, as the server keeps it.
-fn expected_functions() -> Vec<(String, String)> {
-    let parse = |sql: &str| {
-        let rest = ["function", "procedure"]
-            .iter()
-            .find_map(|kind| sql.split_once(&format!("create or replace {kind} trunkline.")))?
-            .1;
-        let name = rest.split('(').next()?;
-        let (_, body) = rest.split_once("$$")?;
-        Some((name.to_owned(), body.rsplit_once("$$")?.0.to_owned()))
-    };
-    schema::functions().iter().filter_map(|(_, sql)| parse(sql)).collect()
+fn expected_functions() -> &'static [(String, String)] {
+    static EXPECTED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let parse = |sql: &str| {
+            let rest = ["function", "procedure"]
+                .iter()
+                .find_map(|kind| sql.split_once(&format!("create or replace {kind} trunkline.")))?
+                .1;
+            let name = rest.split('(').next()?;
+            let (_, body) = rest.split_once("$$")?;
+            Some((name.to_owned(), body.rsplit_once("$$")?.0.to_owned()))
+        };
+        schema::functions().iter().filter_map(|(_, sql)| parse(sql)).collect()
+    });
+    &EXPECTED
 }
 
 /// The tables and indexes that the structure makes; `%2$s` and `%3$s` stand for a ring and its segment there.

@@ -25,7 +25,7 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
     (
         "/api/v1/jobs",
         "get",
-        "Jobs, the newest first; fewer than `limit`, with a `next` and `looked_back_to`, where looking for payloads, kinds or keys took a tenth of a second",
+        "Jobs, the newest first; fewer than `limit`, with a `next` and `looked_back_to`, where looking for them took a tenth of a second",
         &["queue", "state", "kind", "key", "payload", "text", "since", "until", "limit", "cursor"],
         "",
     ),

@@ -201,40 +201,53 @@ fn there(served: &Served, path: &str) -> bool {
     !heard.contains("event: away")
 }
 
+/// Asks for it, so that nobody is shown what was read before: an action is followed by a snapshot. How long it took.
+fn asked(served: &Served, path: &str) -> Duration {
+    let act = r#"{"action": "job_resume", "target": {"queue": "q8"}}"#;
+    until("the action", || served.post_json("/api/v1/actions", &[], act).status == 200);
+    let mut began = Instant::now();
+    until("the page", || {
+        began = Instant::now();
+        there(served, path)
+    });
+    began.elapsed()
+}
+
 #[test]
 fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
     let many: u64 = std::env::var("TRUNKLINE_TEST_JOBS").map_or(30_000, |v| v.parse().unwrap());
     let url = database();
     fill(&url, many, if many >= 1_000_000 { 500 } else { 50 });
     let served = Served::start(&url, &[], &[]);
-    let mut slow = Vec::new();
-    for (path, scans) in PAGES {
-        let path = named(&url, path);
+    let paths = PAGES.map(|(path, scans)| (named(&url, path), scans));
+    if many >= 1_000_000 {
+        let mut slow = Vec::new();
+        for round in ["first", "again"] {
+            for (path, _) in &paths {
+                let took = asked(&served, path);
+                println!("{path}: {took:.1?} {round}");
+                // Who watches is told with the next snapshot, a second after the one before at the latest. A session that is new plans
+                // what it is asked.
+                let longest = if path.starts_with("/live") { 1200 } else { 200 };
+                if round == "again" && took >= Duration::from_millis(longest) {
+                    slow.push(format!("{path} {took:.1?}"));
+                }
+            }
+        }
+        assert!(slow.is_empty(), "{slow:#?}");
+    }
+    for (path, scans) in paths {
         let before = read(&url);
-        // After an action nobody is shown what was read before.
-        let act = r#"{"action": "job_resume", "target": {"queue": "q8"}}"#;
-        until("the action", || served.post_json("/api/v1/actions", &[], act).status == 200);
-        let mut took = Instant::now();
-        until("the page", || {
-            took = Instant::now();
-            there(&served, &path)
-        });
-        let took = took.elapsed();
+        asked(&served, &path);
         let rows = read(&url) - before;
         // A tenth for small tables, and for the duties beside it.
         let most = match scans {
             NEWEST => 200_000,
             _ => scans * many + many / 10 + 30_000 * scans.min(1),
         };
-        println!("{path}: {rows} rows, {took:.1?}");
+        println!("{path}: {rows} rows");
         assert!(rows <= most, "{path} read {rows} rows by sequential scans; at most {most} are known");
-        // Who watches is told with the next snapshot, which is a second after the one before.
-        let longest = Duration::from_millis(if path.starts_with("/live") { 1200 } else { 200 });
-        if many >= 1_000_000 && took >= longest {
-            slow.push(format!("{path} {took:.1?}"));
-        }
     }
-    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 /// How many rows were read by sequential scans. What was read is counted at the latest when a session ends.

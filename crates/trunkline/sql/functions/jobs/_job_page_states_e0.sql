@@ -20,7 +20,8 @@ language sql stable set search_path = pg_catalog, trunkline, pg_temp set jit = o
                    from span join trunkline.job_slice_e0 s on s.upto_xid >= span.lo and s.from_xid <= span.hi
                   cross join lateral unnest(s.ids) with ordinality u(id, slot)
                   where (since is null or s.taken_at >= since) and u.id between span.first and span.last) t on t.id = j.id
-      left join trunkline.job_end_e0 e on e.slice = t.slice and e.slot = t.slot
+      left join lateral (select e.state, e.at from trunkline.job_end_e0 e      -- by its index: there may be as many as jobs
+                          where e.slice = t.slice and e.slot = t.slot limit 1) e on true
       left join trunkline.job_done_e0 d
         on d.slice = t.slice and (d.slots is null or octet_length(d.slots) * 8 >= t.slot and get_bit(d.slots, t.slot - 1) = 1)
       left join trunkline.job_cancel c on c.id = j.id

@@ -43,7 +43,7 @@ fn good(served: &Served, cookie: &str) -> bool {
 fn a_login_ends_after_half_an_hour_unused_and_after_twelve_hours_and_no_other_cookie_is_taken() {
     let dir = temporary();
     let clock = dir.path().join("clock");
-    // Absolute by what the machine's clock says, all clocks of the process alike.
+    // So much later than it is, by all clocks of the process.
     let set = |seconds: u32| {
         std::fs::write(dir.path().join("new"), format!("+{seconds}\n")).unwrap();
         std::fs::rename(dir.path().join("new"), &clock).unwrap();

@@ -31,11 +31,33 @@ pub(super) struct Position {
     pub(super) after: (Xid, i64),
 }
 
+/// What may begin of a queue with a limit, as long as nobody else takes from it: see `direct/job_limited.sql`.
+#[derive(Debug)]
+pub(super) struct Limit {
+    /// Of our last take.
+    pub(super) turn: i64,
+    /// By what runs, and by the rate.
+    pub(super) room: i32,
+    pub(super) rate: i32,
+    pub(super) since: i64,
+    pub(super) version: String,
+}
+
+/// The short way: where to, and within which limit.
+#[derive(Debug)]
+pub(super) struct Short<'a> {
+    pub(super) place: Place,
+    pub(super) at: &'a Position,
+    pub(super) limit: Option<&'a Limit>,
+}
+
 /// The cursors that are known.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     turns: HashMap<Place, i64>,
     at: HashMap<Place, Position>,
+    /// Of queues that have one; none where it is not known.
+    limits: HashMap<i32, Option<Limit>>,
     /// Where jobs were last found.
     last: Option<Place>,
     asked: Option<Instant>,
@@ -52,6 +74,10 @@ impl Cursors {
     /// nobody else takes here, for now.
     pub(super) fn learn(&mut self, row: &Row, place: Place) -> Result<()> {
         self.at.remove(&place);
+        self.limits.remove(&(place.lane >> 4));
+        if let Some(room) = row.try_get::<_, Option<i32>>("room")? {
+            self.limits.insert(place.lane >> 4, limit(row, room)?);
+        }
         let (Some(slice), Some(turn)) =
             (row.try_get::<_, Option<i64>>("slice")?, row.try_get::<_, Option<i64>>("turn")?)
         else {
@@ -75,13 +101,24 @@ impl Cursors {
 
     /// Where the short way may be gone now, if it may: for a while after the function was asked, until nothing is found there;
     /// and once for a bell, since what it rang for is most likely there, and soonest found so.
-    pub(super) fn short(&mut self) -> Option<(Place, &Position)> {
+    pub(super) fn short(&mut self) -> Option<Short<'_>> {
         let rung = std::mem::take(&mut self.rung);
         let recent = !self.dry && self.asked.is_some_and(|a| a.elapsed() < FULL);
         let place = self.last.filter(|_| recent || rung && !self.strayed)?;
         let at = self.at.get(&place)?;
+        let limit = match self.limits.get(&(place.lane >> 4)) {
+            None => None,
+            Some(limit) => Some(limit.as_ref()?),
+        };
         self.strayed |= !recent; // bells that ring all the time must not keep us from all that is elsewhere
-        Some((place, at))
+        Some(Short { place, at, limit })
+    }
+
+    /// For how long it is not worth a look: nothing more may begin where jobs were last found until one of ours has ended. What others
+    /// end is seen when the function is asked again.
+    pub(super) fn full(&self) -> Option<Duration> {
+        let limit = self.limits.get(&(self.last?.lane >> 4))?.as_ref()?;
+        FULL.checked_sub(self.asked?.elapsed()).filter(|left| limit.room <= 0 && !left.is_zero())
     }
 
     /// A bell has rung.
@@ -109,8 +146,16 @@ impl Cursors {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.at.clear();
+        self.limits.clear();
         self.last = None;
     }
+}
+
+/// What a row says of its queue's limit; none where the short way does not go on.
+fn limit(row: &Row, room: i32) -> Result<Option<Limit>> {
+    let Some(turn) = row.try_get("limited")? else { return Ok(None) };
+    let (rate, since) = (row.try_get("rate")?, row.try_get("since")?);
+    Ok(Some(Limit { turn, room, rate, since, version: row.try_get("version")? }))
 }
 
 #[cfg(test)]

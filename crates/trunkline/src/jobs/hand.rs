@@ -100,7 +100,7 @@ struct Slice {
     /// Places of what is done and was not written yet.
     done: Vec<i32>,
     parts: i32,
-    limited: bool,
+    limited: Option<i32>,
     /// Jobs that have not ended.
     open: usize,
 }
@@ -134,13 +134,15 @@ pub(super) struct Ends {
 impl Ends {
     /// Whether others may begin once these are written: of a key, or within a limit.
     pub(super) fn free(&self) -> bool {
-        !self.singles.is_empty() || self.parts.iter().any(|p| p.limited)
+        !self.singles.is_empty() || self.parts.iter().any(|p| p.limited.is_some())
     }
 
-    /// The parts of slices of a segment that nothing waits for, taken out.
-    pub(super) fn take_segment(&mut self, segment: i32) -> Self {
+    /// The parts of slices of a segment that nothing waits for, or only what else is of this queue, which has a limit; taken out.
+    pub(super) fn take_segment(&mut self, segment: i32, limited: Option<i32>) -> Self {
         let segment = usize::try_from(segment).ok();
-        let parts = self.parts.extract_if(.., |p| !p.limited && Some(p.segment()) == segment).collect();
+        let fits =
+            |p: &mut Part| Some(p.segment()) == segment && (p.limited.is_none() || p.limited == limited);
+        let parts = self.parts.extract_if(.., fits).collect();
         Self { parts, singles: Vec::new() }
     }
 }
@@ -204,11 +206,13 @@ impl Hand {
             slice.parts += 1;
             let whole = slice.parts == 1 && slice.done.len() == slice.ids.len();
             let done = std::mem::take(&mut slice.done);
+            let jobs = i32::try_from(done.len()).unwrap_or(0);
             parts.push(Part {
                 slice: number,
                 token: slice.token,
                 number: slice.parts,
                 slots: (!whole).then(|| bits(&done)),
+                jobs,
                 limited: slice.limited,
             });
         }
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_done_of_a_slice_is_one_part_and_the_whole_needs_no_bits() {
         let mut hand = Hand::default();
-        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: false });
+        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: None });
         (1..=3).for_each(|n| hand.ended(99 + i64::from(n), claim(n), Verdict::Done));
         let ends = hand.unwritten();
         assert_eq!((ends.parts.len(), ends.parts[0].number, &ends.parts[0].slots), (1, 1, &None));
@@ -309,7 +313,7 @@ mod tests {
     #[test]
     fn parts_follow_each_other_and_a_closed_one_ends_its_jobs_where_they_are_held() {
         let mut hand = Hand::default();
-        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: false });
+        hand.taken(Sliced { number: 10, token: 7, ids: vec![100, 101, 102], limited: None });
         hand.ended(100, claim(1), Verdict::Done);
         let first = hand.unwritten();
         assert_eq!(first.parts[0].slots, Some(vec![1]));

@@ -7,7 +7,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::cursor::{Cursors, Place, Position};
+use super::cursor::{Cursors, Place, Short};
 use crate::{
     Error, ErrorKind, Result,
     listener::{Args, Link},
@@ -25,6 +25,8 @@ static DONE: LazyLock<[String; 4]> = LazyLock::new(|| {
     ["e0", "e1", "d0", "d1"]
         .map(|segment| format!("select trunkline._job_done_{segment}($1, $2, $3, $4, $5)"))
 });
+static LIMITED: LazyLock<[String; 4]> =
+    LazyLock::new(|| ["e0", "e1", "d0", "d1"].map(|segment| schema::direct("job_limited", segment)));
 static WORK: LazyLock<[String; 4]> =
     LazyLock::new(|| ["e0", "e1", "d0", "d1"].map(|segment| schema::direct("job_work", segment)));
 const END: &str = "select trunkline._job_end($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -105,8 +107,8 @@ pub(super) struct Sliced {
     pub(super) number: i64,
     pub(super) token: i64,
     pub(super) ids: Vec<i64>,
-    /// Its queue has a limit: others may begin when some of it have ended.
-    pub(super) limited: bool,
+    /// Its queue, when that has a limit: others may begin when some of it have ended.
+    pub(super) limited: Option<i32>,
 }
 
 /// What to take, and for how many.
@@ -170,15 +172,16 @@ pub(super) async fn take(link: &Link, wanted: Wanted<'_>, cursors: &mut Cursors)
 /// their part, and what was taken. When `lazy`, what it did is on the disk only once a later statement has waited for that.
 pub(super) async fn work(
     link: &Link,
-    (place, at): (Place, &Position),
+    short: &Short<'_>,
     most: i32,
     token: i64,
     parts: &[Part],
     lazy: bool,
 ) -> Result<(Vec<i64>, Row)> {
+    let Short { place, at, limit } = *short;
     let columns = Columns::of(parts);
     let most = i64::from(most);
-    let args: &Args<'_> = &[
+    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![
         (&link.session, Type::INT4),
         (&place.lane, Type::INT4),
         (&most, Type::INT8),
@@ -195,8 +198,20 @@ pub(super) async fn work(
         (&columns.slots, Type::BYTEA_ARRAY),
         (&lazy, Type::BOOL),
     ];
-    let sql = usize::try_from(place.source).ok().and_then(|n| WORK.get(n)).ok_or_else(nothing)?;
-    let row = link.query(sql, args).await?.pop().ok_or_else(nothing)?;
+    let ends: Vec<i32> = parts.iter().map(|p| if p.limited.is_some() { p.jobs } else { 0 }).collect();
+    let statements = if limit.is_some() { &LIMITED } else { &WORK };
+    if let Some(limit) = limit {
+        args.extend([
+            (&limit.turn as &(dyn ToSql + Sync), Type::INT8),
+            (&limit.room, Type::INT4),
+            (&limit.version, Type::TEXT),
+            (&limit.since, Type::INT8),
+            (&ends, Type::INT4_ARRAY),
+            (&limit.rate, Type::INT4),
+        ]);
+    }
+    let sql = usize::try_from(place.source).ok().and_then(|n| statements.get(n)).ok_or_else(nothing)?;
+    let row = link.query(sql, &args).await?.pop().ok_or_else(nothing)?;
     Ok((row.try_get("done")?, row))
 }
 
@@ -234,7 +249,7 @@ fn unpack(
     token: i64,
     into: &mut Look,
 ) -> Result<()> {
-    let limited = row.try_get::<_, Option<i64>>("turn")?.is_none();
+    let limited = row.try_get::<_, Option<i32>>("room")?.map(|_| place.lane >> 4);
     into.slices.extend(slice.map(|number| Sliced { number, token, ids: ids.clone(), limited }));
     let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
     let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();
@@ -275,8 +290,10 @@ pub(super) struct Part {
     pub(super) number: i32,
     /// A bit for each job; none for all of it.
     pub(super) slots: Option<Vec<u8>>,
+    /// How many jobs it ends.
+    pub(super) jobs: i32,
     /// See [`Sliced::limited`].
-    pub(super) limited: bool,
+    pub(super) limited: Option<i32>,
 }
 
 impl Part {

@@ -30,6 +30,7 @@ mod jobs_deaths;
 mod jobs_input;
 mod jobs_limits;
 mod jobs_limits_ring;
+mod jobs_limits_short;
 mod jobs_model;
 mod jobs_review;
 mod jobs_ring;

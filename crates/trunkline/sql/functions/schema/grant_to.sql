@@ -31,6 +31,10 @@ begin
         execute format('grant select on trunkline.session, trunkline.job_queue, trunkline.job_cancel, trunkline.topic_ring,'
                        ' trunkline.topic_message to %I', role);
         execute format('grant usage on trunkline.log_id_e, trunkline.log_id_d to %I', role);
+        execute format('grant select, insert on trunkline.job_limited to %I', role);
+        execute format('grant execute on function trunkline._job_limit_mine(int, bigint, text),'
+                       ' trunkline._job_limit_took_e0(int, int, bigint[]), trunkline._job_limit_took_e1(int, int, bigint[]),'
+                       ' trunkline._job_limit_took_d0(int, int, bigint[]), trunkline._job_limit_took_d1(int, int, bigint[]) to %I', role);
         foreach v_table in array array['request', 'take', 'ending', 'job', 'job_slice', 'job_done'] loop
             execute format('grant select, insert on trunkline.%1$I, trunkline.%2$I, trunkline.%3$I, trunkline.%4$I to %5$I',
                 v_table || '_e0', v_table || '_e1', v_table || '_d0', v_table || '_d1', role);

@@ -41,10 +41,11 @@ impl Pump {
         let (token, most) = (token(), i32::try_from(wanted).unwrap_or(1));
         self.owed.push(token);
         let (look, failed) = match self.cursors.short().filter(|_| link.direct.is_some()) {
-            Some((place, at)) => {
-                let here = ends.take_segment(place.source);
+            Some(short) => {
+                let place = short.place;
+                let here = ends.take_segment(place.source, short.limit.map(|_| place.lane >> 4));
                 let (worked, wrote) = tokio::join!(
-                    wire::work(&link, (place, at), most, token, &here.parts, lazy),
+                    wire::work(&link, &short, most, token, &here.parts, lazy),
                     write(&link, &ends, (false, lazy))
                 );
                 let (look, done) = match worked {

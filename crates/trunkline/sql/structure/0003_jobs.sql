@@ -140,8 +140,9 @@ create index job_held_count on trunkline.job_held ((lane >> 4), key) where state
 
 -- The slices of queues with a limit, in the order in which they were taken, until a take finds that all of their jobs have ended:
 -- what runs in the rings. since: the first turn of which something ran when this one was taken.
+-- Neither this table nor the next two refer to the queue's row, which is never removed: each take would lock it.
 create table trunkline.job_limited (
-    queue int not null references trunkline.job_queue,
+    queue int not null,
     turn  bigint not null,
     slice bigint not null,
     since bigint not null,
@@ -151,7 +152,7 @@ create table trunkline.job_limited (
 -- When attempts began, for limits of rate: of a queue (key '') and of its keys ('=' before them). `at` is rounded up to a
 -- 200th part of the period, and n began then.
 create table trunkline.job_start (
-    queue int not null references trunkline.job_queue,
+    queue int not null,
     key   text not null,
     at    timestamptz not null,
     n     int not null,
@@ -160,7 +161,7 @@ create table trunkline.job_start (
 
 -- Unique keys that hold for a time, whatever became of the job.
 create table trunkline.job_unique (
-    queue int not null references trunkline.job_queue,
+    queue int not null,
     key   text not null,
     id    bigint not null,
     until timestamptz not null,

@@ -148,3 +148,41 @@ async fn a_rate_holds_also_where_what_ran_has_ended() {
     let most: u32 = raw.one(most).await.parse().unwrap();
     assert!((10..=20).contains(&most), "{most} began within half a second");
 }
+
+#[tokio::test]
+async fn what_was_counted_holds_until_anything_else_may_have_begun() {
+    let (db, raw) = filled(&[("max_running", "9")], 9).await;
+    let other = db.raw().await;
+    let counted = async || {
+        raw.run("create temp table if not exists took (claim text); insert into took select claim from trunkline.job_take('q', 1)")
+            .await;
+        raw.one("select format('select trunkline._job_limit_mine(%s, %s, %L)', q.id, (select max(turn) from trunkline.job_limited), q.xmin) from trunkline.job_queue q").await
+    };
+    let mine = counted().await;
+    assert_eq!(raw.one(&mine).await, "t");
+    raw.run("select trunkline.job_complete(claim) from (select claim from took limit 1) t").await;
+    assert_eq!(raw.one(&mine).await, "t", "an end makes room, and takes none");
+    other.run("begin").await;
+    assert_eq!(other.one(&mine).await, "t");
+    assert_eq!(raw.one(&mine).await, "f", "somebody else decides just now");
+    other.run("commit").await;
+    assert_eq!(raw.one(&mine).await, "t");
+    // Of another priority, whose lane has a cursor of its own.
+    raw.run("select trunkline.job_push('q', 'urgent', priority => 1)").await;
+    assert_eq!(other.rows("select payload from trunkline.job_take('q', 1)").await, ["urgent"]);
+    assert_eq!(raw.one(&mine).await, "f");
+    // One that is held, and comes from no ring.
+    let mine = counted().await;
+    assert_eq!(raw.one(&mine).await, "t");
+    raw.run("select trunkline.job_push('q', 'keyed', key => 'k')").await;
+    assert_eq!(raw.one("select state from trunkline.job_held where payload = 'keyed'").await, "0");
+    assert_eq!(other.rows("select payload from trunkline.job_take('q', 1)").await, ["keyed"]);
+    assert_eq!(raw.one(&mine).await, "f");
+    for changed in ["job_set('q', 'max_running', '2')", "job_pause('q')"] {
+        raw.run("select trunkline.job_resume('q'), trunkline.job_set('q', 'max_running', '9')").await;
+        let mine = counted().await;
+        assert_eq!(raw.one(&mine).await, "t");
+        other.run(&format!("select trunkline.{changed}")).await;
+        assert_eq!(raw.one(&mine).await, "f", "{changed}");
+    }
+}

@@ -18,7 +18,7 @@ use crate::http::{
 };
 
 /// What can be done: name, whether it is asked about first, what it is, what is said of it after.
-const ACTIONS: [(&str, bool, &str, &str); 23] = [
+pub(super) const ACTIONS: [(&str, bool, &str, &str); 23] = [
     ("job_retry", false, "run the job now", "It can run now."),
     ("job_cancel", true, "cancel the job", "It is cancelled; if it runs, its handler was told."),
     ("job_delete", true, "delete the job", "It is deleted."),

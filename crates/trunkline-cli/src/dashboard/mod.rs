@@ -64,6 +64,11 @@ const OVER: &str = "over";
 /// How many may watch at a time; who comes beyond them is told 503.
 const WATCHERS: usize = 256;
 
+/// What can be done, by name.
+pub(crate) fn actions() -> Vec<&'static str> {
+    act::ACTIONS.iter().map(|(name, ..)| *name).collect()
+}
+
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(|app, viewer, uri| live_page(app, viewer, uri, "overview")))

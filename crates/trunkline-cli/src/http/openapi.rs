@@ -111,29 +111,6 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
     ("/readyz", "get", "Whether the database answers too", &[], ""),
 ];
 
-/// What `action_do` knows.
-const ACTIONS: [&str; 19] = [
-    "job_retry",
-    "job_cancel",
-    "job_delete",
-    "job_copy",
-    "job_reveal",
-    "job_retry_all",
-    "job_cancel_all",
-    "job_delete_all",
-    "job_pause",
-    "job_resume",
-    "job_schedule_run",
-    "job_schedule_pause",
-    "job_schedule_resume",
-    "request_cancel",
-    "lease_resign",
-    "lease_revoke",
-    "stream_seek",
-    "stream_replay",
-    "stream_purge",
-];
-
 pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (path, method, summary, query, body) in PATHS {
@@ -232,7 +209,7 @@ fn schemas() -> Value {
             ("mode", json!({ "type": "string", "enum": ["fail", "share", "take"], "description": "While another member holds the batch: fail with 409, share takes another one beside it, take takes it over; fail" })),
         ]),
         "Finish": object(&[], &[("retry", json!({ "type": "array", "items": again, "description": "What comes again, or becomes a dead letter; all else is done" }))]),
-        "Action": object(&[("action", json!({ "type": "string", "enum": ACTIONS, "description": "What to do" })), ("target", json!({ "type": "object", "description": "To what: its arguments by name" }))], &[]),
+        "Action": object(&[("action", json!({ "type": "string", "enum": crate::dashboard::actions(), "description": "What to do" })), ("target", json!({ "type": "object", "description": "To what: its arguments by name" }))], &[]),
         "Problem": { "type": "object", "required": ["status", "title"], "properties": {
             "status": { "type": "integer" }, "title": text("The words for the status"), "detail": text("What is wrong"),
             "code": text("The SQLSTATE, where the database said it"), "request": text("The id of the request that was sent") } }

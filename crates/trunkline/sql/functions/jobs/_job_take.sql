@@ -2,14 +2,15 @@
 -- was held, then of the ring; the most urgent priority first, or with `fair` the least urgent, lest it starves.
 -- source: 0 to 3 a segment of the rings (slice and token are the claim), 4 held (id and token). Nothing of a paused queue,
 -- of one that is held only what is held, and of one with a limit no more than that lets begin (_job_room_e): then room and rate
--- say how many more that is, and limited, since and version where the short way goes on (null: it does not). more: look again at once. cancels: some of it may be cancelled already.
+-- say how many more that is, and limited, since and version where the short way goes on (null: it does not). more: look again at
+-- once. cancels: some of it may be cancelled already.
 -- token: drawn by the taker, so that it can give back what a lost answer kept from it (_job_return).
 -- Errors: 25001 outside READ COMMITTED, TL001 for a session that is not this connection's.
 create or replace function trunkline._job_take(session int, queues int[], most int, polite boolean, fair boolean, token bigint)
 returns table (source int, lane int, more boolean, slice bigint, ids bigint[], attempts int[], most_attempts int[],
                ats timestamptz[], flags int[], kinds text[], payloads bytea[], headers text[], keys text[], turn bigint,
-               lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint, cancels boolean, room int, rate int, limited bigint, since bigint,
-               version text)
+               lo pg_snapshot, hi pg_snapshot, pos_xid xid8, pos_id bigint, cancels boolean, room int, rate int, limited bigint,
+               since bigint, version text)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column

@@ -239,6 +239,10 @@ async fn an_action_and_its_note_are_one() {
         ("job_retry", "{}", "22004"),
         ("drop", "{}", "22023"),
         ("job_pause", "[]", "22004"),
+        // What no reader of JSON can hold would be in the list of what was done.
+        ("job_pause", "{\"queue\": \"q\", \"n\": 1e400}", "22023"),
+        ("job_pause", "{\"queue\": \"q\", \"n\": 1234567890123456789}", "22023"),
+        ("job_pause", "{\"queue\": \"q\", \"n\": [[[]]]}", "22023"),
         ("job_retry", "{\"id\": \"x\"}", "22P02"),
     ] {
         assert_eq!(admin.code(&act(action, target)).await, code, "{action} {target}");

@@ -1,7 +1,7 @@
 -- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
 -- the function that it is named after says, as JSON.
--- target: its arguments by name; `schedule`, `lease` and `id`, of one dead letter, for what is meant. Of job_*_all, `dry_run` counts and
--- notes nothing.
+-- target: its arguments by name, each a text, a whole number or a boolean (`payload` may be any JSON, and is noted as text); `schedule`,
+-- `lease` and `id`, of one dead letter, for what is meant. Of job_*_all, `dry_run` counts and notes nothing.
 -- lease_revoke: lease_resign with force. job_reveal, request_reveal, stream_reveal (of one dead letter): the payload, for who may see it
 -- once it is noted; what is revealed or peeked at is not kept in the note. job_copy: pushes a job as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
@@ -9,6 +9,7 @@ create or replace function trunkline.action_do(who text, action text, target jso
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_variable
 declare
+    v_wrong  text;
     v_before jsonb;
     v_result jsonb;
     v_dry    boolean := coalesce((target ->> 'dry_run')::boolean, false);
@@ -20,6 +21,16 @@ begin
         raise exception 'who, action and target must not be null, and target is an object' using errcode = '22004';
     elsif length(who) > 200 then
         raise exception 'who must be at most 200 characters, got %', length(who) using errcode = '22023';
+    end if;
+    if target ? 'payload' then
+        target := target || jsonb_build_object('payload', target ->> 'payload');
+    end if;
+    select e.key into v_wrong from jsonb_each(target) e
+     where jsonb_typeof(e.value) in ('object', 'array') or jsonb_typeof(e.value) = 'number' and e.value::text !~ '^-?[0-9]{1,18}$' limit 1;
+    if v_wrong is not null or octet_length(target::text) > 65536 then
+        raise exception 'target: %', case when v_wrong is null then 'must be at most 65536 bytes, got ' || octet_length(target::text)
+            else format('"%s" must be a text, a whole number of at most 18 digits, or a boolean', left(v_wrong, 100)) end
+            using errcode = '22023';
     end if;
     v_before := trunkline._action_state(target);
     v_result := case action

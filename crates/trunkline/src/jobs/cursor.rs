@@ -114,13 +114,6 @@ impl Cursors {
         Some(Short { place, at, limit })
     }
 
-    /// For how long it is not worth a look: nothing more may begin where jobs were last found until one of ours has ended. What others
-    /// end is seen when the function is asked again.
-    pub(super) fn full(&self) -> Option<Duration> {
-        let limit = self.limits.get(&(self.last?.lane >> 4))?.as_ref()?;
-        FULL.checked_sub(self.asked?.elapsed()).filter(|left| limit.room <= 0 && !left.is_zero())
-    }
-
     /// A bell has rung.
     pub(super) fn rung(&mut self) {
         (self.rung, self.dry) = (true, false);

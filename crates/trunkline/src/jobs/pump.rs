@@ -241,16 +241,7 @@ impl Pump {
     fn free(&self) -> usize {
         let left = usize::try_from(self.options.most.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let taken = self.running.len() + self.lingering();
-        if self.full().is_some() {
-            return 0;
-        }
         self.options.concurrency.saturating_sub(taken).min(left)
-    }
-
-    /// For how long its queue's limit lets nothing begin but what follows jobs of our own.
-    fn full(&self) -> Option<Duration> {
-        let waits = self.ids.len() == 1 && !self.running.is_empty() && self.hand.is_empty();
-        self.cursors.full().filter(|_| waits)
     }
 
     /// Threads of handlers that block and whose attempt is over.

@@ -107,7 +107,7 @@ pub(super) struct Sliced {
     pub(super) number: i64,
     pub(super) token: i64,
     pub(super) ids: Vec<i64>,
-    /// Its queue, when that has a limit: others may begin when some of it have ended.
+    /// Its queue, when it was counted for that one's limit: others may begin when some of it have ended.
     pub(super) limited: Option<i32>,
 }
 
@@ -249,7 +249,7 @@ fn unpack(
     token: i64,
     into: &mut Look,
 ) -> Result<()> {
-    let limited = row.try_get::<_, Option<i32>>("room")?.map(|_| place.lane >> 4);
+    let limited = row.try_get::<_, Option<i64>>("limited")?.map(|_| place.lane >> 4);
     into.slices.extend(slice.map(|number| Sliced { number, token, ids: ids.clone(), limited }));
     let mut ats = row.try_get::<_, Vec<SystemTime>>("ats")?.into_iter();
     let mut flags = row.try_get::<_, Vec<i32>>("flags")?.into_iter();

@@ -76,7 +76,7 @@ async fn watched(raw: &Raw, done: &Mutex<Vec<String>>, jobs: usize, before: impl
 async fn who_takes_alone_counts_seldom_and_never_beyond_the_limit() {
     let (db, raw) = filled(&[("max_running", "4"), ("rate_limit", "1000000")], 3000).await;
     let tl = db.client("worker").await;
-    let (work, done) = working(&tl, 16, 0);
+    let (work, done) = working(&tl, 4, 0);
     let most = watched(&raw, &done, 3000, async |_| {}).await;
     assert!((1..=4).contains(&most), "{most} ran");
     work.stop().await.unwrap();
@@ -185,4 +185,35 @@ async fn what_was_counted_holds_until_anything_else_may_have_begun() {
         other.run(&format!("select trunkline.{changed}")).await;
         assert_eq!(raw.one(&mine).await, "f", "{changed}");
     }
+}
+
+/// What was taken while there was a rate alone is in no count, so its ends make no room.
+#[tokio::test]
+async fn ends_of_what_was_never_counted_make_no_room() {
+    let (db, raw) = filled(&[("rate_limit", "100000")], 0).await;
+    let tl = db.client("worker").await;
+    raw.run(
+        "select trunkline.job_push_many('q', array(select 'old' || n * 12 from generate_series(1, 40) n))",
+    )
+    .await;
+    let _working = tl.jobs().work(Work::queue("q").concurrency(128), async |job: Job| {
+        let ms = job.payload.text().unwrap().trim_start_matches(char::is_alphabetic).parse().unwrap();
+        tokio::time::sleep(millis(ms)).await;
+        Ok::<_, Failure>(())
+    });
+    raw.until("all of them to run", &format!("select ({RUNNING}) >= 30")).await;
+    raw.run("select trunkline.job_set('q', 'max_running', '4')").await;
+    raw.run("select trunkline.job_push_many('q', array(select 'new' || 1500 from generate_series(1, 20)))")
+        .await;
+    let new = "select count(*) from trunkline.job where state = 'running' and payload like 'new%'";
+    let old = "select not exists (select from trunkline.job where payload like 'old%' and state <> 'done')";
+    let watch = async {
+        let mut most = 0;
+        while raw.one(old).await != "t" || most == 0 {
+            most = most.max(raw.one(new).await.parse::<u32>().unwrap());
+        }
+        most
+    };
+    let most = within(30_000, "those of before to end", watch).await;
+    assert!(most <= 4, "{most} run of those that came after the limit");
 }

@@ -1,11 +1,11 @@
 -- How many more jobs of a queue with a limit may be taken now: by its max_running (room), counting what runs, held or in its ring;
 -- and by its rate_limit (rate). Null where somebody else holds the queue's advisory lock just now, under which this is decided.
--- What it takes the caller notes in job_limited by `turn` and `since`, null where nothing need be noted; version: of the settings.
+-- What it takes the caller notes in job_limited by `turn` and `since`, null where nothing need be noted.
 -- One statement counts both places, or what _job_carry moves meanwhile would be in neither; it names both segments, so that it waits
 -- for one that is being emptied before it looks, and not after. Of a slice what its parts say is done does not run, nor what ended by
 -- itself or went elsewhere. Slices of which nothing runs are forgotten, but for the newest, which says where to begin.
 -- Locks: the queue's, to the commit.
-create or replace function trunkline._job_room_e(queue int, out room int, out rate int, out turn bigint, out since bigint, out version text)
+create or replace function trunkline._job_room_e(queue int, out room int, out rate int, out turn bigint, out since bigint)
 language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -20,7 +20,6 @@ begin
         return;
     end if;
     select * into v_queue from trunkline.job_queue q where q.id = _job_room_e.queue;     -- as it is under the lock
-    version := (select q.xmin::text from trunkline.job_queue q where q.id = _job_room_e.queue);
     room := 2147483647;
     rate := 2147483647;
     if v_queue.rate_limit > 0 then

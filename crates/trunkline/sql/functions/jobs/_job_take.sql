@@ -26,7 +26,6 @@ declare
     v_rate    int;
     v_turn    bigint;
     v_since   bigint;
-    v_version text;
     v_cancels boolean := exists (select from trunkline.job_cancel);
 begin
     perform trunkline._check_read_committed('taking jobs');
@@ -36,7 +35,8 @@ begin
     end if;
     perform trunkline._job_session(session);
     for v_lane in
-        select q.id * 16 + p.priority as lane, q.durable, q.held, q.limited, q.max_attempts
+        select q.id * 16 + p.priority as lane, q.durable, q.held, q.limited, q.max_attempts,
+               q.xmin::text as version                      -- before all that is decided by it
           from unnest(queues) with ordinality u(id, n) join trunkline.job_queue q on q.id = u.id
           join trunkline.job_priority p on p.queue = q.id
          where q.paused_at is null
@@ -46,9 +46,9 @@ begin
         v_may := v_left;
         if v_lane.limited then
             if v_lane.durable then
-                select * into v_room, v_rate, v_turn, v_since, v_version from trunkline._job_room_d(v_lane.lane >> 4);
+                select * into v_room, v_rate, v_turn, v_since from trunkline._job_room_d(v_lane.lane >> 4);
             else
-                select * into v_room, v_rate, v_turn, v_since, v_version from trunkline._job_room_e(v_lane.lane >> 4);
+                select * into v_room, v_rate, v_turn, v_since from trunkline._job_room_e(v_lane.lane >> 4);
             end if;
             if v_room is null and polite then          -- somebody else is taking
                 return query select 4, v_lane.lane, true, null::bigint, null::bigint[], null::int[], null::int[],
@@ -108,7 +108,7 @@ begin
                                 null::int[], array[v_lane.max_attempts], v.ats, v.flags, v.kinds, v.payloads, v.headers,
                                 null::text[], v.turn, v.lo, v.hi, v.pos_xid, v.pos_id, v_cancels,
                                 case when v_lane.limited then v_room - (v_first - v_may) end, v_rate - (v_first - v_may), v_turn - 1,
-                                v_since, v_version;
+                                v_since, v_lane.version;
         end loop;
         v_left := v_left - (v_first - v_may);
         if v_lane.limited and v_taken > v_may then

@@ -73,7 +73,6 @@ impl Pump {
                 wait = wait.min(due);
             }
         }
-        wait = self.full().map_or(wait, |left| wait.min(left));
         if let Some(deadline) = self.deadline {
             wait = wait.min(deadline.saturating_duration_since(Instant::now()));
         }

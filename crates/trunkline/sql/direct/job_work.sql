@@ -43,6 +43,7 @@ with done as (
     returning id, turn, lo, hi, pos_xid, pos_id
 )
 select array(select d.slice from done d) as done, (select true from trunkline.job_cancel limit 1) as cancels,
-       t.id as slice, t.turn, t.lo, t.hi, t.pos_xid, t.pos_id, p.ids, p.ats, p.flags, p.kinds, p.payloads, p.headers, null::int as room, null::bigint as limited
+       t.id as slice, t.turn, t.lo, t.hi, t.pos_xid, t.pos_id, p.ids, p.ats, p.flags, p.kinds, p.payloads, p.headers,
+       null::int as room, null::bigint as limited
   from packed p left join taken t on true
  where not $15 or set_config('synchronous_commit', 'off', true) is not null

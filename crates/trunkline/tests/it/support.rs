@@ -137,7 +137,7 @@ pub struct Db {
 }
 
 /// With `TRUNKLINE_TEST_DIRECT=off` every engine calls functions, as one without rights on the tables does.
-fn functions_only() -> bool {
+pub fn functions_only() -> bool {
     std::env::var("TRUNKLINE_TEST_DIRECT").is_ok_and(|v| v == "off")
 }
 

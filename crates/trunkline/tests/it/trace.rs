@@ -1,6 +1,6 @@
 //! One trace from who sends to who handles, for each word; with the real layer and SDK, and an exporter that keeps what it gets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt as _, TracerProvider as _};
 use opentelemetry_sdk::{
@@ -8,7 +8,7 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
 use tokio::sync::mpsc;
-use tracing::{Instrument as _, info_span, subscriber::DefaultGuard};
+use tracing::{Dispatch, Instrument as _, info_span, subscriber::DefaultGuard};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use trunkline::{
@@ -35,6 +35,9 @@ impl SpanExporter for Kept {
 impl Kept {
     /// Keeps what happens on this thread from now on, which runs all of the test.
     fn begin() -> (Self, DefaultGuard) {
+        // Where there is one subscriber alone, a place that another thread without one comes to first is switched off for all.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
         let kept = Self::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));

@@ -12,7 +12,7 @@ use crate::{
     listener::{self, Link},
 };
 
-const DUTIES: [&str; 8] = [
+const DUTIES: [&str; 9] = [
     "select trunkline._epoch_check()::text",
     "select trunkline._log_turn_e(67108864)",
     "select trunkline._log_turn_d(67108864)",
@@ -20,6 +20,7 @@ const DUTIES: [&str; 8] = [
     "select trunkline._job_turn_d(67108864, interval '10 minutes')",
     "select trunkline._topic_turn(67108864, interval '1 minute', 1073741824)",
     "select trunkline._job_tidy()::text",
+    "select trunkline._job_count_held()::text",
     "select trunkline._job_attached_tidy()::text",
 ];
 const STREAMS: &str = "select trunkline._stream_all()";

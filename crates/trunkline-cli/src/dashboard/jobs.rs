@@ -46,6 +46,9 @@ pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
                 } }
                 tbody { @for q in s.rows("queues") { (queue(s, q, viewer)) } }
             } }
+            @if let Some(q) = s.rows("queues").first().filter(|q| q["held_counted_at"].is_string()) {
+                p.muted { "Many jobs are held (scheduled, with a key, dead, …): those were counted " (when(q, "held_counted_at")) "." }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What flows, told from two snapshots: rates for charts, and totals that only grow.
 //!
 //! Where a segment was emptied between the two, what it held is in neither and both: what flowed is taken to be what flowed before.
-//! Two that are nearer than half a second (somebody acted) are not compared: the next one is, with the first.
+//! Two that are nearer than half a second (somebody acted) are not compared: the next one is, with the first. Nor are, for jobs, those
+//! between which what is held was not counted anew.
 
 use std::collections::HashMap;
 
@@ -67,6 +68,8 @@ pub(crate) struct Flow {
     pub(crate) totals: [f64; FLOWS],
     /// What the next snapshot is compared with, where this one came too soon.
     base: Option<Value>,
+    /// What its jobs are, where what is held was counted some time ago: the first snapshot that tells that count.
+    jobs: Option<Value>,
 }
 
 impl Flow {
@@ -75,13 +78,14 @@ impl Flow {
         let Some((last, before)) = before else { return Self::default() };
         let was = before.base.as_ref().unwrap_or(last);
         let (mut points, mut totals) = (before.points.clone(), before.totals);
-        let time = now["at"].as_f64().zip(was["at"].as_f64()).map(|(now, was)| now - was);
+        let time = seconds(now, was);
         let Some(time) = time.filter(|time| *time >= NEAR) else {
             // A clock that was set back is a new beginning.
             let base = time.filter(|time| *time >= 0.0).map(|_| was.clone());
-            return Self { points, rates: before.rates.clone(), totals, base };
+            return Self { points, rates: before.rates.clone(), totals, base, jobs: before.jobs.clone() };
         };
         let (point, rates) = Between { now, was, time, before }.compare();
+        let jobs = same_count(now, was).then(|| before.jobs.clone().unwrap_or_else(|| was.clone()));
         for (total, rate) in totals.iter_mut().zip(point.flows()) {
             // As a rate it was divided by just this; a thousandth is as exact as it is.
             *total += ((rate * time).max(0.0) * 1000.0).round() / 1000.0;
@@ -89,7 +93,7 @@ impl Flow {
         points.push(point);
         let old = points.len().saturating_sub(POINTS);
         points.drain(..old);
-        Self { points, rates, totals, base: None }
+        Self { points, rates, totals, base: None, jobs }
     }
 }
 
@@ -101,7 +105,18 @@ fn sum(value: &Value, part: &str, column: &str) -> i64 {
     rows(value, part).iter().filter_map(|r| r[column].as_i64()).sum()
 }
 
+fn seconds(now: &Value, was: &Value) -> Option<f64> {
+    Some(now["at"].as_f64()? - was["at"].as_f64()?)
+}
+
+/// Whether both tell one count of what is held, some seconds old.
+fn same_count(now: &Value, was: &Value) -> bool {
+    let of = |value| rows(value, "queues").first().and_then(|q| q["held_counted_at"].as_str());
+    of(now).is_some_and(|at| of(was) == Some(at))
+}
+
 /// Two snapshots, and the seconds between them.
+#[derive(Clone, Copy)]
 struct Between<'a> {
     now: &'a Value,
     was: &'a Value,
@@ -112,7 +127,11 @@ struct Between<'a> {
 impl Between<'_> {
     fn compare(&self) -> (Point, HashMap<String, (f64, f64)>) {
         let last = self.before.points.last().copied().unwrap_or_default();
-        let (rates, dead) = self.jobs();
+        let (rates, dead) = match &self.before.jobs {
+            _ if same_count(self.now, self.was) => (self.before.rates.clone(), last.dead),
+            Some(was) => Between { was, time: seconds(self.now, was).unwrap_or(self.time), ..*self }.jobs(),
+            None => self.jobs(),
+        };
         let all = |pick: fn(&(f64, f64)) -> f64| rates.values().map(pick).sum();
         let (appended, finished) = match self.streams_emptied() {
             true => (last.appended, last.finished),
@@ -273,6 +292,27 @@ mod tests {
         let back = of(2.0, 60, Some(&then));
         let on = of(4.0, 80, Some(&back));
         assert_eq!((on.flow.rates["q"].0, on.flow.totals[0]), (10.0, 60.0), "a clock that was set back");
+    }
+
+    #[test]
+    fn where_what_is_held_was_counted_seconds_ago_jobs_flow_from_count_to_count() {
+        let of = |at: f64, waiting: i64, counted: &str, before: Option<&Snapshot>| {
+            let queue = json!({ "queue": "q", "waiting": waiting, "held_counted_at": counted });
+            Snapshot::after(json!({ "at": at, "queues": [queue] }), Duration::ZERO, before)
+        };
+        let rate = |s: &Snapshot| s.flow.rates.get("q").map(|r| r.0);
+        let first = of(0.0, 0, "a", None);
+        let same = of(1.0, 3, "a", Some(&first));
+        assert_eq!(rate(&same), None);
+        let counted = of(5.0, 100, "b", Some(&same));
+        assert_eq!(rate(&counted), Some(20.0), "since the first that told the count before");
+        let on = of(6.0, 101, "b", Some(&counted));
+        let and_on = of(9.0, 109, "b", Some(&on));
+        assert_eq!((rate(&on), rate(&and_on)), (Some(20.0), Some(20.0)), "it is taken to go on");
+        let then = of(10.0, 150, "c", Some(&and_on));
+        assert_eq!(rate(&then), Some(10.0));
+        let later = of(11.0, 157, "d", Some(&then));
+        assert_eq!(rate(&later), Some(7.0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What pages cost where there is much: how many rows each reads by sequential scans, and how long it takes.
 //!
-//! `TRUNKLINE_TEST_JOBS=1000000` for a million jobs in 500 queues, half of them done, and 100,000 requests, each page timed; else 30,000
-//! in 50 and 3,000. Of everything else there are some hundreds.
+//! `TRUNKLINE_TEST_JOBS=1000000` for a million jobs in 500 queues, half of them done, a million that are scheduled, and 100,000 requests,
+//! each page timed; else 30,000 in 50, 300, and 3,000. Of everything else there are some hundreds.
 
 use std::{
     io::{Read as _, Write as _},
@@ -144,7 +144,8 @@ fn fill(url: &str, jobs: u64, queues: u64) {
         "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing'), trunkline.request_open('hash')",
         PUSHED,
         DONE,
-        "select count(trunkline.job_push('q7', 'x', run_at => now() + interval '1 day')) from generate_series(1, 300)",
+        "select count(trunkline.job_push('q' || case {held} when 300 then 7 else n % {queues} end, '{\"n\": 1}', run_at => now() + interval '1 day'))
+           from generate_series(1, {held}) n",
         "select count(trunkline.job_schedule('s' || n, 'q7', '0 3 * * *')) from generate_series(1, 300) n",
         "select count(trunkline.lease_acquire('l' || n, gen_random_uuid(), '1 hour', 'x')) from generate_series(1, 300) n",
         "select count(trunkline.stream_open('s' || n)), count(trunkline.stream_register('s' || n, 'c')) from generate_series(1, 20) n",
@@ -160,7 +161,8 @@ fn fill(url: &str, jobs: u64, queues: u64) {
         ANSWERED,
         "select trunkline.maintain()",
     ] {
-        let counts = [("{jobs}", jobs), ("{queues}", queues), ("{requests}", requests)];
+        let held = if jobs >= 1_000_000 { jobs } else { 300 };
+        let counts = [("{jobs}", jobs), ("{queues}", queues), ("{requests}", requests), ("{held}", held)];
         let filled = |text: String, (name, count): (&str, u64)| text.replace(name, &count.to_string());
         sql(url, &counts.into_iter().fold(statement.to_owned(), filled));
     }

@@ -138,6 +138,16 @@ create index job_held_expires on trunkline.job_held (expires_at) where expires_a
 create index job_held_length on trunkline.job_held ((lane >> 4), id) where counted and state in (0, 5);
 create index job_held_count on trunkline.job_held ((lane >> 4), key) where state = 1;
 
+-- How many jobs of each queue were held, state by state, when the duties last counted them, where that is much: see _job_held_counted.
+-- changes: how many rows had been written until then, by PostgreSQL's own count. Unlogged: after a crash they are counted anew.
+create unlogged table trunkline.job_held_counted (
+    one     boolean primary key default true check (one),
+    at      timestamptz not null,
+    took    interval not null,
+    changes bigint not null,
+    queues  jsonb not null
+);
+
 -- The slices of queues with a limit, in the order in which they were taken, until a take finds that all of their jobs have ended:
 -- what runs in the rings. since: the first turn of which something ran when this one was taken.
 -- Neither this table nor the next two refer to the queue's row, which is never removed: each take would lock it.

@@ -80,3 +80,48 @@ async fn of_a_segment_that_is_emptied_nothing_counted_is_told() {
         "of another cluster's nothing is kept"
     );
 }
+
+#[tokio::test]
+async fn what_is_held_is_told_as_the_duties_counted_it_where_it_is_much_and_that_it_is() {
+    const TOLD: &str = "select concat_ws(' ', scheduled, dead, case when held_counted_at is null then 'now' else 'then' end)
+        from trunkline.job_queues()";
+    let db = Db::new().await;
+    let raw = db.raw().await;
+    let at = "select at from trunkline.job_held_counted";
+    let earlier = async |by: &str| {
+        raw.run(&format!("update trunkline.job_held_counted set at = at - interval '{by}', took = '1 second'; select pg_stat_force_next_flush()"))
+            .await;
+    };
+    let push = "select trunkline.job_push('q', 'x', delay => interval '1 hour')";
+    raw.run("select count(trunkline.job_push('q', repeat('x', 1500), delay => interval '1 hour')) from generate_series(1, 24000)").await;
+    assert_eq!(raw.one(TOLD).await, "24000 0 now", "nobody has counted");
+    raw.run("select trunkline.maintain()").await;
+    let first = raw.one(at).await;
+    raw.run(push).await;
+    assert_eq!(raw.one(TOLD).await, "24000 0 then");
+    earlier("19 seconds").await;
+    let before = raw.one(at).await;
+    raw.run("select trunkline.maintain()").await;
+    assert_eq!(raw.one(at).await, before, "it counts for a twentieth of the time at most");
+    earlier("2 seconds").await;
+    raw.run("select trunkline.maintain()").await;
+    assert_eq!(raw.one(TOLD).await, "24001 0 then");
+    assert!(raw.one(at).await > first);
+    // Nothing was written since: only the time goes on.
+    earlier("30 seconds").await;
+    let before = raw.one(at).await;
+    raw.run("select trunkline.maintain()").await;
+    assert_eq!(raw.one(at).await, before, "nothing has changed");
+    earlier("31 seconds").await;
+    raw.run("select trunkline.maintain()").await;
+    assert!(raw.one(at).await > before, "but what is due has, after a minute");
+    // Without duties, whoever asks counts; and where it is little, always.
+    raw.run(push).await;
+    assert_eq!(raw.one(TOLD).await, "24001 0 then");
+    earlier("3 minutes").await;
+    assert_eq!(raw.one(TOLD).await, "24002 0 now");
+    raw.run("delete from trunkline.job_held where id > (select min(id) from trunkline.job_held)").await;
+    raw.run("vacuum full trunkline.job_held").await;
+    raw.run("update trunkline.job_held_counted set at = clock_timestamp()").await;
+    assert_eq!(raw.one(TOLD).await, "1 0 now");
+}

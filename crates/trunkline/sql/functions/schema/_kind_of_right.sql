@@ -11,7 +11,7 @@ language sql immutable set search_path = pg_catalog, trunkline, pg_temp as $$
         when function_name in ('stream_peek', 'topic_peek', 'stream_open', 'stream_drop', 'stream_set', 'stream_tick_at', 'stream_maintain',
             '_stream_all', '_stream_duty', 'topic_create', 'topic_drop', '_topic_turn') then 'admin'
         when function_name in ('action_do', 'maintain', 'schema_repair', 'grant_to', '_log_turn_e', '_log_turn_d', '_job_turn_e',
-            '_job_turn_d', '_job_tidy', '_job_attached_tidy', 'job_set', 'job_forward', '_job_schedule_due',
+            '_job_turn_d', '_job_tidy', '_job_count_held', '_job_attached_tidy', 'job_set', 'job_forward', '_job_schedule_due',
             '_job_schedule_fire', '_job_schedule_fail', '_job_schedule_wait', 'lease_resign') then 'admin'
         when function_name in (
             '_door_hold', '_door_leave', '_door_mark', '_door_unsettled', '_door_ring',

@@ -6,7 +6,7 @@ declare
     v_buried int := 0;
     v_done   record;
 begin
-    perform trunkline._epoch_check();
+    perform trunkline._epoch_check(), trunkline._job_count_held();
     for v_slice in 1 .. 1000 loop
         select * into v_done from trunkline._session_reap();
         v_buried := v_buried + v_done.buried;

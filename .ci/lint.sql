@@ -32,7 +32,7 @@ with function as (
     select 'unlogged, and not one of those that may be lost in a crash', name
       from relation
      where relpersistence = 'u' and relkind = 'r'
-       and name !~ '^trunkline\.(session|responder|buried|job_counted|job_wait|lease_waiter|lease_watch|topic_(ring|message_[01]|subscription|claimed)|(request|take|ending|job|job_slice|job_done|job_end)_e[01]|again_e)$'
+       and name !~ '^trunkline\.(session|responder|buried|job_counted|job_held_counted|job_wait|lease_waiter|lease_watch|topic_(ring|message_[01]|subscription|claimed)|(request|take|ending|job|job_slice|job_done|job_end)_e[01]|again_e)$'
     union all
     select 'PUBLIC may execute it', p.oid::regprocedure::text
       from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a

@@ -4,9 +4,10 @@ select 'warning' as level, h.object, h.finding,
            as consequence,
        h.remedy
   from (select 'session ' || a.pid as object,
-               format('session %s (%s, %s) keeps the horizon: its transaction is open for %s, and it is %s', a.pid,
-                      coalesce(nullif(a.application_name, ''), 'no name'), a.usename,
-                      date_trunc('second', clock_timestamp() - a.xact_start), a.state) as finding,
+               format('session %s (%s, %s) keeps the horizon: its transaction is open for %s, its last statement began %s ago, and it is '
+                      '%s', a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename,
+                      date_trunc('second', clock_timestamp() - a.xact_start), date_trunc('second', clock_timestamp() - a.query_start),
+                      a.state) as finding,
                format('select pg_terminate_backend(%s);', a.pid) as remedy
           from pg_catalog.pg_stat_activity a
          where a.backend_type = 'client backend' and a.pid <> pg_catalog.pg_backend_pid()
@@ -21,11 +22,14 @@ select 'warning' as level, h.object, h.finding,
          where p.prepared < clock_timestamp() - make_interval(secs => $1)
         union all
         select 'slot ' || s.slot_name,
-               format('the %s replication slot %I is not used, and keeps the horizon %s transactions back', s.slot_type, s.slot_name,
+               format('the %s replication slot %I is %s, and keeps the horizon %s transactions back', s.slot_type, s.slot_name,
+                      case when s.active then format('used by pid %s', s.active_pid) else 'not used' end,
                       greatest(age(s.xmin), age(s.catalog_xmin))),
-               format('select pg_drop_replication_slot(%L);', s.slot_name)
+               case when s.active then 'end the long queries on who reads it, or set hot_standby_feedback = off there'
+                    else format('select pg_drop_replication_slot(%L);', s.slot_name) end
           from pg_catalog.pg_replication_slots s
-         where not s.active and (s.xmin is not null or s.catalog_xmin is not null)
+         where (s.xmin is not null or s.catalog_xmin is not null)
+           and (not s.active or greatest(age(s.xmin), age(s.catalog_xmin)) > 1000000)
         union all
         select 'standby ' || r.application_name,
                format('the standby %s (pid %s) keeps the horizon by hot_standby_feedback, %s transactions back', r.application_name, r.pid,

@@ -138,6 +138,7 @@ async fn who_keeps_the_horizon_is_named_and_the_remedy_lets_go() {
     let found = of(&db, "horizon", NOW).await;
     let named = format!("session {} (nightly, postgres) keeps the horizon", idle.pid);
     assert!(found.len() == 1 && found[0].contains(&named), "{found:?}");
+    assert!(found[0].contains("its last statement began 00:00:0"), "{found:?}");
     assert!(found[0].contains("idle in transaction"), "{found:?}");
     nothing(&db, "horizon", LATER).await;
     let old = format!(
@@ -261,16 +262,26 @@ async fn a_database_near_the_end_of_its_numbers_is_told_and_a_standby_that_is_fa
         );
     }
     let raw = db.raw().await;
-    let mut standby = Standby::start(&cluster, &raw, "far", "").await;
-    let xid = next_xid(&raw).await;
-    for (back, told) in [(500_000, false), (5_000_000, true)] {
-        standby.keeps(xid - back, 0);
-        let said =
-            format!("select exists (select from pg_stat_replication where backend_xmin = '{}')", xid - back);
-        raw.until("the standby to be heard", &said).await;
-        for old in [NOW, LATER] {
-            let found = of(&db, "horizon", old).await;
-            assert_eq!(found.iter().any(|f| f.starts_with("warning standby far: ")), told, "{found:?}");
+    raw.run("select pg_create_physical_replication_slot('own')").await;
+    // Who has a slot keeps the horizon by it, and is not seen to do so himself.
+    for (name, slot, where_seen) in [
+        ("far", "", "pg_stat_replication where backend_xmin"),
+        ("near", "own", "pg_replication_slots where slot_name = 'own' and xmin"),
+    ] {
+        let mut standby = Standby::start(&cluster, &raw, name, slot).await;
+        let xid = next_xid(&raw).await;
+        for (back, told) in [(5_000_000, true), (500_000, false)] {
+            standby.keeps(xid - back, 0);
+            let said = format!("select exists (select from {where_seen} = '{}')", xid - back);
+            raw.until("the standby to be heard", &said).await;
+            for old in [NOW, LATER] {
+                let found = of(&db, "horizon", old).await;
+                let one = match slot {
+                    "" => format!("warning standby {name}: "),
+                    _ => format!("warning slot {slot}: the physical replication slot {slot} is used by pid "),
+                };
+                assert_eq!(found.iter().any(|f| f.starts_with(&one)), told, "{found:?}");
+            }
         }
     }
 }

@@ -83,7 +83,8 @@ async fn of_a_segment_that_is_emptied_nothing_counted_is_told() {
 
 #[tokio::test]
 async fn what_is_held_is_told_as_the_duties_counted_it_where_it_is_much_and_that_it_is() {
-    const TOLD: &str = "select concat_ws(' ', scheduled, dead, case when held_counted_at is null then 'now' else 'then' end)
+    const TOLD: &str =
+        "select concat_ws(' ', scheduled, dead, case when held_counted_at is null then 'now' else 'then' end)
         from trunkline.job_queues()";
     let db = Db::new().await;
     let raw = db.raw().await;
@@ -92,8 +93,8 @@ async fn what_is_held_is_told_as_the_duties_counted_it_where_it_is_much_and_that
         raw.run(&format!("update trunkline.job_held_counted set at = at - interval '{by}', took = '1 second'; select pg_stat_force_next_flush()"))
             .await;
     };
-    let push = "select trunkline.job_push('q', 'x', delay => interval '1 hour')";
-    raw.run("select count(trunkline.job_push('q', repeat('x', 1500), delay => interval '1 hour')) from generate_series(1, 24000)").await;
+    let push = "select trunkline.job_push('q', 'x', run_at => now() + interval '1 hour')";
+    raw.run("select count(trunkline.job_push('q', repeat('x', 1500), run_at => now() + interval '1 hour')) from generate_series(1, 24000)").await;
     assert_eq!(raw.one(TOLD).await, "24000 0 now", "nobody has counted");
     raw.run("select trunkline.maintain()").await;
     let first = raw.one(at).await;

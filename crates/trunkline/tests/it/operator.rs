@@ -241,6 +241,10 @@ async fn an_action_and_its_note_are_one() {
         ("job_pause", "[]", "22004"),
         // What no reader of JSON can hold would be in the list of what was done.
         ("job_pause", "{\"queue\": \"q\", \"n\": 1e400}", "22023"),
+        // What is not noted must change nothing, and show nothing.
+        ("job_reveal", &format!("{{\"id\": {id}, \"dry_run\": true}}"), "22023"),
+        ("job_pause", "{\"queue\": \"q\", \"dry_run\": true}", "22023"),
+        ("job_pause", "{\"queue\": \"q\", \"dry_run\": \"yes\"}", "22023"),
         ("job_pause", "{\"queue\": \"q\", \"n\": 1234567890123456789}", "22023"),
         ("job_pause", "{\"queue\": \"q\", \"n\": [[[]]]}", "22023"),
         ("job_retry", "{\"id\": \"x\"}", "22P02"),
@@ -273,6 +277,37 @@ async fn an_action_and_its_note_are_one() {
         ["delete from trunkline.action", "update trunkline.action set who = 'x'", "truncate trunkline.action"]
     {
         assert_eq!(admin.code(sql).await, "42501", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_it_was_about_is_noted_with_an_action_also_of_many_jobs_and_of_a_request() {
+    let (db, raw) = with_roles().await;
+    raw.run(
+        "select trunkline.job_push_many('q', array['1', '2', '3']), trunkline.job_push('q', '4', key => 'k')",
+    )
+    .await;
+    raw.run("select trunkline.request_open('c')").await;
+    let admin = db.raw_as("it_admin").await;
+    let request = admin
+        .one("select trunkline.request_send('c', 'x', wait_for_responder => true, timeout => '1 hour')")
+        .await;
+    for (action, target, noted) in [
+        ("job_cancel_all", r#"{"queue": "q", "state": "waiting"}"#, r#"{"jobs": 4}|{"jobs": 0}|4"#),
+        (
+            "job_delete_all",
+            r#"{"queue": "q", "state": "cancelled", "key": "k"}"#,
+            r#"{"jobs": 1}|{"jobs": 0}|1"#,
+        ),
+        (
+            "request_cancel",
+            &format!(r#"{{"request": "{request}"}}"#),
+            r#"{"state": "waiting", "attempt": 0}|{"state": "cancelled", "attempt": 0}|true"#,
+        ),
+    ] {
+        admin.run(&format!("select trunkline.action_do('ann', '{action}', '{target}')")).await;
+        let note = "select state_before, state_after, result from trunkline.action_list(1)";
+        assert_eq!(raw.one(note).await, noted, "{action}");
     }
 }
 

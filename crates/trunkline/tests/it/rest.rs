@@ -70,8 +70,8 @@ async fn who_takes_a_job_has_a_short_lease_and_wakes_those_who_watch() {
     raw.run("select trunkline.job_push('q', 'x')").await;
     // The bell woke both; the one that found nothing rests again after a while.
     let short = "select count(*) = 1 and max(expires_at) < clock_timestamp() + interval '5 s' from trunkline.session where not rests";
+    raw.until("it to run", "select state = 'running' from trunkline.job").await;
     raw.until("one to be busy", short).await;
-    assert_eq!(raw.one("select state from trunkline.job").await, "running");
     watching(&raw, 1).await; // by who has the job: the other one looks each second
     go.notify_waiters();
     at_rest(&raw, 2).await;

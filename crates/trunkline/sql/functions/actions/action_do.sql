@@ -1,7 +1,7 @@
 -- Does what an operator asks for, and notes it in the same transaction: who, what, to what, and its state before and after. What
 -- the function that it is named after says, as JSON.
 -- target: its arguments by name, each a text, a whole number or a boolean (`payload` may be any JSON, and is noted as text); `schedule`,
--- `lease` and `id`, of one dead letter, for what is meant. Of job_*_all, `dry_run` counts and notes nothing.
+-- `lease` and `id`, of one dead letter, for what is meant. Of job_*_all alone, `dry_run` counts, and notes nothing.
 -- lease_revoke: lease_resign with force. job_reveal, request_reveal, stream_reveal (of one dead letter): the payload, for who may see it
 -- once it is noted; what is revealed or peeked at is not kept in the note. job_copy: pushes a job as it was pushed once more.
 -- Errors: 22004, 22023 for another name, target or a long `who`; those of the function. Locks: those of the function.
@@ -13,12 +13,12 @@ declare
     v_before jsonb;
     v_result jsonb;
     v_dry    boolean := coalesce((target ->> 'dry_run')::boolean, false);
-    v_older  interval := (target ->> 'older_than')::interval;
     v_ids    bigint[] := case when target ->> 'id' is not null then array[(target ->> 'id')::bigint] end;
-    v_payload jsonb := (target ->> 'payload')::jsonb;
 begin
     if who is null or action is null or jsonb_typeof(target) is distinct from 'object' then
         raise exception 'who, action and target must not be null, and target is an object' using errcode = '22004';
+    elsif v_dry and action not in ('job_retry_all', 'job_cancel_all', 'job_delete_all') then
+        raise exception 'dry_run is for job_retry_all, job_cancel_all and job_delete_all' using errcode = '22023';
     elsif length(who) > 200 then
         raise exception 'who must be at most 200 characters, got %', length(who) using errcode = '22023';
     end if;
@@ -32,8 +32,10 @@ begin
             else format('"%s" must be a text, a whole number of at most 18 digits, or a boolean', left(v_wrong, 100)) end
             using errcode = '22023';
     end if;
-    v_before := trunkline._action_state(target);
-    v_result := case action
+    if not v_dry then
+        v_before := trunkline._action_state(action, target);
+    end if;
+    v_result := coalesce(to_jsonb(trunkline._action_all(action, target, v_dry)), case action
         when 'job_retry' then to_jsonb(trunkline.job_retry((target ->> 'id')::bigint))
         when 'job_cancel' then to_jsonb(trunkline.job_cancel((target ->> 'id')::bigint))
         when 'job_delete' then to_jsonb(trunkline.job_delete((target ->> 'id')::bigint))
@@ -46,12 +48,6 @@ begin
         when 'stream_reveal' then trunkline._action_letter(target ->> 'stream', target ->> 'consumer', v_ids[1])
         when 'stream_peek' then (select coalesce(jsonb_agg(e order by e.id desc), '[]') from trunkline.stream_peek(target ->> 'stream') e)
         when 'topic_peek' then (select coalesce(jsonb_agg(m), '[]') from trunkline.topic_peek(target ->> 'topic') m)
-        when 'job_retry_all' then to_jsonb(trunkline.job_retry_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
-                                                                   target ->> 'key', v_older, v_payload))
-        when 'job_cancel_all' then to_jsonb(trunkline.job_cancel_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
-                                                                     target ->> 'key', v_older, v_payload))
-        when 'job_delete_all' then to_jsonb(trunkline.job_delete_all(target ->> 'queue', target ->> 'state', target ->> 'kind', v_dry,
-                                                                     target ->> 'key', v_older, v_payload))
         when 'job_pause' then to_jsonb(trunkline.job_pause(target ->> 'queue'))
         when 'job_resume' then to_jsonb(trunkline.job_resume(target ->> 'queue'))
         when 'job_schedule_run' then to_jsonb(trunkline.job_schedule_run(target ->> 'schedule'))
@@ -63,13 +59,13 @@ begin
         when 'stream_seek' then to_jsonb(trunkline.stream_seek(target ->> 'stream', target ->> 'consumer', target ->> 'at'))
         when 'stream_replay' then to_jsonb(trunkline.stream_replay(target ->> 'stream', target ->> 'consumer', v_ids))
         when 'stream_purge' then to_jsonb(trunkline.stream_purge(target ->> 'stream', target ->> 'consumer', v_ids))
-        end;
+        end);
     if v_result is null and action <> 'job_cancel' then                -- which says null of a job that had ended
         raise exception 'there is no action "%"', left(action, 100) using errcode = '22023';
     end if;
     if not v_dry then
         insert into trunkline.action (who, role, name, target, before, after, result)
-        values (who, trunkline._role(), action, target, v_before, trunkline._action_state(target),
+        values (who, trunkline._role(), action, target, v_before, trunkline._action_state(action, target),
                 case when action !~ '_(reveal|peek)$' then v_result end);
     end if;
     return v_result;

@@ -1,6 +1,7 @@
 -- Counts the jobs that are held for all who ask how many there are (_job_held_counted), where more than 32 MiB are: a million takes a
--- third of a second (and beyond 1 GiB too long for who has other duties: who asks does it then). It does nothing else for twenty times as long, five seconds at least, and for a minute where no row was written
--- meanwhile (then only the time has made scheduled ones waiting). Locks: the row.
+-- third of a second (and beyond 1 GiB too long for who has other duties: who asks does it then). It does not do so again for twenty times
+-- as long, five seconds at least, and for a minute where no row was written meanwhile (only the time has made scheduled ones waiting).
+-- Locks: the row.
 create or replace function trunkline._job_count_held() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 declare

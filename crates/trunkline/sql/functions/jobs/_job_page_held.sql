@@ -1,5 +1,5 @@
 -- The newest of the held jobs that fit each of these, where given: see job_page; `many` at most. With a deadline: what was found until
--- then, and a row without a state that names the id below which it has not looked.
+-- then, and a row without a state that names the id below which it has not looked. It looks by stretches of ids, since few may fit.
 create or replace function trunkline._job_page_held(queue int, state text, kind text, key text, payload jsonb, containing bytea,
     since timestamptz, until timestamptz, before bigint, many int, deadline timestamptz)
 returns table (id bigint, lane int, job_kind text, job_state text, attempt int, max_attempts int, at timestamptz, due_at timestamptz,
@@ -8,37 +8,50 @@ language plpgsql volatile set search_path = pg_catalog, trunkline, pg_temp set j
 set plan_cache_mode = force_custom_plan as $$
 #variable_conflict use_column
 declare
-    v_job  record;
-    v_now  timestamptz := clock_timestamp();
-    v_seen int := 0;
-    v_fit  bigint[] := array[]::bigint[];
+    v_job   record;
+    v_upto  record;                                         -- the last of the stretch, where there are more
+    v_now   timestamptz := clock_timestamp();
+    v_below bigint := coalesce(_job_page_held.before, 9223372036854775807);
+    v_seen  int := 0;
+    v_fit   bigint[] := array[]::bigint[];
 begin
-    for v_job in
-        select h.id, h.at,
-               position(_job_page_held.containing in h.payload) is distinct from 0
-               and (_job_page_held.payload is null or h.content = 2
-                    and (trunkline._request_headers(trunkline._request_text(h.payload)) @> _job_page_held.payload) is true) as fits
-          from trunkline.job_held h
-         where (_job_page_held.queue is null or h.lane between _job_page_held.queue * 16 and _job_page_held.queue * 16 + 15)
-           and (_job_page_held.before is null or h.id < _job_page_held.before)
-           and (_job_page_held.key is null or h.key = _job_page_held.key)
-           and (_job_page_held.kind is null or h.kind = _job_page_held.kind)
-           and (_job_page_held.since is null or h.at >= _job_page_held.since)
-           and (_job_page_held.until is null or h.at < _job_page_held.until)
-           and case _job_page_held.state when 'running' then h.state = 1 when 'dead' then h.state = 2 when 'cancelled' then h.state = 3
-                    when 'done' then h.state = 4 when 'retrying' then h.state = 0 and h.attempt > 0
-                    when 'scheduled' then h.state = 0 and h.attempt = 0 and h.due_at > v_now
-                    when 'waiting' then h.state = 5 or h.state = 0 and h.attempt = 0 and h.due_at <= v_now else true end
-         order by h.id desc
+    <<stretches>>
     loop
-        if v_job.fits then
-            v_fit := v_fit || v_job.id;
-            exit when cardinality(v_fit) >= many;
-        end if;
-        v_seen := v_seen + 1;
-        if deadline is not null and v_seen % 64 = 0 and clock_timestamp() > deadline then
-            id := v_job.id;
-            at := v_job.at;
+        select h.id, h.at into v_upto from trunkline.job_held h
+         where deadline is not null and h.id < v_below order by h.id desc offset 9999 limit 1;
+        for v_job in
+            select h.id, h.at,
+                   position(_job_page_held.containing in h.payload) is distinct from 0
+                   and (_job_page_held.payload is null or h.content = 2
+                        and (trunkline._request_headers(trunkline._request_text(h.payload)) @> _job_page_held.payload) is true) as fits
+              from trunkline.job_held h
+             where h.id < v_below and h.id >= coalesce(v_upto.id, 0)
+               and (_job_page_held.queue is null or h.lane between _job_page_held.queue * 16 and _job_page_held.queue * 16 + 15)
+               and (_job_page_held.key is null or h.key = _job_page_held.key)
+               and (_job_page_held.kind is null or h.kind = _job_page_held.kind)
+               and (_job_page_held.since is null or h.at >= _job_page_held.since)
+               and (_job_page_held.until is null or h.at < _job_page_held.until)
+               and case _job_page_held.state when 'running' then h.state = 1 when 'dead' then h.state = 2 when 'cancelled' then h.state = 3
+                        when 'done' then h.state = 4 when 'retrying' then h.state = 0 and h.attempt > 0
+                        when 'scheduled' then h.state = 0 and h.attempt = 0 and h.due_at > v_now
+                        when 'waiting' then h.state = 5 or h.state = 0 and h.attempt = 0 and h.due_at <= v_now else true end
+             order by h.id desc
+        loop
+            if v_job.fits then
+                v_fit := v_fit || v_job.id;
+                exit stretches when cardinality(v_fit) >= many;
+            end if;
+            v_seen := v_seen + 1;
+            if v_seen % 64 = 0 and clock_timestamp() > deadline then        -- payloads are read
+                v_upto := v_job;
+                exit;
+            end if;
+        end loop;
+        exit when v_upto is null;
+        v_below := v_upto.id;
+        if clock_timestamp() > deadline then
+            id := v_below;
+            at := v_upto.at;
             return next;
             exit;
         end if;

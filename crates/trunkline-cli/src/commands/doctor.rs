@@ -95,18 +95,24 @@ async fn examined(global: &Global, old: Duration) -> Result<(Vec<Finding>, Plain
     Ok((examine(&plain.client, &server, old).await?, plain))
 }
 
+/// What a line says of: monitors cut long ones off.
+const SAID: usize = 10;
+const FIGURES: usize = 50;
+
 /// What a monitoring system is told: a state, in words, with figures.
 #[derive(Debug, Default)]
 struct Report {
     state: u8,
-    said: Vec<String>,
-    figures: Vec<String>,
+    /// With the state of each.
+    said: Vec<(u8, String)>,
+    /// With the part of what is critical that each is.
+    figures: Vec<(f64, String)>,
 }
 
 impl Report {
     fn tell(&mut self, state: u8, said: String) {
         self.state = self.state.max(state);
-        self.said.push(said);
+        self.said.push((state, said));
     }
 
     /// A figure, and whether it is over its limits.
@@ -119,7 +125,7 @@ impl Report {
         said: impl FnOnce() -> String,
     ) {
         let [warning, critical] = limits;
-        self.figures.push(format!("{name}={value:.0}{unit};{warning:.0};{critical:.0}"));
+        self.figures.push((value / critical, format!("{name}={value:.0}{unit};{warning:.0};{critical:.0}")));
         match value {
             v if v >= critical => self.tell(2, said()),
             v if v >= warning => self.tell(1, said()),
@@ -127,11 +133,24 @@ impl Report {
         }
     }
 
-    fn line(&self) -> String {
+    /// The worst, where there is too much to say.
+    fn line(mut self) -> String {
         let word = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(self.state.min(3))];
-        let said = if self.said.is_empty() { "messages flow".to_owned() } else { self.said.join("; ") };
+        let more = self.said.len().saturating_sub(SAID);
+        if more > 0 {
+            self.said.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
+            self.said.truncate(SAID);
+            self.said.push((0, format!("and {more} more")));
+        }
+        if self.figures.len() > FIGURES {
+            self.figures.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+            self.figures.truncate(FIGURES);
+        }
+        let said: Vec<_> = self.said.into_iter().map(|(_, said)| said).collect();
+        let said = if said.is_empty() { "messages flow".to_owned() } else { said.join("; ") };
+        let figures: Vec<_> = self.figures.into_iter().map(|(_, figure)| figure).collect();
         // A bar would end the text, and begin the figures.
-        format!("TRUNKLINE {word} - {} | {}", escaped(&said.replace('|', "/"), true), self.figures.join(" "))
+        format!("TRUNKLINE {word} - {} | {}", escaped(&said.replace('|', "/"), true), figures.join(" "))
     }
 }
 
@@ -142,8 +161,9 @@ pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<u8> {
         let state = if matches!(failure, Failure::Usage(_)) { 3 } else { 2 };
         report.tell(state, failure.to_string());
     }
+    let state = report.state;
     Out::new(false, false).line(&report.line())?;
-    Ok(report.state)
+    Ok(state)
 }
 
 async fn judge(global: &Global, args: &CheckArgs, report: &mut Report) -> Result<()> {
@@ -196,9 +216,23 @@ mod tests {
     fn the_worst_state_counts_and_a_bar_does_not_end_the_text() {
         let mut report = Report::default();
         report.figure("a", "s", 1.0, [2.0, 3.0], || "a".into());
-        assert_eq!((report.state, report.line().as_str()), (0, "TRUNKLINE OK - messages flow | a=1s;2;3"));
+        assert_eq!(report.state, 0);
+        assert_eq!(report.line(), "TRUNKLINE OK - messages flow | a=1s;2;3");
+        let mut report = Report::default();
+        report.figure("a", "s", 1.0, [2.0, 3.0], || "a".into());
         report.figure("b", "", 3.0, [2.0, 3.0], || "b | c\n".into());
         report.figure("d", "", 2.0, [2.0, 3.0], || "d".into());
         assert_eq!(report.line(), "TRUNKLINE CRITICAL - b / c\\n; d | a=1s;2;3 b=3;2;3 d=2;2;3");
+    }
+    #[test]
+    fn of_too_much_for_a_line_the_worst_is_said() {
+        let mut report = Report::default();
+        for n in 0..500_u16 {
+            report.figure(&format!("q{n}"), "s", f64::from(n), [450.0, 498.0], || format!("{n} is late"));
+        }
+        let line = report.line();
+        assert!(line.starts_with("TRUNKLINE CRITICAL - 498 is late; 499 is late; 450 is late; "), "{line}");
+        assert!(line.contains("; 457 is late; and 40 more | q499=499s;450;498 q498="), "{line}");
+        assert!(line.ends_with(" q450=450s;450;498"), "{line}");
     }
 }

@@ -30,7 +30,7 @@ fn cost(free: f64, burdened: f64) -> f64 {
     (1.0 - burdened / free) * 100.0
 }
 
-/// What using a feature costs: those that use it, and those that do not while others do.
+/// What using a feature costs: those that use it, and those that do not, while as many others are done beside them that do, or do not.
 #[derive(Debug, Default)]
 pub(super) struct Cost {
     pub(super) own: Vec<f64>,
@@ -40,10 +40,12 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    fn note(&mut self, what: &str, [free, own, beside]: [f64; 3], say: Say<'_>) {
-        say(&format!("{what}: {free:.0}/s without, {own:.0}/s with, {beside:.0}/s of others beside them"));
+    fn note(&mut self, what: &str, [free, own, plain, others]: [f64; 4], say: Say<'_>) {
+        say(&format!(
+            "{what}: {free:.0}/s without, {own:.0}/s with; others {others:.0}/s beside them, {plain:.0}/s beside plain ones"
+        ));
         self.own.push(cost(free, own));
-        self.others.push(cost(free, beside));
+        self.others.push(cost(plain, others));
     }
 }
 
@@ -57,7 +59,7 @@ pub(super) async fn features(
 ) -> Result<()> {
     admin
         .batch_execute(
-            "select trunkline.job_open('bench_keys'), trunkline.job_open('bench_limits');
+            "select trunkline.job_open('bench_plain'), trunkline.job_open('bench_keys'), trunkline.job_open('bench_limits');
              select trunkline.job_set('bench_limits', 'max_running', '64'), trunkline.job_set('bench_limits', 'rate_limit', '1000000')",
         )
         .await?;
@@ -65,15 +67,17 @@ pub(super) async fn features(
     let keyed = |n: u32| NewJob::new("p").key((n % KEYS).to_string()).unique(n.to_string());
     let free = flow(tl, "bench", jobs, plain).await?;
     let with = flow(tl, "bench_keys", jobs, keyed).await?;
+    let beside_plain = beside(tl, "bench_plain", jobs, plain).await?;
     let others = beside(tl, "bench_keys", jobs, keyed).await?;
-    keys.note("keys and unique keys", [free, with, others], say);
+    keys.note("keys and unique keys", [free, with, beside_plain, others], say);
     let bare = bare(admin, jobs).await?;
     say(&format!("rows with both in a bare table: {bare:.0}/s"));
     keys.floor.push(cost(free, bare));
     let free = flow(tl, "bench", jobs, plain).await?;
     let with = flow(tl, "bench_limits", jobs, plain).await?;
     let others = beside(tl, "bench_limits", jobs, plain).await?;
-    limits.note("limits", [free, with, others], say);
+    let beside_plain = beside(tl, "bench_plain", jobs, plain).await?;
+    limits.note("limits", [free, with, beside_plain, others], say);
     Ok(())
 }
 
@@ -111,14 +115,14 @@ async fn bare(admin: &Client, jobs: u32) -> Result<f64> {
     }
 }
 
-/// The same of plain jobs, while 10,000 of another queue wait and 200 a second of them are done.
+/// The same of four times as many plain jobs, while 10,000 of another queue wait and 200 a second of them are done.
 async fn beside(tl: &Trunkline, queue: &str, jobs: u32, make: impl Fn(u32) -> NewJob) -> Result<f64> {
     tl.jobs().push_all(queue, (0..10_000).map(make)).await?;
     let working = tl.jobs().work(Work::queue(queue).concurrency(1), async |_: Job| {
         tokio::time::sleep(Duration::from_millis(5)).await;
         Ok(())
     });
-    let rate = flow(tl, "bench", jobs, |_| NewJob::new("p")).await;
+    let rate = flow(tl, "bench", jobs * 4, |_| NewJob::new("p")).await;
     working.stop().await?;
     tl.jobs().work(Work::queue(queue).concurrency(1000).drain(), async |_: Job| Ok(())).ended().await?;
     rate

@@ -234,6 +234,41 @@ async fn retries_and_cancels_fit_all_filters_that_are_given() {
 }
 
 #[tokio::test]
+async fn what_fits_by_text_by_time_and_by_what_killed_it_is_what_lists_show() {
+    let (_db, _tl, raw) = one().await;
+    raw.run("select trunkline.job_push('q', p, max_attempts => 1) from unnest(array['text one', 'text two', 'bytes']) p").await;
+    raw.run(
+        "select trunkline.job_fail(claim, case payload when 'bytes' then 'quota' else 'no route to host ' || id || chr(10) || 'at x' end)
+           from trunkline.job_take('q', 10)",
+    )
+    .await;
+    for (args, fit) in [
+        ("containing => 'text'", "2"),
+        ("containing => 'one'", "1"),
+        ("containing => '%'", "0"),
+        ("since => now() - interval '1 hour'", "3"),
+        ("since => now() + interval '1 hour'", "0"),
+        ("until => now() + interval '1 hour'", "3"),
+        ("until => now() - interval '1 hour'", "0"),
+        ("cause => 'quota'", "1"),
+        ("cause => 'no route'", "0"),
+        ("cause => (select cause from trunkline.job_dead() where many = 2)", "2"),
+    ] {
+        for function in ["job_retry_all", "job_delete_all"] {
+            let counted =
+                raw.one(&format!("select trunkline.{function}('q', dry_run => true, {args})")).await;
+            assert_eq!(counted, fit, "{function} {args}");
+        }
+    }
+    let act = "select trunkline.action_do('ann', 'job_delete_all', jsonb_build_object('queue', 'q', 'state', 'dead', 'containing', 'one',
+        'cause', 'no route to host #', 'since', now() - interval '1 hour', 'until', now() + interval '1 hour'))";
+    assert_eq!(raw.one(act).await, "1");
+    assert_eq!(raw.one("select trunkline.job_retry_all('q', cause => 'quota')").await, "1");
+    assert_eq!(counts(&raw, "q").await, "dead 1 waiting 1");
+    assert_eq!(raw.one("select trunkline.job_cancel_all('q', containing => 'bytes')").await, "1");
+}
+
+#[tokio::test]
 async fn bulk_operations_refuse_what_they_cannot_do() {
     let (_db, tl, raw) = one().await;
     tl.jobs().open("q").await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Each id stands for itself: one that cannot be helped does not stop the others, and the exit code is that of the first.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
@@ -21,15 +21,15 @@ use crate::{
 const RETRY: &str = "select trunkline.job_retry(id => $1)";
 const RETRY_ALL: &str =
     "select trunkline.job_retry_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
-    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb, containing => $8, since => $9, until => $10, cause => $11)";
 const CANCEL: &str = "select trunkline.job_cancel(id => $1) is not null";
 const CANCEL_ALL: &str =
     "select trunkline.job_cancel_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
-    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb, containing => $8, since => $9, until => $10, cause => $11)";
 const DELETE: &str = "select trunkline.job_delete(id => $1)";
 const DELETE_ALL: &str =
     "select trunkline.job_delete_all(queue => $1, state => $2, kind => $3, dry_run => $4, key => $5,
-    older_than => $6 * interval '1 second', payload => $7::text::jsonb)";
+    older_than => $6 * interval '1 second', payload => $7::text::jsonb, containing => $8, since => $9, until => $10, cause => $11)";
 
 /// Options of `jobs retry`.
 #[derive(Debug, Args)]
@@ -112,6 +112,22 @@ struct Bulk {
     #[arg(long, value_name = "JSON", conflicts_with = "ids", value_parser = input::json)]
     payload: Option<String>,
 
+    /// Only those of whose payload these characters are a part
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    containing: Option<String>,
+
+    /// Only those pushed at this moment or later: 2026-11-23T12:00Z, or so long ago: 24h
+    #[arg(long, value_name = "MOMENT", conflicts_with = "ids", value_parser = input::moment)]
+    since: Option<SystemTime>,
+
+    /// Only those pushed before this moment
+    #[arg(long, value_name = "MOMENT", conflicts_with = "ids", value_parser = input::moment)]
+    until: Option<SystemTime>,
+
+    /// Only those whose last error is of this group, as the dashboard shows the dead: its first line, numbers in it as #
+    #[arg(long, value_name = "CAUSE", conflicts_with = "ids")]
+    cause: Option<String>,
+
     /// Only count them
     #[arg(long, conflicts_with = "ids")]
     dry_run: bool,
@@ -154,7 +170,7 @@ pub(crate) async fn delete(global: &Global, args: DeleteArgs) -> Result<u8> {
 
 async fn all(global: &Global, sql: &'static str, (queue, state): (&str, &str), bulk: &Bulk) -> Result<i64> {
     let older = bulk.older_than.map(|t| t.as_secs_f64());
-    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 11] = [
         (&queue, Type::TEXT),
         (&state, Type::TEXT),
         (&bulk.kind, Type::TEXT),
@@ -162,6 +178,10 @@ async fn all(global: &Global, sql: &'static str, (queue, state): (&str, &str), b
         (&bulk.key, Type::TEXT),
         (&older, Type::FLOAT8),
         (&bulk.payload, Type::TEXT),
+        (&bulk.containing, Type::TEXT),
+        (&bulk.since, Type::TIMESTAMPTZ),
+        (&bulk.until, Type::TIMESTAMPTZ),
+        (&bulk.cause, Type::TEXT),
     ];
     source::one(global, sql, &parameters).await
 }

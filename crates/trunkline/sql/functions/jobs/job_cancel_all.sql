@@ -3,7 +3,8 @@
 -- Waits for nobody: a job, or a key, that another transaction has just now is cancelled by whoever has it, or takes it next.
 -- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows of those that are held, and their keys.
 create or replace function trunkline.job_cancel_all(queue text, state text default 'waiting', kind text default null,
-    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null)
+    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null,
+    containing text default null, since timestamptz default null, until timestamptz default null, cause text default null)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -22,7 +23,8 @@ begin
             left(job_cancel_all.state, 100) using errcode = '22023';
     end if;
     v_ids := trunkline._job_matches(v_queue.id, job_cancel_all.state, job_cancel_all.kind, job_cancel_all.key,
-                                    job_cancel_all.older_than, job_cancel_all.payload);
+                                    job_cancel_all.older_than, job_cancel_all.payload, job_cancel_all.containing,
+                                    job_cancel_all.since, job_cancel_all.until, job_cancel_all.cause);
     if job_cancel_all.dry_run then
         return cardinality(v_ids);
     end if;

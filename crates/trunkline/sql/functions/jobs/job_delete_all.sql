@@ -3,7 +3,8 @@
 -- What ended in a ring goes with its segment, and is not counted.
 -- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows.
 create or replace function trunkline.job_delete_all(queue text, state text default 'dead', kind text default null,
-    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null)
+    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null,
+    containing text default null, since timestamptz default null, until timestamptz default null, cause text default null)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -18,7 +19,8 @@ begin
             using errcode = '22023';
     end if;
     v_ids := trunkline._job_matches(v_queue.id, job_delete_all.state, job_delete_all.kind, job_delete_all.key,
-                                    job_delete_all.older_than, job_delete_all.payload);
+                                    job_delete_all.older_than, job_delete_all.payload, job_delete_all.containing,
+                                    job_delete_all.since, job_delete_all.until, job_delete_all.cause);
     if job_delete_all.dry_run then
         return (select count(*) from trunkline.job_held h where h.id = any (v_ids) and h.state in (2, 3, 4));
     end if;

@@ -3,7 +3,8 @@
 -- oldest, and none where a job with it waits or runs.
 -- Errors: 22004, 22023 for another state; 42704 no such queue. Locks: the rows, in the order of their ids.
 create or replace function trunkline.job_retry_all(queue text, state text default 'dead', kind text default null,
-    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null)
+    dry_run boolean default false, key text default null, older_than interval default null, payload jsonb default null,
+    containing text default null, since timestamptz default null, until timestamptz default null, cause text default null)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
@@ -19,7 +20,8 @@ begin
             left(job_retry_all.state, 100) using errcode = '22023';
     end if;
     v_all := trunkline._job_matches(v_queue.id, job_retry_all.state, job_retry_all.kind, job_retry_all.key,
-                                    job_retry_all.older_than, job_retry_all.payload);
+                                    job_retry_all.older_than, job_retry_all.payload, job_retry_all.containing,
+                                    job_retry_all.since, job_retry_all.until, job_retry_all.cause);
     for v_try in 1 .. 100 loop
         v_ids := array(
             select distinct on (coalesce(h.unique_key, h.id::text), h.unique_key is null) h.id from trunkline.job_held h

@@ -73,13 +73,17 @@ async fn an_answered_request_is_no_expiry_and_an_unanswered_one_is_told_at_its_d
     let caller = db.client("caller").await;
     let (_silent, mut inbox) = silent(&db, 16).await;
     let requests = caller.requests();
-    let answered = requests.call("silent", "a").timeout(millis(300)).start().await.unwrap();
-    let Some(Event::Request(first)) = inbox.event().await else { panic!("a request") };
+    let answered = requests.call("silent", "a").timeout(secs(2)).start().await.unwrap();
+    let Some(Event::Request(first)) = within(10_000, "a request", inbox.event()).await else {
+        panic!("a request")
+    };
     first.reply("done").await.unwrap();
     answered.wait().await.unwrap();
-    let open = requests.call("silent", "b").timeout(millis(300)).start().await.unwrap();
-    let Some(Event::Request(second)) = inbox.event().await else { panic!("a request") };
-    let Some(Event::Expired(id)) = within(400, "the end", inbox.event()).await else { panic!("its end") };
+    let open = requests.call("silent", "b").timeout(secs(2)).start().await.unwrap();
+    let Some(Event::Request(second)) = within(10_000, "a request", inbox.event()).await else {
+        panic!("a request")
+    };
+    let Some(Event::Expired(id)) = within(2_400, "the end", inbox.event()).await else { panic!("its end") };
     assert_eq!(id, second.id, "and not the one that was answered");
     assert_eq!(open.wait().await.unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(second.reply("late").await.unwrap_err().kind(), ErrorKind::Stale);

@@ -326,9 +326,9 @@ async fn a_late_reply_is_refused_and_counted_and_changes_nothing() {
     let (db, caller, responder) = pair().await;
     let mut inbox = responder.requests().inbox("work");
     served(&db, "work", 1).await;
-    let pending = caller.requests().call("work", "x").timeout(millis(200)).start().await.unwrap();
+    let pending = caller.requests().call("work", "x").timeout(secs(2)).start().await.unwrap();
     let id = pending_id(&caller).await;
-    let held = inbox.next().await.unwrap();
+    let held = within(10_000, "it to be taken in time", inbox.next()).await.unwrap();
     assert_eq!(pending.wait().await.unwrap_err().kind(), ErrorKind::TimedOut);
     let e = held.reply("late").await.unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::Stale, Some("TL001")));

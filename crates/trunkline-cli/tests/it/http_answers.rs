@@ -284,6 +284,20 @@ fn the_overview_tells_what_the_doctor_says() {
     // The server of the tests runs without fsync.
     let many = format!("critical</span> {} to mend", found["items"].as_array().unwrap().len());
     until("the doctor to say so", || served.get("/").body.contains(&many));
+    // He is not asked again within a minute.
+    sql(&url, "drop function trunkline.stream_peek(text, int)");
+    let now = served.get("/api/v1/findings").json();
+    assert!(now["items"].as_array().unwrap().len() > found["items"].as_array().unwrap().len(), "{now}");
+    for n in 1..=3 {
+        sql(&url, "select trunkline.job_push('mail', 'x')");
+        let newer = format!("<dt>waiting</dt><dd class=\"\">{n}</dd>");
+        let mut page = String::new();
+        until("a newer snapshot", || {
+            page = served.get("/").body;
+            page.contains(&newer)
+        });
+        assert!(page.contains(&many), "{page}");
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) const CONFLICT: u8 = 6;
 const PERMISSION: u8 = 7;
 const UNSAFE: u8 = 8;
 pub(crate) const INTERRUPTED: u8 = 130;
+/// Of `check` alone: what a monitor takes for "cannot be told".
+pub(crate) const UNKNOWN: u8 = 3;
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 

@@ -24,21 +24,17 @@ use std::{process::ExitCode, time::Duration};
 
 use tracing::Instrument as _;
 
-use crate::{config::Stop, exit::Failure};
+use crate::{args::Cli, config::Stop, exit::Failure};
 
 fn main() -> ExitCode {
-    let cli = match config::parse(std::env::args_os().collect()) {
+    let cli = match begun() {
         Ok(cli) => cli,
-        Err(Stop::File(failure)) => return exit::report(&failure),
-        Err(Stop::Clap(e)) => {
-            // Help and version go to stdout; a reader that went away is no failure.
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::USAGE));
+        // A monitor would take the code for a state of what it looks at.
+        Err(code) if code != ExitCode::SUCCESS && config::is_check(std::env::args_os().collect()) => {
+            return ExitCode::from(exit::UNKNOWN);
         }
+        Err(code) => return code,
     };
-    if let Err(failure) = logging::start(&cli) {
-        return exit::report(&failure);
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return exit::report(&Failure::io("cannot start", e)),
@@ -51,4 +47,18 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => exit::report(&failure),
     }
+}
+
+/// What was asked for, with a log; else the exit code.
+fn begun() -> Result<Cli, ExitCode> {
+    let cli = config::parse(std::env::args_os().collect()).map_err(|stop| match stop {
+        Stop::File(failure) => exit::report(&failure),
+        Stop::Clap(e) => {
+            // Help and version go to stdout; a reader that went away is no failure.
+            let _ = e.print();
+            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::USAGE))
+        }
+    })?;
+    logging::start(&cli).map_err(|failure| exit::report(&failure))?;
+    Ok(cli)
 }

@@ -11,7 +11,7 @@ use trunkline::{
 
 use crate::{
     args::Global,
-    exit::{FAILURE, Failure, OK, Result},
+    exit::{FAILURE, Failure, OK, Result, UNKNOWN},
     input,
     out::{Out, escaped},
     source::{self, Plain},
@@ -158,7 +158,7 @@ impl Report {
 pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<u8> {
     let mut report = Report::default();
     if let Err(failure) = judge(global, &args, &mut report).await {
-        let state = if matches!(failure, Failure::Usage(_)) { 3 } else { 2 };
+        let state = if matches!(failure, Failure::Usage(_)) { UNKNOWN } else { 2 };
         report.tell(state, failure.to_string());
     }
     let state = report.state;

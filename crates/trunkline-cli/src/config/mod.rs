@@ -65,6 +65,12 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, Stop> {
     Ok(Cli::from_arg_matches(&matches)?)
 }
 
+/// Whether `check` was meant, whatever is wrong with its options.
+pub(crate) fn is_check(args: Vec<OsString>) -> bool {
+    let asked = command().ignore_errors(true).try_get_matches_from(args);
+    asked.is_ok_and(|matches| matches.subcommand_name() == Some("check"))
+}
+
 /// The command line, with a variable for each flag.
 fn command() -> Command {
     with_variables(Cli::command(), "TRUNKLINE")

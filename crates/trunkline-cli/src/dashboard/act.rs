@@ -41,8 +41,8 @@ pub(super) const ACTIONS: [(&str, bool, &str, &str); 23] = [
         "It was taken away: what its holder guards is refused from now on.",
     ),
     ("stream_seek", true, "move the consumer", "The consumer was moved."),
-    ("stream_replay", true, "replay dead letters", "They come again"),
-    ("stream_purge", true, "delete dead letters", "They are deleted"),
+    ("stream_replay", true, "replay", "They come again"),
+    ("stream_purge", true, "delete", "They are deleted"),
     ("request_reveal", false, "reveal the payload", ""),
     ("stream_reveal", false, "reveal the payload", ""),
     ("stream_peek", false, "peek at the newest events", ""),
@@ -90,7 +90,9 @@ pub(super) async fn act(
     let one = action == "stream_replay" && !chosen.is_empty();
     if asks && !one && field("confirm") != "yes" {
         let mut number = None;
-        if many {
+        if action == "stream_replay" || action == "stream_purge" {
+            number = if chosen.is_empty() { letters(&app, &target).await? } else { Some(1) };
+        } else if many {
             target.insert("dry_run".to_owned(), json!(true));
             number = app.data.act(&viewer.who, action, &Value::Object(target.clone())).await?.as_i64();
             target.remove("dry_run");
@@ -114,6 +116,17 @@ pub(super) async fn act(
     };
     let n = n.map_or(String::new(), |n| format!("&n={n}"));
     Ok(Redirect::to(&format!("{back}{sign}done={said}{n}")).into_response())
+}
+
+/// How many dead letters a consumer has now.
+async fn letters(app: &App, target: &Map<String, Value>) -> Answer<Option<i64>> {
+    app.live.outdate();
+    let snapshot = app.live.now().await?;
+    let consumer = snapshot
+        .rows("consumers")
+        .iter()
+        .find(|c| ["stream", "consumer"].iter().all(|name| target.get(*name) == Some(&c[*name])));
+    Ok(consumer.and_then(|c| c["dead"].as_i64()))
 }
 
 /// The jobs that were chosen in a list, one by one, each noted by itself: one that has ended meanwhile stops no other.
@@ -157,9 +170,10 @@ fn question(
     target: &[(&str, &str)],
     back: &str,
 ) -> Response {
+    let of = if action.starts_with("stream_") { "dead letter" } else { "job" };
     let region = html! {
         section.question {
-            h1 { "Do you mean to " (what) @if let Some(n) = number { " " (count(n)) " jobs" } "?" }
+            h1 { "Do you mean to " (what) @if let Some(n) = number { " " (count(n)) " " (of) @if n != 1 { "s" } } "?" }
             @if number == Some(0) && action == "job_delete_all" { p.muted { (KEPT) } }
             dl.facts.wide { @for (name, value) in target { @if !value.is_empty() && *name != "chosen" { div { dt { (name) } dd.name { (value) } } } } }
             form.acts.left method="post" action="/act" {

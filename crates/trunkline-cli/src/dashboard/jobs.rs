@@ -56,13 +56,15 @@ pub(super) fn region(s: &Snapshot, viewer: &Viewer) -> Markup {
 fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
     let name = text(q, "queue");
     let list = format!("/jobs/list?queue={}", encoded(name));
-    let (pushed, ended) = s.flow.rates.get(name).copied().unwrap_or_default();
+    let flows = s.flow.rates.get(name);
     let paused = !q["paused_at"].is_null();
     html! {
         tr {
             th scope="row" { a href=(list) { (name) } @if paused { " " (state("paused")) } @if q["durable"] == false { " " span.tag { "ephemeral" } }
                 @if let Some(said) = limits(&q["limits"]) { p.muted.small { (said) } } }
-            td.n { (rate(pushed)) } td.n { (rate(ended)) }
+            @for n in [flows.map(|r| r.0), flows.map(|r| r.1)] {
+                td.n { @match n { Some(n) => (rate(n)), None => span.none { "–" } } }
+            }
             @for s in STATES {
                 td class=(if s == "dead" { "n dead" } else { "n" }) {
                     @if q[s].as_i64() > Some(0) { a href={ (list) "&state=" (s) } { (cell(q, s)) } } @else { (cell(q, s)) }
@@ -227,21 +229,25 @@ fn filters(f: &Asked, viewer: &Viewer) -> Markup {
 /// What can be done to all that fit, where the queue is known.
 fn bulk(f: &JobFilter, viewer: &Viewer, uri: &Uri) -> Markup {
     // What a bulk action cannot look for is not offered.
-    let (Some(queue), None, None, None) = (&f.queue, &f.text, f.since, f.until) else { return html! {} };
-    let of = f.state.as_deref();
+    let (Some(queue), Some(of), None, None, None) = (&f.queue, f.state.as_deref(), &f.text, f.since, f.until)
+    else {
+        return html! {
+            @if viewer.may_act() { p.muted.small { "To do something to all that fit, choose a queue and a state, and neither text nor times: JSON that payloads contain is fine." } }
+        };
+    };
     let fields: Vec<(&str, &str)> = [("kind", &f.kind), ("key", &f.key), ("payload", &f.payload)]
         .iter()
         .filter_map(|(name, v)| Some((*name, v.as_deref()?)))
         .collect();
-    let target = |state| [&[("queue", queue.as_str()), ("state", state)][..], &fields].concat();
+    let target = [&[("queue", queue.as_str()), ("state", of)][..], &fields].concat();
     let back = uri.path_and_query().map_or("/jobs/list", |p| p.as_str());
     html! {
-        @if let (true, Some(state)) = (viewer.may_act(), of) {
+        @if viewer.may_act() {
             div.bulk {
                 span.muted { "All that fit:" }
-                @if ["dead", "cancelled", "retrying", "scheduled"].contains(&state) { (button(viewer, "job_retry_all", "Retry", &target(state), back)) }
-                @if ["waiting", "scheduled", "retrying", "running"].contains(&state) { (button(viewer, "job_cancel_all", "Cancel", &target(state), back)) }
-                @if ["dead", "cancelled", "done"].contains(&state) { (button(viewer, "job_delete_all", "Delete", &target(state), back)) }
+                @if ["dead", "cancelled", "retrying", "scheduled"].contains(&of) { (button(viewer, "job_retry_all", "Retry", &target, back)) }
+                @if ["waiting", "scheduled", "retrying", "running"].contains(&of) { (button(viewer, "job_cancel_all", "Cancel", &target, back)) }
+                @if ["dead", "cancelled", "done"].contains(&of) { (button(viewer, "job_delete_all", "Delete", &target, back)) }
             }
         }
     }

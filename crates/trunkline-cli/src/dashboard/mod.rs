@@ -132,7 +132,8 @@ fn region(asked: &Asked, snapshot: &Snapshot, viewer: &Viewer) -> Option<Markup>
 
 async fn live_page(State(app): Shared, viewer: Viewer, uri: Uri, name: &str) -> Answer<Response> {
     let asked = Asked { page: name.to_owned(), ..query(&uri)? };
-    let snapshot = if name == "topics" { app.live.with_topics().await? } else { app.live.now().await? };
+    app.live.asked_for(name);
+    let snapshot = app.live.now().await?;
     let region = region(&asked, &snapshot, &viewer).unwrap_or_default();
     let live = match asked.range {
         Some(range) => format!("/live?page={name}&range={range}"),
@@ -240,9 +241,7 @@ async fn watch_page(State(app): Shared, viewer: Viewer, uri: Uri, headers: Heade
                 return None;
             }
             loop {
-                if asked.page == "topics" {
-                    app.live.count_topics();
-                }
+                app.live.asked_for(&asked.page);
                 timeout_at(end, seen.changed()).await.ok()?.ok()?;
                 let newest = seen.borrow_and_update().clone();
                 let event = match (&mut detail, &newest) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     chart,
-    parts::{count, encoded, rate, size, span, text},
+    parts::{count, encoded, rate, size, span, state, text},
 };
 use crate::http::{flow::Point, live::Snapshot};
 
@@ -210,6 +210,11 @@ fn database(s: &Snapshot) -> Markup {
             span { "streams " (size(segments)) }
             span class=[(notify >= 10.0).then_some("bad")] { "NOTIFY queue " (format!("{notify:.0}")) " %" }
             a href="/health" { "health" }
+            @match s.found {
+                None => {}
+                Some((0, _)) => (state("nothing to mend")),
+                Some((n, worst)) => span { (state(&worst.map_or_else(String::new, |w| w.to_string()))) " " (n) " to mend" }
+            }
         }
     }
 }

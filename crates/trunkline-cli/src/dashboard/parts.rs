@@ -136,7 +136,7 @@ pub(super) fn when(row: &Value, column: &str) -> Markup {
 pub(super) fn state(word: &str) -> Markup {
     let class = match word {
         "running" | "taken" | "alive" | "active" | "held" => "busy",
-        "done" | "ok" => "good",
+        "done" | "ok" | "nothing to mend" => "good",
         "dead" | "remote error" | "lost" | "critical" => "bad",
         "retrying" | "timed out" | "warning" | "paused" | "unsupported" => "warn",
         _ => "calm",

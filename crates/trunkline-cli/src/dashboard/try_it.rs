@@ -7,9 +7,16 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Shared, frame::Frame};
+use super::{
+    Shared,
+    frame::Frame,
+    parts::{button, encoded, text},
+    query,
+};
 use crate::http::{
+    App,
     guard::Viewer,
     problem::{Answer, Problem},
 };
@@ -25,9 +32,19 @@ pub(super) struct Message {
     key: String,
 }
 
-pub(super) async fn page(viewer: Viewer, uri: Uri) -> Response {
+/// What was sent before, as the address of the page after it says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Sent {
+    word: String,
+    to: String,
+    id: Option<i64>,
+}
+
+pub(super) async fn page(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> {
     let region = html! {
         h1 { "Try it" }
+        (seen(&app, &viewer, &query(&uri)?).await?)
         @if !viewer.may_act() { p.muted { "This login may look, and not act." } }
         div.words {
             (form(&viewer, "job", "Push a job", "Queue", "mail", true))
@@ -36,7 +53,28 @@ pub(super) async fn page(viewer: Viewer, uri: Uri) -> Response {
             (form(&viewer, "message", "Publish a message", "Topic", "orders.placed", false))
         }
     };
-    Frame::new(&viewer, &uri, "try").page(&region)
+    Ok(Frame::new(&viewer, &uri, "try").page(&region))
+}
+
+/// What has no page of its own: where it is, and a look at it.
+async fn seen(app: &App, viewer: &Viewer, sent: &Sent) -> Answer<Markup> {
+    // Nobody's sentences are put into our mouth: a name has no spaces.
+    let (Some(id), true) = (sent.id, sent.to.bytes().all(|b| b.is_ascii_graphic())) else {
+        return Ok(html! {});
+    };
+    let durable = |t: &Value| text(t, "topic") == sent.to && text(t, "kind") == "durable";
+    let (what, peek, of) = match sent.word.as_str() {
+        "event" => ("Event", "stream_peek", "stream"),
+        // A durable topic is the stream of the same name.
+        "message" if app.live.with_topics().await?.rows("topics").iter().any(durable) => {
+            ("Message", "stream_peek", "stream")
+        }
+        "message" => ("Message", "topic_peek", "topic"),
+        _ => return Ok(html! {}),
+    };
+    Ok(html! {
+        div.done role="status" { (what) " " (id) " is in " strong { (sent.to) } ". " (button(viewer, peek, "See it", &[(of, &sent.to)], "/try")) }
+    })
 }
 
 fn form(viewer: &Viewer, word: &str, title: &str, to: &str, example: &str, keyed: bool) -> Markup {
@@ -78,9 +116,8 @@ pub(super) async fn send(
     };
     app.live.outdate();
     Ok(Redirect::to(&match m.word.as_str() {
-        "message" => "/topics".to_owned(),
         "job" => format!("/jobs/{id}"),
-        "event" => "/streams".to_owned(),
+        word @ ("event" | "message") => format!("/try?word={word}&to={}&id={id}", encoded(&m.to)),
         _ => format!("/requests/{id}"),
     })
     .into_response())

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use super::{
     App,
     data::JobFilter,
+    flow::POINTS,
     guard::Viewer,
+    live::Snapshot,
     openapi,
     problem::{Answer, Problem},
     words,
@@ -36,7 +38,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/openapi.json", get(|| async { json_of(openapi::document()) }))
         .merge(words::routes())
         .route("/api/v1/overview", get(overview))
-        .route("/api/v1/queues", get(|app, uri| part(app, uri, "queues")))
+        .route("/api/v1/queues", get(queues))
         .route("/api/v1/schedules", get(|app, uri| part(app, uri, "schedules")))
         .route("/api/v1/streams", get(|app, uri| part(app, uri, "streams")))
         .route("/api/v1/consumers", get(|app, uri| part(app, uri, "consumers")))
@@ -143,20 +145,43 @@ fn listed(rows: Vec<Value>, limit: i32) -> Response {
     json_of(json!({ "items": with_text_ids(Value::Array(rows)), "next": last.map(|n| n.to_string()) }))
 }
 
-async fn overview(State(app): Shared) -> Answer<Response> {
+async fn overview(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let Charts { points } = query(&uri)?;
+    if points > POINTS {
+        return Err(Problem::bad(format!("points: from 0 to {POINTS}, got {points}")));
+    }
     let snapshot = app.live.now().await?;
-    let rates: Value = snapshot
-        .flow
-        .points
-        .last()
-        .map(|p| {
-            json!({ "pushed": p.pushed, "ended": p.ended, "dead": p.dead, "appended": p.appended, "finished": p.finished,
-                "dead_letters": p.dead_letters, "sent": p.sent, "answered": p.answered, "failed": p.failed, "published": p.published, "gaps": p.gaps })
-        })
-        .unwrap_or_default();
     let mut all = with_text_ids(snapshot.value.clone());
-    all["per_second"] = rates;
+    all["queues"] = queues_of(&snapshot);
+    let flowed = &snapshot.flow.points;
+    all["per_second"] = json!(flowed.last());
+    all["points"] = json!(flowed[flowed.len().saturating_sub(points)..]);
     Ok(json_of(all))
+}
+
+/// How much of the charts is wanted: so many of the newest points.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Charts {
+    #[serde(default)]
+    points: usize,
+}
+
+/// The queues, each with what flows.
+fn queues_of(snapshot: &Snapshot) -> Value {
+    let mut all = with_text_ids(snapshot.value["queues"].clone());
+    for queue in all.as_array_mut().into_iter().flatten() {
+        let rate = queue["queue"].as_str().and_then(|name| snapshot.flow.rates.get(name));
+        queue["pushed_per_second"] = json!(rate.map(|r| r.0));
+        queue["ended_per_second"] = json!(rate.map(|r| r.1));
+    }
+    all
+}
+
+async fn queues(State(app): Shared, uri: Uri) -> Answer<Response> {
+    let _: Nothing = query(&uri)?;
+    let snapshot = app.live.now().await?;
+    Ok(json_of(json!({ "items": queues_of(&snapshot), "next": null })))
 }
 
 async fn part(State(app): Shared, uri: Uri, part: &'static str) -> Answer<Response> {
@@ -192,13 +217,18 @@ async fn jobs(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer<Response> 
     })))
 }
 
-async fn job(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
-    let mut job = app.data.job(id(&text)?).await?;
-    if !viewer.may_act() {
-        for hidden in ["payload", "base64", "result", "headers"] {
-            job[hidden] = Value::Null;
+/// What who may not act sees only once that is noted.
+fn hide(of: &mut Value, viewer: &Viewer) {
+    for hidden in ["payload", "base64", "reply", "result", "headers"] {
+        if let Some(value) = of.get_mut(hidden).filter(|_| !viewer.may_act()) {
+            *value = Value::Null;
         }
     }
+}
+
+async fn job(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
+    let mut job = app.data.job(id(&text)?).await?;
+    hide(&mut job, &viewer);
     Ok(json_of(with_text_ids(job)))
 }
 
@@ -216,9 +246,7 @@ async fn requests(State(app): Shared, uri: Uri) -> Answer<Response> {
 
 async fn request(State(app): Shared, viewer: Viewer, Path(text): Path<String>) -> Answer<Response> {
     let mut request = app.data.request(id(&text)?, viewer.may_act()).await?;
-    if !viewer.may_act() {
-        request["headers"] = Value::Null;
-    }
+    hide(&mut request, &viewer);
     Ok(json_of(with_text_ids(request)))
 }
 
@@ -228,10 +256,11 @@ async fn letters(
     uri: Uri,
     Path((stream, consumer)): Path<(String, String)>,
 ) -> Answer<Response> {
-    viewer.must_act()?;
     let page = Page::from(query::<Part>(&uri)?);
     let limit = page.limit()?;
-    Ok(listed(app.data.letters(&stream, &consumer, limit, page.cursor()?).await?, limit))
+    let mut letters = app.data.letters(&stream, &consumer, limit, page.cursor()?).await?;
+    letters.iter_mut().for_each(|letter| hide(letter, &viewer));
+    Ok(listed(letters, limit))
 }
 
 async fn moves(State(app): Shared, uri: Uri, Path(stream): Path<String>) -> Answer<Response> {

@@ -6,15 +6,16 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// How many points the charts have: a quarter of an hour of being watched.
-const POINTS: usize = 900;
+pub(super) const POINTS: usize = 900;
 /// Rates over less than this would tell of chance.
 const NEAR: f64 = 0.5;
 
 /// What flowed in a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct Point {
     /// Seconds since 1970, by the database's clock.
     pub(crate) at: f64,

@@ -17,6 +17,7 @@ use tokio::{
     sync::{Mutex as Turn, Notify, watch},
     time::timeout,
 };
+use trunkline::doctor::Level;
 
 use super::{
     App,
@@ -31,11 +32,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long the topics are counted after somebody looked at them.
 const COUNTED: Duration = Duration::from_secs(5);
 
+/// How often the doctor is asked at most, for how long, and until when what he said is told.
+const ASKED: Duration = Duration::from_secs(60);
+const SAID: Duration = Duration::from_secs(120);
+
 /// Everything, at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) value: Value,
     pub(crate) flow: Flow,
+    /// How much the doctor found, and the worst of it, where that is known.
+    pub(crate) found: Option<(usize, Option<Level>)>,
     taken: Instant,
     took: Duration,
 }
@@ -60,6 +67,14 @@ pub(crate) struct Live {
     topics: Mutex<Option<Instant>>,
     /// When somebody acted last: they are shown what came of it.
     acted: Mutex<Option<Instant>>,
+    doctor: Arc<Mutex<Doctor>>,
+}
+
+/// When the doctor was asked last; when he last said something, and what.
+#[derive(Debug, Default)]
+struct Doctor {
+    asked: Option<Instant>,
+    said: Option<(Instant, usize, Option<Level>)>,
 }
 
 impl Snapshot {
@@ -85,7 +100,7 @@ impl Snapshot {
 
     pub(crate) fn after(value: Value, took: Duration, before: Option<&Self>) -> Self {
         let flow = Flow::between(&value, before.map(|b| (&b.value, &b.flow)));
-        Self { value, flow, taken: Instant::now(), took }
+        Self { value, flow, found: None, taken: Instant::now(), took }
     }
 }
 
@@ -100,6 +115,7 @@ impl Live {
             came: Notify::new(),
             topics: Mutex::default(),
             acted: Mutex::default(),
+            doctor: Arc::default(),
         }
     }
 
@@ -123,7 +139,10 @@ impl Live {
         let value = timeout(PATIENCE, self.data.snapshot(topics)).await.map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer in time")
         })??;
-        let snapshot = Arc::new(Snapshot::after(value, began.elapsed(), before.as_deref()));
+        let found = self.doctor.lock().unwrap_or_else(PoisonError::into_inner).said;
+        let found = found.filter(|(at, ..)| at.elapsed() < SAID).map(|(_, many, worst)| (many, worst));
+        let snapshot = Snapshot { found, ..Snapshot::after(value, began.elapsed(), before.as_deref()) };
+        let snapshot = Arc::new(snapshot);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -140,8 +159,32 @@ impl Live {
     }
 
     /// Has the next snapshots tell of topics.
-    pub(crate) fn count_topics(&self) {
+    fn count_topics(&self) {
         *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + COUNTED);
+    }
+
+    /// Somebody looks at this page: what it alone shows is in the next snapshots.
+    pub(crate) fn asked_for(&self, page: &str) {
+        match page {
+            "topics" => self.count_topics(),
+            "overview" => self.ask_doctor(),
+            _ => {}
+        }
+    }
+
+    /// Asks the doctor, if that was some time ago: snapshots tell what he says once he has, and nobody waits for it.
+    fn ask_doctor(&self) {
+        let mut doctor = self.doctor.lock().unwrap_or_else(PoisonError::into_inner);
+        if doctor.asked.is_some_and(|at| at.elapsed() < ASKED) {
+            return;
+        }
+        doctor.asked = Some(Instant::now());
+        let (data, said) = (self.data.clone(), self.doctor.clone());
+        tokio::spawn(async move {
+            let found = timeout(ASKED, data.findings()).await.ok().and_then(Result::ok);
+            let told = found.map(|all| (Instant::now(), all.len(), all.iter().map(|f| f.level).max()));
+            said.lock().unwrap_or_else(PoisonError::into_inner).said = told;
+        });
     }
 
     fn counts_topics(&self) -> bool {

@@ -17,6 +17,7 @@
 //! What if it dies here: the process keeps nothing that matters; who was logged in logs in again.
 
 mod access;
+mod answers;
 mod api;
 pub(crate) mod data;
 pub(crate) mod flow;

@@ -4,50 +4,116 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-/// Path, method, what it does, its parameters (`limit` and `cursor` where it is a page), and the body's schema.
-const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
-    ("/api/v1/overview", "get", "Everything that flows and waits, at one moment", &[], ""),
-    ("/api/v1/queues", "get", "Queues with their jobs by state", &[], ""),
-    ("/api/v1/schedules", "get", "Schedules with their next and last time", &[], ""),
-    ("/api/v1/streams", "get", "Streams", &[], ""),
-    ("/api/v1/consumers", "get", "Consumers of streams, and how far behind they are", &[], ""),
+use super::{answers, flow::POINTS};
+
+/// Path, method, what it does, its parameters (`limit` and `cursor` where it is a page), the body's schema, and what it answers
+/// (see `answers.rs`; nothing: events).
+type Operation =
+    (&'static str, &'static str, &'static str, &'static [&'static str], &'static str, &'static str);
+
+const PATHS: [Operation; 31] = [
+    (
+        "/api/v1/overview",
+        "get",
+        "Everything that flows and waits, at one moment; what flowed, in the order of time",
+        &["points"],
+        "",
+        "Overview",
+    ),
+    (
+        "/api/v1/queues",
+        "get",
+        "Queues with their jobs by state, and what flows: null until there were two looks, half a second apart",
+        &[],
+        "",
+        "[QueueNow]",
+    ),
+    ("/api/v1/schedules", "get", "Schedules with their next and last time", &[], "", "[Schedule]"),
+    ("/api/v1/streams", "get", "Streams", &[], "", "[StreamNow]"),
+    (
+        "/api/v1/consumers",
+        "get",
+        "Consumers of streams, and how far behind they are",
+        &[],
+        "",
+        "[ConsumerNow]",
+    ),
     (
         "/api/v1/channels",
         "get",
         "Channels, their responders, and what became of the newest requests",
         &[],
         "",
+        "[Channel]",
     ),
-    ("/api/v1/topics", "get", "Topics, and what their ring holds", &[], ""),
-    ("/api/v1/subscriptions", "get", "Who listens on what; which are active, and since when", &[], ""),
-    ("/api/v1/leases", "get", "Leases: who holds them, since when, with which fence; who waits", &[], ""),
-    ("/api/v1/processes", "get", "Processes that are here", &[], ""),
+    ("/api/v1/topics", "get", "Topics, and what their ring holds", &[], "", "[Topic]"),
+    (
+        "/api/v1/subscriptions",
+        "get",
+        "Who listens on what; which are active, and since when",
+        &[],
+        "",
+        "[Subscription]",
+    ),
+    (
+        "/api/v1/leases",
+        "get",
+        "Leases: who holds them, since when, with which fence; who waits",
+        &[],
+        "",
+        "[Lease]",
+    ),
+    ("/api/v1/processes", "get", "Processes that are here", &[], "", "[Process]"),
     (
         "/api/v1/jobs",
         "get",
         "Jobs, the newest first; fewer than `limit`, with a `next` and `looked_back_to`, where looking for them took a tenth of a second",
         &["queue", "state", "kind", "key", "payload", "text", "since", "until", "limit", "cursor"],
         "",
+        "[JobListed]",
     ),
-    ("/api/v1/jobs", "post", "Push a job", &[], "Job"),
-    ("/api/v1/jobs/{id}", "get", "A job with all that is known of it; without payload for a reader", &[], ""),
+    ("/api/v1/jobs", "post", "Push a job", &[], "Job", "Made"),
+    (
+        "/api/v1/jobs/{id}",
+        "get",
+        "A job with all that is known of it; without payload for a reader",
+        &[],
+        "",
+        "JobShown",
+    ),
     (
         "/api/v1/dead",
         "get",
         "Dead jobs in groups, by error, the largest first",
         &["queue", "limit", "cursor"],
         "",
+        "[DeadJobs]",
     ),
-    ("/api/v1/requests", "get", "Requests, the newest first", &["channel", "limit", "cursor"], ""),
-    ("/api/v1/requests", "post", "Send a request without a reply", &[], "Request"),
-    ("/api/v1/requests/{id}", "get", "A request and its reply; without payloads for a reader", &[], ""),
-    ("/api/v1/streams/{stream}/events", "post", "Append an event", &[], "Event"),
+    (
+        "/api/v1/requests",
+        "get",
+        "Requests, the newest first",
+        &["channel", "limit", "cursor"],
+        "",
+        "[RequestListed]",
+    ),
+    ("/api/v1/requests", "post", "Send a request without a reply", &[], "Request", "Made"),
+    (
+        "/api/v1/requests/{id}",
+        "get",
+        "A request and its reply; without payloads for a reader",
+        &[],
+        "",
+        "RequestShown",
+    ),
+    ("/api/v1/streams/{stream}/events", "post", "Append an event", &[], "Event", "Made"),
     (
         "/api/v1/streams/{stream}/consumers/{consumer}/dead",
         "get",
-        "Dead letters of a consumer, by id",
+        "Dead letters of a consumer, by id; without payloads for a reader",
         &["limit", "cursor"],
         "",
+        "[Letter]",
     ),
     (
         "/api/v1/streams/{stream}/moves",
@@ -55,15 +121,17 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "Who moved consumers of a stream, the newest first",
         &["limit", "cursor"],
         "",
+        "[Move]",
     ),
-    ("/api/v1/findings", "get", "What endangers messages here, and what mends it", &[], ""),
-    ("/api/v1/actions", "get", "What operators did, the newest first", &["limit", "cursor"], ""),
+    ("/api/v1/findings", "get", "What endangers messages here, and what mends it", &[], "", "[Finding]"),
+    ("/api/v1/actions", "get", "What operators did, the newest first", &["limit", "cursor"], "", "[Noted]"),
     (
         "/api/v1/actions",
         "post",
         "Act: retry, cancel, delete, pause, resume, seek, reveal, peek …, and have it noted",
         &[],
         "Action",
+        "Done",
     ),
     (
         "/api/v1/calls",
@@ -71,12 +139,14 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "Call a service, and wait for its reply; a client that goes away cancels it",
         &[],
         "Call",
+        "Reply",
     ),
     (
         "/api/v1/topics/{topic}/messages",
         "get",
         "Hear a topic, or with wildcards many, by server-sent events: connected, message, gap, lost, error, end; for an hour",
         &["kind"],
+        "",
         "",
     ),
     (
@@ -85,6 +155,7 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "Publish a message; its id, or null for a channel",
         &[],
         "Message",
+        "Published",
     ),
     (
         "/api/v1/streams/{stream}/consumers/{consumer}",
@@ -92,6 +163,7 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "Register a consumer; whether it is new",
         &[],
         "Consumer",
+        "Registered",
     ),
     (
         "/api/v1/streams/{stream}/consumers/{consumer}/batches",
@@ -99,6 +171,7 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "The next batch with its events, or the one in hand again with a new token; batch is null when there is nothing now",
         &[],
         "Next",
+        "Batch",
     ),
     (
         "/api/v1/batches/{batch}/finish",
@@ -106,24 +179,25 @@ const PATHS: [(&str, &str, &str, &[&str], &str); 31] = [
         "Finish a batch; 409 when it was handed to another (TL001), or was finished by this same token (TL017)",
         &[],
         "Finish",
+        "Finished",
     ),
-    ("/livez", "get", "Whether this process answers", &[], ""),
-    ("/readyz", "get", "Whether the database answers too", &[], ""),
+    ("/livez", "get", "Whether this process answers; `/healthz` is the same", &[], "", "Live"),
+    ("/readyz", "get", "Whether the database answers too", &[], "", "Ready"),
 ];
 
 pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for (path, method, summary, query, body) in PATHS {
+    for (path, method, summary, query, body, answer) in PATHS {
         let mut parameters: Vec<Value> = path
             .split('{')
             .skip(1)
             .filter_map(|rest| rest.split_once('}'))
-            .map(|(name, _)| json!({ "name": name, "in": "path", "required": true, "schema": parameter(name) }))
+            .map(|(name, _)| json!({ "name": name, "in": "path", "required": true, "schema": parameter(path, name) }))
             .collect();
         parameters.extend(
-            query.iter().map(|name| json!({ "name": name, "in": "query", "schema": parameter(name) })),
+            query.iter().map(|name| json!({ "name": name, "in": "query", "schema": parameter(path, name) })),
         );
-        let mut operation = json!({ "summary": summary, "parameters": parameters, "responses": responses(path, method, body) });
+        let mut operation = json!({ "summary": summary, "parameters": parameters, "responses": responses(path, body, answer) });
         if !body.is_empty() {
             let schema = json!({ "$ref": format!("#/components/schemas/{body}") });
             operation["requestBody"] =
@@ -140,7 +214,7 @@ pub(crate) fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": schemas(),
+            "schemas": all_schemas(),
         }
     })
 }
@@ -164,8 +238,15 @@ fn name(what: &str) -> Value {
     json!({ "type": "string", "pattern": format!("^{NAME}$"), "description": what })
 }
 
-fn number() -> Value {
+pub(super) fn number() -> Value {
     json!({ "type": "string", "pattern": "^[0-9]{1,18}$" })
+}
+
+/// Those of bodies, and those of answers.
+fn all_schemas() -> Value {
+    let mut all = answers::schemas();
+    all.extend(schemas().as_object().into_iter().flatten().map(|(name, s)| (name.clone(), s.clone())));
+    Value::Object(all)
 }
 
 fn schemas() -> Value {
@@ -216,8 +297,15 @@ fn schemas() -> Value {
     })
 }
 
-fn parameter(name: &str) -> Value {
+fn parameter(path: &str, name: &str) -> Value {
     match name {
+        // Of groups: how many are in the last one, and its newest id.
+        "cursor" if path == "/api/v1/dead" => {
+            json!({ "type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$" })
+        }
+        "points" => {
+            json!({ "type": "integer", "minimum": 0, "maximum": POINTS, "description": "So many of the newest points of the charts, one a second while somebody looks" })
+        }
         "limit" => json!({ "type": "integer", "minimum": 1, "maximum": 1000 }),
         "state" => {
             json!({ "type": "string", "enum": ["waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"] })
@@ -236,20 +324,25 @@ fn parameter(name: &str) -> Value {
     }
 }
 
-fn responses(path: &str, method: &str, body: &str) -> Value {
+fn responses(path: &str, body: &str, answer: &str) -> Value {
     let problem = json!({ "description": "A problem", "content": { "application/problem+json": {
         "schema": { "$ref": "#/components/schemas/Problem" } } } });
-    let heard = method == "get" && path.ends_with("/messages");
-    let kind = if heard { "text/event-stream" } else { "application/json" };
-    let schema = if heard { json!({ "type": "string" }) } else { json!({ "type": "object" }) };
+    let (kind, schema) = match answer {
+        "" => ("text/event-stream", json!({ "type": "string" })),
+        thing => ("application/json", answers::answer(thing)),
+    };
     let fine = json!({ "description": "What was asked for", "content": { kind: { "schema": schema } } });
     let makes = ["Job", "Request", "Event", "Message", "Consumer"].contains(&body);
     let good = if makes { "201" } else { "200" };
-    let mut all = json!({ good: fine, "400": problem, "401": problem, "403": problem, "503": problem });
+    let mut all =
+        json!({ good: fine.clone(), "400": problem, "401": problem, "403": problem, "503": problem });
     if path.starts_with("/api/") {
         for status in ["404", "408", "409", "413", "415", "421", "429", "507"] {
             all[status] = problem.clone();
         }
+    }
+    if answer == "Ready" {
+        all["503"] = fine;
     }
     if ["Call", "Request"].contains(&body) {
         for status in ["502", "504"] {
@@ -267,7 +360,8 @@ pub(crate) fn page() -> String {
          Written by `trunkline openapi --markdown`, from the same table as `/api/v1/openapi.json`. Who may, tokens and limits: [the dashboard](dashboard.md).\n\n\
          Ids are strings. Lists hold `items` and `next`, the `cursor` of what follows. Errors are `application/problem+json`: `status`, `title`,\n\
          `detail`, and `code`, the SQLSTATE, where the database said it. A body is `application/json`; a field that is not known is refused. A\n\
-         reader gets 403 wherever something is sent, changed, or shown with its payload. Every path may answer 400, 401, 403, 421, 429 and 503.\n",
+         reader gets 403 wherever something is sent, changed, heard, or looked for in payloads, and sees no payload but by the actions that reveal or\n\
+         peek, which are noted. Every path may answer 400, 401, 403, 421, 429 and 503.\n",
     );
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -276,13 +370,15 @@ pub(crate) fn page() -> String {
             described(&mut out, operation, &document);
         }
     }
+    answers::page(&mut out);
     out
 }
 
 fn described(out: &mut String, operation: &Value, document: &Value) {
     let mut rows = Vec::new();
     for p in operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query") {
-        rows.push(format!("`?{}=`: {}", p["name"].as_str().unwrap_or_default(), shape(&p["schema"])));
+        let what = p["schema"]["description"].as_str().map_or(String::new(), |d| format!(". {d}"));
+        rows.push(format!("`?{}=`: {}{what}", p["name"].as_str().unwrap_or_default(), shape(&p["schema"])));
     }
     let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     if let Some(schema) = body.as_str().and_then(|at| document.pointer(at.trim_start_matches('#'))) {
@@ -291,6 +387,22 @@ fn described(out: &mut String, operation: &Value, document: &Value) {
     if !rows.is_empty() {
         let _ = write!(out, "\n- {}\n", rows.join("\n- "));
     }
+    let responses = operation["responses"].as_object().into_iter().flatten();
+    let told = responses
+        .filter(|(status, _)| status.starts_with('2'))
+        .map(|(_, r)| &r["content"]["application/json"]["schema"]);
+    for schema in told {
+        match (thing(schema), thing(&schema["properties"]["items"]["items"])) {
+            (Some(name), _) => _ = write!(out, "\nAnswer: {name}.\n"),
+            (_, Some(name)) => _ = write!(out, "\nAnswer: a list of {name}.\n"),
+            _ => {}
+        }
+    }
+}
+
+/// The name of what a reference leads to.
+fn thing(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.rsplit('/').next()
 }
 
 fn fields(rows: &mut Vec<String>, schema: &Value, of: &str) {

@@ -241,9 +241,9 @@ fn what_is_tried_in_a_form_travels() {
                 (select messages from trunkline.topic_list() where topic = 'news')";
     for (fields, status, to) in [
         ("word=job&to=mail&kind=k&payload=hello", 303, "/jobs/"),
-        ("word=event&to=orders&payload=hello", 303, "/streams"),
+        ("word=event&to=orders&payload=hello", 303, "/try?word=event"),
         ("word=request&to=hash&payload=hello", 303, "/requests/"),
-        ("word=message&to=news&payload=hello", 303, "/topics"),
+        ("word=message&to=news&payload=hello", 303, "/try?word=message"),
         ("word=other&to=news&payload=hello", 400, ""),
         ("word=message&to=Not%20a%20topic!&payload=hello", 400, ""),
     ] {

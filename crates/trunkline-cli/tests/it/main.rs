@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod from_pages;
 mod http;
+mod http_answers;
 mod http_crowd;
 mod http_dashboard;
 mod http_login;

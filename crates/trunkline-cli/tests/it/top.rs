@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::{database, sql, until};
+use crate::{Running, database, ok, sql, trunkline, until};
 
 /// `top`, at what is a terminal as far as it can tell: `script` is one.
 struct Terminal {
@@ -98,4 +98,25 @@ fn keys_choose_look_into_and_act() {
     let noted =
         "select string_agg(name, ' ' order by id) from trunkline.action where who like '% by trunkline top'";
     assert_eq!(sql(&url, noted).as_deref(), Some("job_pause job_cancel"));
+}
+
+#[test]
+fn once_is_two_looks_and_tells_what_flows_between_them() {
+    let url = database();
+    sql(&url, "select trunkline.job_push('mail', 'x')");
+    let mut top = Running::start({
+        let mut top = trunkline(&["top", "--once", "--every", "2s"]);
+        top.env("DATABASE_URL", &url);
+        top
+    });
+    until("it to end", || {
+        sql(&url, "select trunkline.job_push('mail', 'x') from generate_series(1, 100)");
+        top.ended()
+    });
+    let (code, printed) = top.end();
+    let row = printed.lines().find(|l| l.contains("mail")).unwrap_or_else(|| panic!("{printed}"));
+    let pushed: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(code == 0 && pushed > 0.0, "{printed}");
+    let at_once = ok(&url, &["top", "--once", "--every", "100ms"]);
+    assert!(at_once.lines().any(|l| l.split_whitespace().take(2).eq(["mail", "0"])), "{at_once}");
 }

@@ -72,6 +72,26 @@ fn wrong_arguments_are_usage_and_a_suggestion() {
     }
 }
 
+/// A monitor reads 2 as critical, and 3 as unknown.
+#[test]
+fn what_is_wrong_with_a_check_is_unknown() {
+    let file = temporary();
+    let file = file.path().join("trunkline.toml");
+    std::fs::write(&file, "zzz = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (args, wanted) in [
+        (&["check", "--waiting-waring", "1m"][..], 3),
+        (&["-q", "check", "--dead-warning", "many"], 3),
+        (&["check", "--config", file], 3),
+        (&["check", "--help"], 0),
+        (&["jobs", "push", "check", "--nonsense"], 2),
+        (&["doctor", "--nonsense"], 2),
+        (&["doctor", "--config", file], 2),
+    ] {
+        assert_eq!(code(&trunkline(args).output().unwrap()), wanted, "{args:?}");
+    }
+}
+
 #[test]
 fn bad_payloads_are_refused_before_anything_is_sent() {
     for args in [

@@ -41,6 +41,7 @@ create unlogged table trunkline.session (
     expires_at  timestamptz not null,
     rests       boolean not null default false,   -- it has nothing in hand: nobody need watch it
     opened_at   timestamptz not null default now(),
+    seen_at     timestamptz not null default clock_timestamp(),   -- its last sign of life
     version     text,                          -- of the library
     queues      text[],                        -- that it works on, and how many jobs it has in hand, as it told
     jobs        int

@@ -1,8 +1,8 @@
 //! `trunkline top`: what flows and waits, at a terminal, again and again.
 //!
 //! The same snapshot as the dashboard's, taken once a second, or less often where it takes long. On a terminal the screen is
-//! painted anew until Ctrl-C, and keys lead into rows and act; otherwise, or with --once, it is printed once, with rates where a
-//! second snapshot tells them.
+//! painted anew until Ctrl-C, and keys lead into rows and act; otherwise, or with --once, it is printed once, after
+//! two looks, which tell the rates; with --json it is the first of them, as the database told it.
 
 mod keys;
 mod screen;
@@ -31,6 +31,9 @@ use crate::{
     out::{Out, escaped},
     source,
 };
+
+/// Two looks that are nearer tell no rates.
+const NEAREST: Duration = Duration::from_millis(500);
 
 /// By what queues are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -98,10 +101,13 @@ pub(crate) async fn run(global: &Global, args: TopArgs) -> Result<u8> {
     if std::io::stdout().is_terminal() && !args.once && !global.json {
         return watch(&data, &live, &out, &args).await;
     }
-    let snapshot = live.now().await.map_err(failed)?;
+    let first = live.now().await.map_err(failed)?;
     if global.json {
-        out.json(&snapshot.value)?;
+        out.json(&first.value)?;
     } else {
+        tokio::time::sleep(args.every.max(NEAREST)).await;
+        live.outdate();
+        let snapshot = live.now().await.map_err(failed)?;
         out.bytes(screen::all(&snapshot, &args.hand(), args.rows, false).as_bytes())?;
     }
     Ok(OK)

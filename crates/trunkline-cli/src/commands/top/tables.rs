@@ -48,7 +48,7 @@ impl Cell {
         match self {
             Self::Number(c) if row[c].is_null() => String::new(),
             Self::Number(c) => row[c].to_string(),
-            Self::Rate(_) | Self::In | Self::Out => rate(self.by(s, row).unwrap_or(0.0)),
+            Self::Rate(_) | Self::In | Self::Out => self.by(s, row).map_or_else(String::new, rate),
             Self::Millis(c) => row[c].as_f64().map_or_else(String::new, |ms| format!("{ms:.1}")),
             Self::Span(c) => row[c].as_f64().map_or_else(String::new, span),
             Self::Text(c) => text(row, c).to_owned(),

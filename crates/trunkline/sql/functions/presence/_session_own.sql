@@ -7,7 +7,7 @@ declare
     v_id int := nullif(current_setting('trunkline.session', true), '')::int;
 begin
     if exists (select from trunkline.session s where s.id = v_id and s.pid = pg_backend_pid()) then
-        update trunkline.session s set expires_at = clock_timestamp() + interval '1 day'
+        update trunkline.session s set expires_at = clock_timestamp() + interval '1 day', seen_at = clock_timestamp()
          where s.id = v_id and s.expires_at < clock_timestamp() + interval '12 hours';
         return v_id;
     end if;

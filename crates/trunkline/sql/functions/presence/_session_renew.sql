@@ -13,7 +13,7 @@ declare
     v_watched boolean;
 begin
     update trunkline.session s
-       set expires_at = clock_timestamp() + lease, rests = _session_renew.rests,
+       set expires_at = clock_timestamp() + lease, seen_at = clock_timestamp(), rests = _session_renew.rests,
            queues = coalesce(_session_renew.queues[1:50], s.queues), jobs = coalesce(_session_renew.jobs, s.jobs)
      where s.id = _session_renew.session and (s.pid = pg_backend_pid() or not s.watched and s.role = trunkline._role())
     returning s.watched into v_watched;

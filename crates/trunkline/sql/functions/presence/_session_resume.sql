@@ -11,7 +11,8 @@ declare
 begin
     perform trunkline._log_begin_e();
     update trunkline.session s
-       set pid = pg_backend_pid(), watched = v_lock, expires_at = clock_timestamp() + lease, rests = _session_resume.rests
+       set pid = pg_backend_pid(), watched = v_lock, expires_at = clock_timestamp() + lease, seen_at = clock_timestamp(),
+           rests = _session_resume.rests
      where s.id = _session_resume.session and s.address = _session_resume.address and s.role = trunkline._role();
     v_ours := found;                        -- a PERFORM sets FOUND anew
     if v_lock and not v_ours then

@@ -5,7 +5,7 @@
 create or replace function trunkline.session_list()
 returns table (id int, address text, application text, role text, pid int, host text, opened_at timestamptz, expires_at timestamptz,
                alive boolean, watched boolean, serves text[], jobs bigint, batches text[],
-               version text, queues text[], listens text[])
+               version text, queues text[], listens text[], seen_at timestamptz)
 language plpgsql volatile security definer set search_path = pg_catalog, trunkline, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -24,7 +24,8 @@ begin
            coalesce(s.jobs, (select count(*) from trunkline.job_held j where j.session = s.id and j.state = 1)), coalesce(h.batches, '{}'),
            s.version, coalesce(s.queues, '{}'),
            array(select distinct t.name from trunkline.topic_subscription u cross join lateral unnest(u.topics) t (name)
-                  where u.session = s.id order by t.name limit 50)
+                  where u.session = s.id order by t.name limit 50),
+           s.seen_at
       from trunkline.session s
       left join hands h on h.session = s.id
       left join pg_stat_activity a on a.pid = s.pid

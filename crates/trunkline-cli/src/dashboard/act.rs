@@ -49,10 +49,27 @@ pub(super) const ACTIONS: [(&str, bool, &str, &str); 23] = [
     ("topic_peek", false, "peek at the newest messages", ""),
 ];
 /// The fields of a target.
-const FIELDS: [&str; 12] = [
-    "id", "lease", "queue", "state", "kind", "key", "payload", "schedule", "stream", "consumer", "topic",
+const FIELDS: [&str; 17] = [
+    "id",
+    "lease",
+    "queue",
+    "state",
+    "kind",
+    "key",
+    "payload",
+    "containing",
+    "since",
+    "until",
+    "cause",
+    "schedule",
+    "stream",
+    "consumer",
+    "topic",
     "at",
+    "request",
 ];
+/// Those that say something when they are empty.
+const EMPTY: [&str; 2] = ["kind", "cause"];
 
 /// Why one that ended was not deleted.
 const KEPT: &str = "It has not ended; or it ended without ever being held, and goes with the segment of the ring that it is in.";
@@ -75,7 +92,8 @@ pub(super) async fn act(
     viewer.must_be_allowed(action)?;
     let mut target = Map::new();
     for (name, value) in &fields {
-        if (FIELDS.contains(&name.as_str()) || name == "request") && !(value.is_empty() && name != "kind") {
+        let said = !value.is_empty() || EMPTY.contains(&name.as_str());
+        if said && FIELDS.contains(&name.as_str()) {
             target.insert(name.clone(), json!(value));
         }
     }

@@ -1,6 +1,9 @@
 //! Jobs: the queues, live; the list of jobs with its filters; dead ones by their error; schedules.
 
+use std::time::SystemTime;
+
 use axum::{extract::State, http::Uri, response::Response};
+use humantime::format_rfc3339_micros;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -228,17 +231,24 @@ fn filters(f: &Asked, viewer: &Viewer) -> Markup {
 
 /// What can be done to all that fit, where the queue is known.
 fn bulk(f: &JobFilter, viewer: &Viewer, uri: &Uri) -> Markup {
-    // What a bulk action cannot look for is not offered.
-    let (Some(queue), Some(of), None, None, None) = (&f.queue, f.state.as_deref(), &f.text, f.since, f.until)
-    else {
+    let (Some(queue), Some(of)) = (&f.queue, f.state.as_deref()) else {
         return html! {
-            @if viewer.may_act() { p.muted.small { "To do something to all that fit, choose a queue and a state, and neither text nor times: JSON that payloads contain is fine." } }
+            @if viewer.may_act() { p.muted.small { "To do something to all that fit, choose a queue and a state." } }
         };
     };
-    let fields: Vec<(&str, &str)> = [("kind", &f.kind), ("key", &f.key), ("payload", &f.payload)]
-        .iter()
-        .filter_map(|(name, v)| Some((*name, v.as_deref()?)))
-        .collect();
+    let moment = |at: Option<SystemTime>| at.map(|at| format_rfc3339_micros(at).to_string());
+    let (since, until) = (moment(f.since), moment(f.until));
+    let fields: Vec<(&str, &str)> = [
+        ("kind", &f.kind),
+        ("key", &f.key),
+        ("payload", &f.payload),
+        ("containing", &f.text),
+        ("since", &since),
+        ("until", &until),
+    ]
+    .iter()
+    .filter_map(|(name, v)| Some((*name, v.as_deref()?)))
+    .collect();
     let target = [&[("queue", queue.as_str()), ("state", of)][..], &fields].concat();
     let back = uri.path_and_query().map_or("/jobs/list", |p| p.as_str());
     html! {
@@ -310,7 +320,7 @@ pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer
         }
         ul.groups { @for g in &groups {
             @let (queue, kind) = (text(g, "queue_name"), text(g, "job_kind"));
-            @let target = [("queue", queue), ("state", "dead"), ("kind", kind)];
+            @let target = [("queue", queue), ("state", "dead"), ("kind", kind), ("cause", text(g, "cause"))];
             li {
                 p.cause { strong.bad { (count(g["many"].as_i64().unwrap_or(0))) } " " code { (text(g, "cause")) } }
                 p.muted { (queue) @if !kind.is_empty() { " · " (kind) } " · from " (when(g, "first_at")) " to " (when(g, "last_at"))
@@ -318,8 +328,8 @@ pub(super) async fn dead(State(app): Shared, viewer: Viewer, uri: Uri) -> Answer
                     " · " a href={ "/jobs/list?state=dead&queue=" (encoded(queue)) "&kind=" (encoded(kind)) } { "all of this kind" } }
                 details { summary { "The newest error in full" } pre.payload { (text(g, "error")) } }
                 @if viewer.may_act() { div.acts.left {
-                    (button(&viewer, "job_retry_all", "Retry this kind", &target, "/jobs/dead"))
-                    (button(&viewer, "job_delete_all", "Delete this kind", &target, "/jobs/dead"))
+                    (button(&viewer, "job_retry_all", "Retry these", &target, "/jobs/dead"))
+                    (button(&viewer, "job_delete_all", "Delete these", &target, "/jobs/dead"))
                 } }
             }
         } }

@@ -301,19 +301,64 @@ fn the_overview_tells_what_the_doctor_says() {
 }
 
 #[test]
-fn where_all_that_fit_cannot_be_meant_that_is_said() {
+fn all_that_fit_are_those_that_the_list_shows_and_a_group_of_the_dead_is_only_that_group() {
     let url = database();
-    sql(&url, "select trunkline.job_push('mail', 'x')");
+    sql(
+        &url,
+        "select trunkline.job_push('mail', p, max_attempts => 1) from unnest(array['one', 'two', 'three', 'four']) p",
+    );
+    sql(
+        &url,
+        "select trunkline.job_fail(claim, case when payload in ('one', 'two') then 'no route to 10.0.0.' || slot else 'quota' end)
+           from (select *, row_number() over () as slot from trunkline.job_take('mail', 3)) t",
+    );
     let served = Served::start(&url, &[], &[]);
-    for (query, all, said) in [
-        ("", false, true),
-        ("queue=mail", false, true),
-        ("queue=mail&state=waiting", true, false),
-        ("queue=mail&state=waiting&payload=x", false, true),
-        ("queue=mail&state=waiting&since=1h", false, true),
+    // The fields of the form whose button says so, as a browser sends them.
+    let form = |path: &str, after: &str, button: &str| -> Option<String> {
+        let page = served.get(path).body;
+        let (_, page) = page.split_once(after)?;
+        let (form, _) = page.split_once(&format!(">{button}</button>"))?;
+        let (_, form) = form.rsplit_once("<form ")?;
+        let fields = form.split("<input ").skip(1).filter_map(|input| {
+            let of =
+                |name: &str| Some(input.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+            Some((of("name")?, of("value")?))
+        });
+        let encoded = |text: String| -> String {
+            text.replace("&amp;", "&").bytes().map(|b| format!("%{b:02x}")).collect()
+        };
+        let fields = fields
+            .filter(|(name, _)| name != "csrf")
+            .map(|(name, value)| format!("{name}={}", encoded(value)));
+        Some(fields.collect::<Vec<_>>().join("&"))
+    };
+    for (query, button, fit) in [
+        ("", "Delete", None),
+        ("queue=mail", "Delete", None),
+        ("queue=mail&state=dead", "Delete", Some(3)),
+        ("queue=mail&state=dead&payload=on", "Delete", Some(1)),
+        ("queue=mail&state=dead&payload=o&since=1h", "Retry", Some(2)),
+        ("queue=mail&state=dead&until=2100-01-01", "Delete", Some(3)),
+        ("queue=mail&state=waiting&since=1h", "Cancel", Some(1)),
     ] {
-        let page = served.get(&format!("/jobs/list?{query}")).body;
-        let seen = (page.contains("All that fit:"), page.contains("To do something to all that fit"));
-        assert_eq!(seen, (all, said), "{query}");
+        let path = format!("/jobs/list?{query}");
+        let form = form(&path, "All that fit:", button);
+        assert_eq!(form.is_some(), fit.is_some(), "{query}");
+        assert_eq!(
+            served.get(&path).body.contains("To do something to all that fit"),
+            fit.is_none(),
+            "{query}"
+        );
+        let (Some(form), Some(fit)) = (form, fit) else { continue };
+        let asked = served.form("/act", &[], &form).body;
+        let jobs = if fit == 1 { "job" } else { "jobs" };
+        assert!(asked.contains(&format!("{} {fit} {jobs}?", button.to_lowercase())), "{query}: {asked}");
     }
+    let group = form("/jobs/dead", "no route to #.#.#.#", "Delete these").unwrap();
+    let done = served.form("/act", &[], &format!("{group}&confirm=yes"));
+    assert_eq!(done.header("location"), Some("/jobs/dead?done=job_delete_all&n=2"), "{done:?}");
+    assert_eq!(
+        sql(&url, "select cause || ' ' || many from trunkline.job_dead()").as_deref(),
+        Some("quota 1")
+    );
 }

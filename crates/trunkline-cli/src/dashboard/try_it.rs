@@ -7,7 +7,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Shared,
@@ -109,7 +109,7 @@ pub(super) async fn send(
     let (kind, key) = (given(&m.kind), given(&m.key));
     let id = match m.word.as_str() {
         "job" | "event" | "request" => {
-            app.data.produce(&m.word, &m.to, &m.payload, kind.as_deref(), key.as_deref()).await?
+            app.data.produce(&m.word, &m.to, &m.payload, &json!({ "kind": kind, "key": key })).await?
         }
         "message" => app.data.publish(&m.to, &m.payload, None, None, None).await?,
         _ => return Err(Problem::bad("word: job, event, request or message")),

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -32,6 +32,8 @@ type Shared = State<Arc<App>>;
 
 /// The most rows of a list.
 const MOST: i32 = 1000;
+/// Ten years.
+pub(super) const LONGEST_DELAY: f64 = 315_360_000.0;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -299,40 +301,84 @@ async fn act(State(app): Shared, viewer: Viewer, bytes: Bytes) -> Answer<Respons
     Ok(json_of(json!({ "result": result })))
 }
 
-/// What is pushed, appended or sent.
-#[derive(Debug, Deserialize)]
+type Headers = Option<serde_json::Map<String, Value>>;
+
+/// A job, as `job_push` takes it.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
-    queue: Option<String>,
-    channel: Option<String>,
+struct NewJob {
+    #[serde(skip_serializing)]
+    queue: String,
+    #[serde(skip_serializing)]
     payload: String,
     kind: Option<String>,
     key: Option<String>,
+    unique_key: Option<String>,
+    priority: Option<i32>,
+    max_attempts: Option<i32>,
+    headers: Headers,
+    run_at: Option<String>,
+    delay_seconds: Option<f64>,
+    options: Option<serde_json::Map<String, Value>>,
+}
+
+/// An event, as `stream_append` takes it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct NewEvent {
+    #[serde(skip_serializing)]
+    payload: String,
+    kind: Option<String>,
+    key: Option<String>,
+    headers: Headers,
+}
+
+/// A request, as `request_send` takes it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct NewRequest {
+    #[serde(skip_serializing)]
+    channel: String,
+    #[serde(skip_serializing)]
+    payload: String,
+    kind: Option<String>,
+    headers: Headers,
+    timeout_ms: Option<u32>,
+    #[serde(default)]
+    idempotent: bool,
 }
 
 async fn push(app: Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
-    let mut message: Message = body(&bytes)?;
-    let queue = message.queue.take().ok_or_else(|| Problem::bad("queue: not given"))?;
-    produce(app, viewer, "job", &queue, message).await
+    let job: NewJob = body(&bytes)?;
+    if job.run_at.is_some() && job.delay_seconds.is_some() {
+        return Err(Problem::bad("run_at or delay_seconds, not both"));
+    }
+    if job.delay_seconds.is_some_and(|s| !(0.0..=LONGEST_DELAY).contains(&s)) {
+        return Err(Problem::bad(format!("delay_seconds: from 0 to {LONGEST_DELAY}")));
+    }
+    produce(app, viewer, "job", (&job.queue, &job.payload), &job).await
 }
 
 async fn send(app: Shared, viewer: Viewer, bytes: Bytes) -> Answer<Response> {
-    let mut message: Message = body(&bytes)?;
-    let channel = message.channel.take().ok_or_else(|| Problem::bad("channel: not given"))?;
-    produce(app, viewer, "request", &channel, message).await
+    let request: NewRequest = body(&bytes)?;
+    produce(app, viewer, "request", (&request.channel, &request.payload), &request).await
 }
 
 async fn append(app: Shared, viewer: Viewer, Path(stream): Path<String>, bytes: Bytes) -> Answer<Response> {
-    let message = body(&bytes)?;
-    produce(app, viewer, "event", &stream, message).await
+    let event: NewEvent = body(&bytes)?;
+    produce(app, viewer, "event", (&stream, &event.payload), &event).await
 }
 
-async fn produce(State(app): Shared, viewer: Viewer, word: &str, to: &str, m: Message) -> Answer<Response> {
+async fn produce(
+    State(app): Shared,
+    viewer: Viewer,
+    word: &str,
+    (to, payload): (&str, &str),
+    more: &impl Serialize,
+) -> Answer<Response> {
     viewer.must_act()?;
-    if m.queue.is_some() || m.channel.is_some() {
-        return Err(Problem::bad("a message goes to one place"));
-    }
-    let id = app.data.produce(word, to, &m.payload, m.kind.as_deref(), m.key.as_deref()).await?;
+    let more = serde_json::to_value(more).map_err(|e| Problem::bad(e.to_string()))?;
+    let id = app.data.produce(word, to, payload, &more).await?;
     Ok((StatusCode::CREATED, json_of(json!({ "id": id.to_string() }))).into_response())
 }
 

@@ -57,9 +57,17 @@ const MOVES: &str =
     "select to_jsonb(m) from trunkline.stream_moves(in_stream => $1, max => $2, before => $3) m";
 const ACTIONS: &str = "select to_jsonb(a) from trunkline.action_list(max => $1, before => $2) a";
 const ACT: &str = "select trunkline.action_do(who => $1, action => $2, target => $3)";
-const PUSH: &str = "select to_jsonb(trunkline.job_push(queue => $1, payload => $2, kind => coalesce($3, ''), headers => $4, key => $5))";
-const APPEND: &str = "select to_jsonb(trunkline.stream_append(stream => $1, payload => $2, type => coalesce($3, ''), headers => $4, key => $5))";
-const SEND: &str = "select to_jsonb(trunkline.request_send(channel => $1, payload => $2, type => coalesce($3, ''), headers => $4))";
+const PUSH: &str = "select to_jsonb(trunkline.job_push(queue => $1, payload => $2, kind => coalesce(m.kind, ''), key => m.key,
+        unique_key => m.unique_key, priority => coalesce(m.priority, 5), max_attempts => m.max_attempts, headers => m.headers,
+        run_at => coalesce(m.run_at, clock_timestamp() + make_interval(secs => m.delay_seconds)), options => m.options))
+    from jsonb_to_record($3) m (kind text, key text, unique_key text, priority int, max_attempts int, headers jsonb,
+                                run_at timestamptz, delay_seconds float8, options jsonb)";
+const APPEND: &str = "select to_jsonb(trunkline.stream_append(stream => $1, payload => $2, type => coalesce(m.kind, ''), headers => m.headers,
+        key => m.key))
+    from jsonb_to_record($3) m (kind text, key text, headers jsonb)";
+const SEND: &str = "select to_jsonb(trunkline.request_send(channel => $1, payload => $2, type => coalesce(m.kind, ''), headers => m.headers,
+        timeout => coalesce(make_interval(secs => m.timeout_ms / 1000.0), '30 seconds'), idempotent => coalesce(m.idempotent, false)))
+    from jsonb_to_record($3) m (kind text, headers jsonb, timeout_ms int, idempotent boolean)";
 
 const PUBLISH: &str = "select to_jsonb(trunkline.topic_publish(topic => $1, payload => $2, headers => $3, message_id => $4, kind => $5))";
 const REGISTER: &str = "select to_jsonb(trunkline.stream_register(stream => $1, consumer => $2, at => $3))";
@@ -329,27 +337,20 @@ impl Data {
     }
 
     /// Pushes a job, appends an event, or sends a request, by the word for it: its id.
-    pub(crate) async fn produce(
-        &self,
-        word: &str,
-        to: &str,
-        payload: &str,
-        kind: Option<&str>,
-        key: Option<&str>,
-    ) -> Result<Value> {
-        let trace =
-            trunkline::trace::traceparent().map(|parent| serde_json::json!({ "traceparent": parent }));
-        let all: [Parameter<'_>; 5] = [
-            (&to, Type::TEXT),
-            (&payload, Type::TEXT),
-            (&kind, Type::TEXT),
-            (&trace, Type::JSONB),
-            (&key, Type::TEXT),
-        ];
+    pub(crate) async fn produce(&self, word: &str, to: &str, payload: &str, more: &Value) -> Result<Value> {
+        let mut more = more.clone();
+        if let Some(parent) = trunkline::trace::traceparent() {
+            let headers = &mut more["headers"];
+            if headers.is_null() {
+                *headers = serde_json::json!({});
+            }
+            headers.as_object_mut().map(|h| h.entry("traceparent").or_insert(parent.into()));
+        }
+        let all: [Parameter<'_>; 3] = [(&to, Type::TEXT), (&payload, Type::TEXT), (&more, Type::JSONB)];
         match word {
             "job" => self.one(PUSH, &all).await,
             "event" => self.one(APPEND, &all).await,
-            _ => self.one(SEND, &all[..4]).await,
+            _ => self.one(SEND, &all).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{answers, flow::POINTS};
+use super::{answers, api, flow::POINTS};
 
 /// Path, method, what it does, its parameters (`limit` and `cursor` where it is a page), the body's schema, and what it answers
 /// (see `answers.rs`; nothing: events).
@@ -257,6 +257,10 @@ fn schemas() -> Value {
     let kind = ("kind", text("The type of it, for who handles it"));
     let key = ("key", text("What has the same key keeps its order, where that was asked for"));
     let headers = json!({ "type": "object", "additionalProperties": { "type": "string" }, "description": "Names and their values" });
+    let idempotent = (
+        "idempotent",
+        json!({ "type": "boolean", "description": "It may run twice: when its responder dies another one gets it" }),
+    );
     let again = object(
         &[("id", text("Of an event of the batch"))],
         &[
@@ -268,15 +272,30 @@ fn schemas() -> Value {
         ],
     );
     json!({
-        "Job": object(&[("queue", name("The queue")), payload.clone()], &[kind.clone(), key.clone()]),
-        "Request": object(&[("channel", name("The channel")), payload.clone()], std::slice::from_ref(&kind)),
-        "Event": object(std::slice::from_ref(&payload), &[kind.clone(), key]),
+        "Job": object(&[("queue", name("The queue")), payload.clone()], &[
+            kind.clone(),
+            key.clone(),
+            ("unique_key", text("While a job with it waits or runs nothing is pushed, and its id comes back")),
+            ("priority", json!({ "type": "integer", "minimum": 1, "maximum": 9, "description": "1 is first; 5" })),
+            ("max_attempts", json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "description": "Else the queue's" })),
+            ("headers", headers.clone()),
+            ("run_at", json!({ "type": "string", "format": "date-time", "description": "It does not begin before" })),
+            ("delay_seconds", json!({ "type": "number", "minimum": 0, "maximum": api::LONGEST_DELAY, "description": "The same, from now on" })),
+            ("options", json!({ "type": "object", "description": "ttl, unique_payload, unique_while, unique_for, on_conflict, as job_push has them" })),
+        ]),
+        "Request": object(&[("channel", name("The channel")), payload.clone()], &[
+            kind.clone(),
+            ("headers", headers.clone()),
+            ("timeout_ms", json!({ "type": "integer", "minimum": 1, "maximum": 604_800_000, "description": "How long it may wait and be handled; 30000" })),
+            idempotent.clone(),
+        ]),
+        "Event": object(std::slice::from_ref(&payload), &[kind.clone(), key, ("headers", headers.clone())]),
         "Call": object(&[("channel", json!({ "type": "string", "pattern": format!("^(@[0-9a-f-]{{36}}|{NAME})$"),
             "description": "The channel, or @ and the address of one session" })), payload.clone()], &[
             kind,
             ("headers", headers.clone()),
             ("timeout_ms", json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "description": "How long to wait for the outcome; 5000" })),
-            ("idempotent", json!({ "type": "boolean", "description": "It may run twice: when its responder dies another one gets it" })),
+            idempotent,
         ]),
         "Message": object(&[payload], &[
             ("headers", headers),

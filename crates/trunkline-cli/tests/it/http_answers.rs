@@ -362,3 +362,62 @@ fn all_that_fit_are_those_that_the_list_shows_and_a_group_of_the_dead_is_only_th
         Some("quota 1")
     );
 }
+
+#[test]
+fn what_a_word_can_do_it_can_do_over_http() {
+    let url = database();
+    sql(
+        &url,
+        "select trunkline.stream_open('s'), trunkline.stream_register('s', 'c'), trunkline.request_open('r')",
+    );
+    let served = Served::start(&url, &[], &[]);
+    let post = |path: &str, body: &str| served.post_json(path, &[], body);
+    let job = r#"{"queue": "q", "payload": "x", "kind": "k", "key": "a", "unique_key": "u", "priority": 2, "max_attempts": 3,
+        "headers": {"h": "1"}, "delay_seconds": 3600, "options": {"on_conflict": "replace"}}"#;
+    let first = post("/api/v1/jobs", job);
+    assert_eq!(first.status, 201, "{first:?}");
+    let second = post("/api/v1/jobs", &job.replace("\"x\"", "\"y\""));
+    assert_eq!(first.json(), second.json(), "the payload of the one that waits is replaced");
+    let told = "select concat_ws(' ', kind, key, unique_key, priority, max_attempts, headers ->> 'h', payload, state, \
+        due_at between now() + interval '59 min' and now() + interval '61 min') from trunkline.job_show((select max(id) from trunkline.job))";
+    assert_eq!(sql(&url, told).as_deref(), Some("k a u 2 3 1 y scheduled t"));
+    let at = r#"{"queue": "q", "payload": "x", "run_at": "2030-01-01T00:00:00+02:00"}"#;
+    assert_eq!(post("/api/v1/jobs", at).status, 201);
+    assert_eq!(
+        sql(&url, "select count(*) from trunkline.job_held where due_at = '2029-12-31T22:00Z'").as_deref(),
+        Some("1")
+    );
+    for (path, body, said) in [
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "run_at": "soon"}"#, "soon"),
+        (
+            "/api/v1/jobs",
+            r#"{"queue": "q", "payload": "x", "run_at": "2100-01-01T00:00:00Z", "delay_seconds": 1}"#,
+            "not both",
+        ),
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "delay_seconds": -1}"#, "delay_seconds"),
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "delay_seconds": 1e300}"#, "delay_seconds"),
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "priority": 10}"#, "priority"),
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "headers": {"h": 1}}"#, "header values"),
+        ("/api/v1/jobs", r#"{"queue": "q", "payload": "x", "options": {"colour": "red"}}"#, "colour"),
+        ("/api/v1/jobs", r#"{"channel": "q", "payload": "x"}"#, "channel"),
+        ("/api/v1/streams/s/events", r#"{"payload": "x", "priority": 1}"#, "priority"),
+        ("/api/v1/requests", r#"{"channel": "r", "payload": "x", "timeout_ms": 604800001}"#, "timeout"),
+    ] {
+        let answer = post(path, body);
+        assert!(answer.status == 400 && answer.body.contains(said), "{path} {body}: {answer:?}");
+    }
+    let event = post(
+        "/api/v1/streams/s/events",
+        r#"{"payload": "x", "kind": "k", "key": "a", "headers": {"h": "1"}}"#,
+    );
+    assert_eq!(event.status, 201, "{event:?}");
+    let batch = "select concat_ws(' ', e.type, e.key, e.headers ->> 'h') from trunkline.stream_peek('s') e";
+    assert_eq!(sql(&url, batch).as_deref(), Some("k a 1"));
+    let _serving = responder(&url, &["r", "--echo"]);
+    let request = r#"{"channel": "r", "payload": "x", "kind": "k", "headers": {"h": "1"}, "timeout_ms": 5000, "idempotent": true}"#;
+    let sent = post("/api/v1/requests", request);
+    assert_eq!(sent.status, 201, "{sent:?}");
+    let told = "select concat_ws(' ', s.type, s.headers ->> 'h', s.idempotent, s.expires_at = s.sent_at + interval '5 s')
+        from trunkline.request_list() l cross join lateral trunkline.request_show(l.id) s";
+    assert_eq!(sql(&url, told).as_deref(), Some("k 1 t t"));
+}

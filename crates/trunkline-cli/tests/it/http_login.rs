@@ -51,25 +51,25 @@ fn moved(clock: &Path) -> [(&'static str, String); 3] {
 }
 
 /// So much later than it is.
-fn set(clock: &Path, seconds: u32) {
+pub(crate) fn set(clock: &Path, seconds: u32) {
     let new = clock.with_extension("new");
     std::fs::write(&new, format!("+{seconds}\n")).unwrap();
     std::fs::rename(new, clock).unwrap();
 }
 
-/// Serves with tokens and this clock.
-fn served(clock: &Path) -> Served {
+/// Serves by this clock, with these variables.
+pub(crate) fn on_a_moved_clock(url: &str, clock: &Path, env: &[(&str, &str)]) -> Served {
     set(clock, 0);
     let moved = moved(clock);
     let moved: Vec<(&str, &str)> = moved.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Served::start(&database(), &[], &[&tokens()[..], &moved].concat())
+    Served::start(url, &[], &[env, &moved].concat())
 }
 
 #[test]
 fn who_guesses_at_the_form_waits_for_a_minute_also_with_the_right_token() {
     let dir = temporary();
     let clock = dir.path().join("clock");
-    let served = served(&clock);
+    let served = on_a_moved_clock(&database(), &clock, &tokens());
     let form = ("content-type", "application/x-www-form-urlencoded");
     let log_in = |token: &str| served.ask("POST", "/login", &[form], &format!("token={token}"));
     let cookie = logged_in(&served);
@@ -94,7 +94,7 @@ fn who_guesses_at_the_form_waits_for_a_minute_also_with_the_right_token() {
 fn a_login_ends_after_half_an_hour_unused_and_after_twelve_hours_and_no_other_cookie_is_taken() {
     let dir = temporary();
     let clock = dir.path().join("clock");
-    let served = served(&clock);
+    let served = on_a_moved_clock(&database(), &clock, &tokens());
     let set = |seconds: u32| set(&clock, seconds);
 
     let cookie = logged_in(&served);

@@ -18,7 +18,7 @@ use std::{
 
 use axum::{extract, middleware::Next, response};
 use opentelemetry::{
-    KeyValue,
+    Key, KeyValue,
     metrics::{AsyncInstrument, MeterProvider as _},
     trace::TracerProvider as _,
 };
@@ -192,13 +192,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What sends this: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads, come first.
+/// What sends this: `OTEL_SERVICE_NAME`, then `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads, come first.
 fn resource() -> Resource {
-    let resource = Resource::builder();
-    match std::env::var_os("OTEL_SERVICE_NAME") {
-        Some(name) if !name.is_empty() => resource.build(),
-        _ => resource.with_service_name("trunkline").build(),
-    }
+    let told = Resource::builder().build();
+    let known = told.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
+    let known = known.filter(|name| !name.is_empty() && !name.starts_with("unknown_service"));
+    let named = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
+    let name = named.or(known).unwrap_or_else(|| "trunkline".to_owned());
+    Resource::builder().with_service_name(name).build()
 }
 
 fn address(endpoint: &str, signal: &str) -> String {

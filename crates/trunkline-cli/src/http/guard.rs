@@ -7,7 +7,7 @@
 //! Guarantees: no page of another site can act, whatever the browser: an act needs the same origin, and from a form the secret of
 //! the viewer's login too; a program proves itself by its token. Nothing inline runs in a page (CSP).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{error::Error as _, iter::successors, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -208,12 +208,17 @@ async fn with_body(app: &App, request: Request, viewer: Option<&Viewer>) -> Resu
     } else if !api && !is("application/x-www-form-urlencoded") {
         return Err(unsupported("the body must be a form"));
     }
-    let too_large =
-        |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {BODY} bytes"));
+    let unread = |e: axum::Error| {
+        // What hyper says is wrong with how it was sent; all else is the limit.
+        if successors(e.source(), |e| (*e).source()).any(|e| e.is::<hyper::Error>()) {
+            return Problem::bad("the body is not sent as it should be, or not to its end");
+        }
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {BODY} bytes"))
+    };
     let bytes = timeout(BODY_TIME, to_bytes(body, BODY))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within ten seconds"))?;
-    let bytes = bytes.map_err(too_large)?;
+    let bytes = bytes.map_err(unread)?;
     // Who has no login yet has no secret; programs have a token, and a page cannot send JSON to another site unasked.
     let secret = viewer.filter(|v| !v.csrf.is_empty() && !api && (v.login || !app.access.needs_login()));
     if let Some(viewer) = secret.filter(|_| path != "/login") {

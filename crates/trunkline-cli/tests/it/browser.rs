@@ -14,7 +14,7 @@ use std::{
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::{database, http::Served, http_dashboard::plant, jobs::worker, ok, responder, sql, until};
+use crate::{database, http::Served, http_hostile::plant, jobs::worker, ok, responder, sql, until};
 
 const DRIVERS: [&str; 2] = ["/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver"];
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -229,7 +229,7 @@ impl Drop for Browser {
     }
 }
 
-const PAGES: [(&str, &str); 18] = [
+const PAGES: [(&str, &str); 21] = [
     ("overview", "/"),
     ("queues", "/jobs"),
     ("jobs", "/jobs/list?queue=mail"),
@@ -248,6 +248,9 @@ const PAGES: [(&str, &str); 18] = [
     ("actions", "/actions"),
     ("letters", "/streams/letters/reader"),
     ("request", "/requests/{request}"),
+    ("result", "/jobs/910001"),
+    ("running", "/jobs/920001"),
+    ("reply", "/requests/{reply}"),
 ];
 
 pub(crate) fn full() -> String {
@@ -279,10 +282,11 @@ fn every_page_shows_hostile_text_as_text_in_light_and_dark_wide_and_narrow() {
     let _serving = responder(&url, &["echo", "--echo"]);
     let served = Served::start(&url, &[], &[]);
     let request = sql(&url, "select max(id)::text from trunkline.request_list()").unwrap();
+    let reply = sql(&url, "select min(id)::text from trunkline.request_list('ended')").unwrap();
     for dark in [false, true] {
         let browser = Browser::start(dark);
         for (name, path) in PAGES {
-            let path = &path.replace("{request}", &request);
+            let path = &path.replace("{request}", &request).replace("{reply}", &reply);
             for (width, height) in [(1440, 900), (320, 720), (2560, 1440)] {
                 browser.size(width, height);
                 browser.open(&format!("http://{}{path}", served.address));

@@ -123,6 +123,30 @@ fn every_metric_of_the_alerts_and_of_the_grafana_dashboard_is_told() {
     assert!(unused.is_empty(), "nobody looks at {unused:?}");
 }
 
+/// The unit, with this program instead of the installed one.
+#[test]
+fn systemd_finds_nothing_wrong_with_the_unit() {
+    let known = std::process::Command::new("systemd-analyze").arg("--version").output();
+    if known.is_err() {
+        eprintln!("skipped: systemd-analyze is not on this machine");
+        return;
+    }
+    let dir = temporary();
+    let path = dir.path().join("trunkline.service");
+    let unit = contrib("systemd/trunkline.service");
+    let unit = unit.replace("/usr/local/bin/trunkline", env!("CARGO_BIN_EXE_trunkline"));
+    let verified = |unit: &str| {
+        std::fs::write(&path, unit).unwrap();
+        // Manual pages are installed with the program.
+        let verify = ["verify", "--man=no", "--recursive-errors=no"];
+        let output = std::process::Command::new("systemd-analyze").args(verify).arg(&path).output().unwrap();
+        (code(&output), crate::stderr(&output))
+    };
+    assert_eq!(verified(&unit), (0, String::new()));
+    let (_, told) = verified(&unit.replace("ProtectHome=yes", "ProtectHome=perhaps"));
+    assert!(told.contains("perhaps"), "what is wrong is seen: {told}");
+}
+
 #[test]
 fn the_unit_and_the_image_start_the_program_as_it_can_be_started() {
     let unit = contrib("systemd/trunkline.service");

@@ -6,8 +6,11 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use trunkline_embedded::Mode;
 
-use crate::{Running, database, ok, responder, sql, stderr, stdout, temporary, trunkline, until};
+use crate::{
+    Running, database, http::Served, ok, responder, sql, stderr, stdout, temporary, trunkline, until,
+};
 
 /// A daemon that goes by a name.
 fn clock(url: &str, name: &str) -> Running {
@@ -214,4 +217,30 @@ fn a_daemon_killed_while_it_turns_or_empties_a_ring_leaves_it_to_another() {
     let _b = clock(&url, "clock-b");
     until("another one to empty it", || is(&url, "select pg_relation_size('trunkline.request_e0') = 0"));
     assert_eq!(ok(&url, &["requests", "call", "flow", "emptied"]), "emptied");
+}
+
+/// A server that became a standby takes no work; promoted, it is another timeline, which is to be repaired first.
+#[test]
+fn on_a_standby_it_lives_and_is_not_ready() {
+    let dir = temporary();
+    let first = crate::start(&dir.path().join("pg"));
+    let url = first.url();
+    ok(&url, &["-q", "schema", "install"]);
+    let served = Served::start(&url, &[], &[]);
+    assert_eq!(served.get("/readyz").status, 200);
+    let data = sql(&url, "show data_directory").unwrap();
+    first.stop(Mode::Fast).unwrap();
+    std::fs::write(std::path::Path::new(&data).join("standby.signal"), "").unwrap();
+    let _standby = crate::start(&dir.path().join("pg")).stop_on_drop();
+    assert_eq!(sql(&url, "select pg_is_in_recovery()").as_deref(), Some("t"));
+    let says = |what: &str| {
+        let ready = served.get("/readyz");
+        assert_eq!((ready.status, served.get("/livez").status), (503, 200), "{ready:?}");
+        ready.body.contains(what)
+    };
+    until("it to say so", || says("unsupported server"));
+    assert_eq!(sql(&url, "select pg_promote()").as_deref(), Some("t"));
+    until("it to say so", || says("restored database"));
+    ok(&url, &["schema", "repair"]);
+    until("it to be ready", || served.get("/readyz").status == 200);
 }

@@ -1,6 +1,6 @@
 //! `trunkline demo`: all of it, as short as it goes.
 
-use crate::{Running, code, database, ok, run, sql, stderr, stdout, trunkline};
+use crate::{Running, browser::Browser, code, database, ok, run, sql, stderr, stdout, trunkline, until};
 
 #[test]
 fn the_demo_holds_its_promises_and_leaves_no_consumer_behind() {
@@ -64,4 +64,85 @@ fn a_worker_of_the_demo_can_be_started_by_hand() {
     worker.signal(nix::sys::signal::Signal::SIGINT);
     let (code, said) = worker.end();
     assert!(code == 0 && said.contains("left after 1 jobs"), "{code} {said}");
+}
+
+/// Pages, and what each tells of the demo.
+const PAGES: [(&str, &str); 20] = [
+    ("/", "Needs somebody"),
+    ("/jobs", "demo"),
+    ("/jobs/list?queue=demo", "demo"),
+    ("/jobs/{job}", "3416a75f4cea9109507cacd8e2f2aefc"),
+    ("/jobs/dead", "No job is dead."),
+    ("/schedules", "There is no schedule yet."),
+    ("/streams", "answers"),
+    ("/streams/answers/{consumer}", "finished up to tick"),
+    ("/requests", "hash"),
+    ("/requests/list", "HASH"),
+    ("/requests/{request}", "HASH"),
+    ("/topics", "demo.alarms"),
+    ("/leases", "Leases"),
+    ("/processes", "demo"),
+    ("/health", "fsync is off"),
+    ("/actions", "Actions"),
+    ("/try", "Try it"),
+    ("/login", "Token"),
+    ("/?range=60", "sent"),
+    ("/jobs/list?state=done", "demo"),
+];
+
+#[test]
+fn every_page_opens_in_a_browser_while_the_demo_plays() {
+    let url = database();
+    let mut command = trunkline(&["demo", "--for", "10m", "--http", "127.0.0.1:0", "--rate", "5"]);
+    command.env("DATABASE_URL", &url);
+    let mut demo = Running::start(command);
+    demo.wait_for("dashboard at ");
+    let line = demo.seen.last().unwrap();
+    let address = line[line.find("http://").unwrap()..].trim_end_matches('/').to_owned();
+    // Those whose turn is at the end are started by hand.
+    let part = |args: &[&str]| {
+        let mut command = trunkline(&[&["demo"], args].concat());
+        command.env("DATABASE_URL", &url);
+        Running::start(command)
+    };
+    let (_worker, _listener) = (part(&["worker", "--number", "7"]), part(&["listener"]));
+    ok(&url, &["jobs", "push", "demo", "41", "--wait", "--timeout", "20s"]);
+    let one = |which: &str| sql(&url, which).filter(|found| !found.is_empty());
+    let answered = "select max(id)::text from trunkline.request_list() where state = 'ok' and type = 'HASH'";
+    until("an answer", || one(answered).is_some());
+    until("a consumer", || one("select consumer from trunkline.stream_consumers()").is_some());
+    until("a listener", || one("select session from trunkline.topic_subscriptions()").is_some());
+    let browser = Browser::start(false);
+    browser.size(1280, 900);
+    for (path, told) in PAGES {
+        let named =
+            |name: &str, which: &str| path.contains(name).then(|| (name.to_owned(), one(which).unwrap()));
+        let path = [
+            named("{job}", "select max(id)::text from trunkline.job where queue = 'demo'"),
+            named("{request}", answered),
+            named("{consumer}", "select min(consumer) from trunkline.stream_consumers()"),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(path.to_owned(), |path, (name, id)| path.replace(&name, &id));
+        browser.open(&format!("{address}{path}"));
+        for scheme in ["light", "dark"] {
+            browser.scheme(scheme);
+            let shown = browser
+                .run("return document.body.innerText + matchMedia(`(prefers-color-scheme: dark)`).matches");
+            let shown = shown.as_str().unwrap();
+            assert!(shown.contains(told), "{path} says {told:?}: {shown}");
+            assert!(shown.ends_with(&(scheme == "dark").to_string()), "{path} {scheme}: {shown}");
+            browser.is_quiet(&path);
+        }
+    }
+    // The first page again, until it was changed by what flows.
+    browser.open(&format!("{address}/"));
+    until("the page to be live", || {
+        browser.run("return document.querySelector('[data-status]').dataset.status") == "live"
+    });
+    until("rates", || browser.run("return document.querySelector('.rates .big').textContent") != "0");
+    browser.is_quiet("/");
+    demo.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(demo.end().0, 130);
 }

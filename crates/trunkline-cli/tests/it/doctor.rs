@@ -1,6 +1,8 @@
 //! `trunkline doctor` and `check`: what they print, and what their exit codes mean to a script and to a monitor.
 
-use crate::{code, database, empty_database, run, sql, stderr, stdout, trunkline};
+use trunkline_embedded::{Fetch, Server, Settings};
+
+use crate::{code, database, empty_database, ok, run, sql, stderr, stdout, temporary, trunkline};
 
 #[test]
 fn findings_are_printed_with_their_remedy_and_the_code_says_whether_there_are_any() {
@@ -73,19 +75,94 @@ fn a_monitor_is_told_by_code_and_line() {
     };
     let (state, line) = told(&[]);
     assert_eq!((state, line.as_str()), (0, "TRUNKLINE OK - messages flow | dead_jobs=0;1;1000\n"));
-    sql(&url, "select trunkline.job_push('mail', 'x', run_at => now() - interval '1 hour')");
-    sql(&url, "update trunkline.job_held set due_at = now() - interval '10 minutes'");
-    let (state, line) = told(&[]);
-    assert!(state == 0 || line.contains("the queue mail has waited"), "{line}");
+    sql(&url, "select trunkline.job_open('mail')");
     sql(&url, "insert into trunkline.job_held (id, lane, state, due_at, max_attempts, ended_at, content, kind, payload)
         select g, 16 + 5, 2, now(), 1, now(), 1, '', '' from generate_series(1, 3) g");
     let (state, line) = told(&[]);
     assert!(state == 1 && line.contains("3 jobs are dead") && line.contains("dead_jobs=3;1;1000"), "{line}");
     assert_eq!(told(&["--dead-critical", "3"]).0, 2);
+    assert_eq!(told(&["--dead-warning", "4"]).0, 0);
     assert_eq!(code(&run(&url, &["check"])), 2, "fsync is off here");
     let away = run("host=127.0.0.1 port=1 user=u", &["check"]);
     assert_eq!(code(&away), 2);
     assert!(stdout(&away).starts_with("TRUNKLINE CRITICAL - "), "{}", stdout(&away));
+}
+
+#[test]
+fn a_monitor_is_told_what_waits_too_long_and_who_is_behind() {
+    let url = database();
+    let told = |args: &[&str]| {
+        let told = run(&url, &[&["check", "--no-doctor"], args].concat());
+        (code(&told), stdout(&told))
+    };
+    sql(&url, "select trunkline.job_push('mail', 'x', run_at => now() + interval '1 hour')");
+    assert_eq!(told(&[]).0, 0, "what is scheduled does not wait");
+    sql(&url, "update trunkline.job_held set due_at = now() - interval '10 minutes'");
+    let (state, line) = told(&[]);
+    assert!(
+        state == 1
+            && line.starts_with("TRUNKLINE WARNING - a job of the queue mail has waited 6")
+            && line.contains(" | 'mail waiting'=6")
+            && line.contains("s;300;1800 dead_jobs=0;1;1000"),
+        "{state} {line}"
+    );
+    let (state, line) = told(&["--waiting-critical", "10m"]);
+    assert!(state == 2 && line.starts_with("TRUNKLINE CRITICAL - a job of"), "{state} {line}");
+    assert_eq!(told(&["--waiting-warning", "1h"]).0, 0);
+    sql(&url, "select trunkline.job_pause('mail')");
+    assert_eq!(told(&["--waiting-critical", "10m"]).0, 0, "a paused queue waits for its operator");
+
+    sql(&url, "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing')");
+    sql(&url, "select trunkline.stream_append('orders', 'x')");
+    sql(&url, "select trunkline.stream_tick('orders')");
+    let (state, line) = told(&[]);
+    assert!(state == 0 && line.contains("'orders/billing lag'="), "{state} {line}");
+    sql(&url, "update trunkline.stream_tick set at = now() - interval '10 minutes'");
+    let (state, line) = told(&[]);
+    assert!(
+        state == 1
+            && line.contains("WARNING - the consumer orders/billing is 6")
+            && line.contains("'orders/billing lag'=6")
+            && line.contains("s;300;1800 "),
+        "{state} {line}"
+    );
+    assert_eq!(told(&["--lag-critical", "10m"]).0, 2);
+    assert_eq!(told(&["--lag-warning", "1h"]).0, 0);
+}
+
+/// What was asked for makes no sense: that says nothing of the database.
+#[test]
+fn a_monitor_that_asks_for_nonsense_is_told_that_nothing_is_known() {
+    for url in ["postgresql://h/db?sslmode=nonsense", "host=127.0.0.1 port=many"] {
+        let told = run(url, &["check"]);
+        assert_eq!(code(&told), 3, "{url}: {}", stdout(&told));
+        assert!(stdout(&told).starts_with("TRUNKLINE UNKNOWN - "), "{}", stdout(&told));
+        assert_eq!(stdout(&told).lines().count(), 1, "{}", stdout(&told));
+    }
+}
+
+#[test]
+fn with_nothing_to_mend_the_code_is_0_and_that_is_said() {
+    let dir = temporary();
+    // As it comes: it waits for what it writes.
+    let settings = Settings::default().data_dir(dir.path().join("pg")).fetch(Fetch::Forbidden);
+    let server = Server::start(&settings, &mut |_| {}).unwrap().stop_on_drop();
+    sql(&server.url(), "create database healthy");
+    let url = server.url_for("healthy");
+    ok(&url, &["-q", "schema", "install"]);
+    assert_eq!(ok(&url, &["doctor"]), "nothing to mend\n");
+    assert_eq!(ok(&url, &["doctor", "--json"]), "");
+    assert_eq!(ok(&url, &["check"]), "TRUNKLINE OK - messages flow | dead_jobs=0;1;1000\n");
+    // What the doctor finds is told, as bad as it is.
+    sql(&url, "alter system set autovacuum = off");
+    sql(&url, "select pg_reload_conf()");
+    let off = || sql(&url, "show autovacuum").as_deref() == Some("off");
+    crate::until("the setting to be read", off);
+    let told = run(&url, &["doctor"]);
+    assert!(code(&told) == 1 && stdout(&told).contains("autovacuum"), "{}", stdout(&told));
+    let told = run(&url, &["check"]);
+    assert!(code(&told) > 0 && stdout(&told).contains("autovacuum"), "{}", stdout(&told));
+    assert_eq!(code(&run(&url, &["check", "--no-doctor"])), 0);
 }
 
 #[test]
@@ -97,7 +174,7 @@ fn top_shows_what_waits_sorted_and_filtered() {
         "select trunkline.job_push('reports', 'x') from generate_series(1, 7); select trunkline.job_pause('mail')",
     );
     sql(&url, "select trunkline.stream_open('orders'), trunkline.stream_register('orders', 'billing')");
-    let told = |args: &[&str]| crate::ok(&url, &[&["-q", "top", "--once"], args].concat());
+    let told = |args: &[&str]| ok(&url, &[&["-q", "top", "--once"], args].concat());
     let squeezed = |text: &str| {
         text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
     };

@@ -90,7 +90,7 @@ impl Reader {
 
 /// Something of everything, so that no list is empty.
 fn fill(url: &str) {
-    crate::http_dashboard::plant(url);
+    crate::http_hostile::plant(url);
     for statement in [
         "select trunkline.request_open('hash')",
         "select trunkline.request_send('hash', 'x', wait_for_responder => true, timeout => '1 hour')",

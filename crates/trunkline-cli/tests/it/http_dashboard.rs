@@ -286,7 +286,7 @@ fn what_has_ended_is_told_once_and_watched_no_more() {
 }
 
 #[test]
-fn the_list_is_filtered_by_time_and_text_and_offers_no_bulk_action_that_would_do_more() {
+fn the_list_is_filtered_by_time_and_text() {
     let url = database();
     sql(&url, "select trunkline.job_push('mail', 'to bob ' || g) from generate_series(1, 8) g");
     sql(&url, "select trunkline.job_push_json('mail', '{\"to\": \"ann\"}')");
@@ -301,11 +301,11 @@ fn the_list_is_filtered_by_time_and_text_and_offers_no_bulk_action_that_would_do
         ("payload=%7B%22to%22", (1, false)),
         ("payload=%7B%22to%22%3A%22ann%22%7D", (1, false)),
         ("queue=mail&state=waiting", (9, true)),
-        ("queue=mail&state=waiting&payload=bob", (8, false)),
+        ("queue=mail&state=waiting&payload=bob", (8, true)),
         ("queue=mail&state=waiting&payload=%7B%22to%22%3A%22ann%22%7D", (1, true)),
         ("since=1h", (9, false)),
         ("until=1h", (0, false)),
-        ("queue=mail&state=waiting&since=1h", (9, false)),
+        ("queue=mail&state=waiting&since=1h", (9, true)),
         ("payload=b%6Fb&since=1h&until=2100-01-01", (8, false)),
     ] {
         assert_eq!(many(query), found, "{query}");
@@ -315,122 +315,4 @@ fn the_list_is_filtered_by_time_and_text_and_offers_no_bulk_action_that_would_do
     let next = listed["next"].as_str().unwrap();
     let rest = served.get(&format!("/api/v1/jobs?text=bob&limit=5&cursor={next}")).json();
     assert!(rest["items"].as_array().unwrap().len() == 3 && rest["next"].is_null(), "{rest}");
-}
-
-/// Strings that would run, or look like something else, where somebody forgot that they are text.
-pub(crate) const HOSTILE: [&str; 8] = [
-    "<script>alert(1)</script>",
-    "\"onmouseover=\"alert(1)",
-    "'onfocus='alert(1)' autofocus='",
-    "javascript:alert(1)",
-    "</script><img src=x onerror=alert(1)>",
-    "</title><svg onload=alert(1)>",
-    "{{7*7}}${7*7}",
-    "a\u{202e}b",
-];
-
-/// Plants them wherever a message, its error, a process, a schedule or who acts has text.
-pub(crate) fn plant(url: &str) {
-    sql(
-        url,
-        "select trunkline.stream_open('letters'), trunkline.stream_register('letters', 'reader'), trunkline.stream_register('letters', 'other')",
-    );
-    for (n, text) in HOSTILE.iter().enumerate() {
-        let quoted = text.replace('\'', "''");
-        sql(
-            url,
-            &format!(
-                "select trunkline.job_push('mail', '{quoted}', '{quoted}', '{quoted}', unique_key => '{quoted}', headers => jsonb_build_object('h', '{quoted}'))"
-            ),
-        );
-        sql(url, &format!("insert into trunkline.job_held (id, lane, state, due_at, attempt, max_attempts, ended_at, content, kind, payload, key, errors)
-            select {}, 16 + 5, 2, now(), 1, 1, now(), 1, '{quoted}', convert_to('{quoted}', 'UTF8'), '{quoted}',
-                   jsonb_build_array(jsonb_build_object('attempt', 1, 'at', now(), 'error', '{quoted}'))", n + 900_001));
-        sql(
-            url,
-            &format!(
-                "select trunkline.topic_create('{quoted}', 'channel'),
-            trunkline.lease_acquire('planted-{n}', gen_random_uuid(), interval '1 hour', '{quoted}')"
-            ),
-        );
-        sql(
-            url,
-            &format!(
-                "select trunkline._topic_subscribe(o.id, 1, array['{quoted}'], 'channel', '{quoted}', true)
-            from trunkline._session_open('{quoted}', false, '1 hour') o"
-            ),
-        );
-        sql(
-            url,
-            &format!(
-                "select trunkline.request_send('hash', '{quoted}', '{quoted}', wait_for_responder => true),
-                        trunkline.stream_append('letters', '{quoted}', '{quoted}', '{quoted}', jsonb_build_object('h', '{quoted}')),
-                        trunkline.action_do('{quoted}', 'job_reveal', '{{\"id\": \"{}\"}}'),
-                        trunkline.job_schedule('planted-{n}', 'mail', '0 3 * * *', '{quoted}', '{quoted}', zone => '{quoted}')",
-                n + 900_001
-            ),
-        );
-    }
-    sql(url, "select trunkline.stream_tick('letters')");
-    for consumer in ["reader", "other"] {
-        let next = format!("select batch from trunkline.stream_next_batch('letters', '{consumer}')");
-        let batch = sql(url, &next).unwrap();
-        let dead = format!(
-            "select count(trunkline.stream_retry('{batch}', array[id], null, payload)) from trunkline.stream_events('{batch}')"
-        );
-        sql(url, &dead);
-        sql(url, &format!("select trunkline.stream_finish('{batch}')"));
-    }
-}
-
-#[test]
-fn hostile_text_is_text_on_every_page() {
-    let url = database();
-    sql(&url, "select trunkline.request_open('hash')");
-    plant(&url);
-    let served = Served::start(&url, &[], &[]);
-    let id = sql(&url, "select max(id)::text from trunkline.job_held where state <> 2").unwrap();
-    let request = sql(&url, "select max(id)::text from trunkline.request_e0").unwrap();
-    let mut seen = 0;
-    for path in [
-        "/",
-        "/jobs",
-        "/jobs/list",
-        "/jobs/list?queue=mail",
-        "/jobs/dead",
-        "/topics",
-        "/leases",
-        "/processes",
-        "/requests",
-        "/requests/list",
-        "/jobs/900001",
-        "/jobs/900002",
-        "/jobs/900005",
-        &format!("/jobs/{id}"),
-        &format!("/requests/{request}"),
-        "/streams",
-        "/streams/letters/reader",
-        "/schedules",
-        "/actions",
-        "/jobs/list?kind=%3Cscript%3Ealert(1)%3C/script%3E",
-        "/jobs/list?queue=mail&state=dead&key=%22onmouseover=%22alert(1)",
-    ] {
-        let page = served.get(path);
-        assert_eq!(page.status, 200, "{path}: {}", page.body);
-        for live in [
-            "<script>alert",
-            "<img src=x",
-            "<svg onload",
-            "\"onmouseover=\"",
-            "\" onfocus=",
-            "href=\"javascript:",
-        ] {
-            assert!(!page.body.contains(live), "{path} has {live}");
-        }
-        seen += page.body.matches("&lt;script&gt;").count();
-    }
-    for path in ["/topics", "/leases", "/streams/letters/reader", "/actions"] {
-        assert!(served.get(path).body.matches("&lt;script&gt;").count() > 0, "{path}");
-    }
-    assert!(seen > 12, "the strings are there, as text: {seen}");
 }

@@ -1,6 +1,6 @@
 //! How long a login is good, by a daemon whose clock is moved.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use crate::{
     database,
@@ -39,24 +39,63 @@ fn good(served: &Served, cookie: &str) -> bool {
     false
 }
 
+/// Their clock is moved by what is written into this file, as all clocks of the process.
+fn moved(clock: &Path) -> [(&'static str, String); 3] {
+    let library = Command::new("faketime").args(["-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]).output();
+    let library = stdout(&library.expect("faketime: apt-get install faketime"));
+    [
+        ("LD_PRELOAD", library.trim().to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap().to_owned()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+    ]
+}
+
+/// So much later than it is.
+pub(crate) fn set(clock: &Path, seconds: u32) {
+    let new = clock.with_extension("new");
+    std::fs::write(&new, format!("+{seconds}\n")).unwrap();
+    std::fs::rename(new, clock).unwrap();
+}
+
+/// Serves by this clock, with these variables.
+pub(crate) fn on_a_moved_clock(url: &str, clock: &Path, env: &[(&str, &str)]) -> Served {
+    set(clock, 0);
+    let moved = moved(clock);
+    let moved: Vec<(&str, &str)> = moved.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Served::start(url, &[], &[env, &moved].concat())
+}
+
+#[test]
+fn who_guesses_at_the_form_waits_for_a_minute_also_with_the_right_token() {
+    let dir = temporary();
+    let clock = dir.path().join("clock");
+    let served = on_a_moved_clock(&database(), &clock, &tokens());
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let log_in = |token: &str| served.ask("POST", "/login", &[form], &format!("token={token}"));
+    let cookie = logged_in(&served);
+    for n in 0..20 {
+        let told = log_in("wrong");
+        assert!(told.status == 401 && told.body.contains("not known"), "{n}: {told:?}");
+        assert!(told.header("set-cookie").is_none(), "{told:?}");
+    }
+    for token in ["wrong", READER] {
+        let told = log_in(token);
+        assert!(told.status == 429 && told.body.contains("wait a minute"), "{token}: {told:?}");
+        assert!(told.header("set-cookie").is_none(), "{told:?}");
+    }
+    assert!(good(&served, &cookie), "who is logged in stays so");
+    set(&clock, 59);
+    assert_eq!(log_in(READER).status, 429);
+    set(&clock, 2 * MINUTE);
+    assert!(good(&served, &logged_in(&served)));
+}
+
 #[test]
 fn a_login_ends_after_half_an_hour_unused_and_after_twelve_hours_and_no_other_cookie_is_taken() {
     let dir = temporary();
     let clock = dir.path().join("clock");
-    // So much later than it is, by all clocks of the process.
-    let set = |seconds: u32| {
-        std::fs::write(dir.path().join("new"), format!("+{seconds}\n")).unwrap();
-        std::fs::rename(dir.path().join("new"), &clock).unwrap();
-    };
-    set(0);
-    let library = Command::new("faketime").args(["-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]).output();
-    let library = stdout(&library.expect("faketime: apt-get install faketime"));
-    let moved = [
-        ("LD_PRELOAD", library.trim()),
-        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
-        ("FAKETIME_NO_CACHE", "1"),
-    ];
-    let served = Served::start(&database(), &[], &[&tokens()[..], &moved].concat());
+    let served = on_a_moved_clock(&database(), &clock, &tokens());
+    let set = |seconds: u32| set(&clock, seconds);
 
     let cookie = logged_in(&served);
     assert!(good(&served, &cookie));

@@ -12,7 +12,7 @@ use std::{
 use crate::{PATIENCE, database, http::Served, sql, until};
 
 /// Pages, parts of the API, and how often each may read all jobs by a sequential scan. `{waiting}` and such are ids.
-const PAGES: [(&str, u64); 75] = [
+const PAGES: [(&str, u64); 78] = [
     // Jobs are counted by reading the ring, once for all who look; where there are many, by the duties, and of the rest what came since.
     ("/", 1),
     ("/?range=60", 1),
@@ -51,6 +51,10 @@ const PAGES: [(&str, u64); 75] = [
     ("/jobs/list?queue=q7&state=waiting", NEWEST),
     ("/jobs/list?queue=q7&state=scheduled", 0),
     ("/jobs/list?state=dead", 0),
+    // What has a key is held.
+    ("/jobs/list?key=none", 0),
+    ("/jobs/list?queue=q7&key=none", 0),
+    ("/api/v1/jobs?key=none", 0),
     ("/jobs/list?before=20000", 1),
     ("/jobs/list?kind=seldom&queue=q7", 1),
     // Of which state they are is known by what was taken of each stretch: it is read twice.

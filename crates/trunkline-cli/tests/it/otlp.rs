@@ -21,8 +21,8 @@ use crate::{Running, code, database, ok, run, stderr, temporary, trunkline, unti
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// What came, by path.
-type Came = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+/// What came: path, headers in small letters, body.
+type Came = Arc<Mutex<Vec<(String, String, Vec<u8>)>>>;
 
 /// A collector that takes what comes: its address, and that.
 fn collector() -> (String, Came) {
@@ -48,19 +48,20 @@ fn collector() -> (String, Came) {
     (address, came)
 }
 
-/// The next request's path and body.
-fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+/// The next request's path, headers and body.
+fn request(reader: &mut impl BufRead) -> Option<(String, String, Vec<u8>)> {
     let mut lines = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let length = lines.filter_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok()).last();
+    let head = lines.map(|l| l.to_lowercase() + "\n").collect::<String>();
+    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some((path, body))
+    Some((path, head, body))
 }
 
 /// The bodies that came to a path.
 fn bodies(came: &Came, path: &str) -> Vec<Vec<u8>> {
-    came.lock().unwrap().iter().filter(|(p, _)| p == path).map(|(_, body)| body.clone()).collect()
+    came.lock().unwrap().iter().filter(|(p, ..)| p == path).map(|(.., body)| body.clone()).collect()
 }
 
 fn spans(came: &Came) -> impl Iterator<Item = Span> {
@@ -240,4 +241,68 @@ fn a_collector_that_is_not_there_keeps_nobody_waiting() {
     let refused = run(&url, &["--log", "json", "--otlp-endpoint", "not a url", "jobs", "push", "mail", "x"]);
     assert_eq!(code(&refused), 2, "{}", stderr(&refused));
     assert!(stderr(&refused).contains("--otlp-endpoint"), "{}", stderr(&refused));
+}
+
+/// What the SDK reads of its variables counts: of a push with them, what came, and the header of the job.
+#[test]
+fn the_variables_of_the_sdk_count() {
+    let url = database();
+    let pushed = |queue: &str, variables: &[(&str, &str)]| {
+        let (address, came) = collector();
+        let mut push = trunkline(&["--otlp-endpoint", &address, "jobs", "push", queue, "x"]);
+        let pushed = push.env("DATABASE_URL", &url).envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(code(&pushed), 0, "{variables:?}: {}", stderr(&pushed));
+        came
+    };
+    let resource = |came: &Came, name: &str| {
+        let traces = bodies(came, "/v1/traces").into_iter();
+        let traces = traces
+            .flat_map(|b| ExportTraceServiceRequest::decode(b.as_slice()).unwrap().resource_spans)
+            .filter_map(|r| Some(text(&r.resource?.attributes, name)));
+        let metrics = bodies(came, "/v1/metrics").into_iter();
+        let metrics = metrics
+            .flat_map(|b| ExportMetricsServiceRequest::decode(b.as_slice()).unwrap().resource_metrics)
+            .filter_map(|r| Some(text(&r.resource?.attributes, name)));
+        traces.chain(metrics).collect::<Vec<_>>()
+    };
+
+    let came = pushed("headers", &[("OTEL_EXPORTER_OTLP_HEADERS", "api-key=S3cret,x-tenant=a%20b")]);
+    for path in ["/v1/traces", "/v1/metrics"] {
+        let came = came.lock().unwrap();
+        let (_, head, _) = came.iter().find(|(p, ..)| p == path).expect(path);
+        assert!(head.contains("api-key: s3cret\n") && head.contains("x-tenant: a b\n"), "{path}: {head}");
+    }
+
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=shop,service.name=mailer");
+    let came = pushed("resource", &[attributes]);
+    assert_eq!(resource(&came, "deployment.environment.name"), ["shop", "shop"], "traces and metrics");
+    assert_eq!(resource(&came, "service.name"), ["mailer", "mailer"]);
+    let came = pushed("named", &[attributes, ("OTEL_SERVICE_NAME", "named")]);
+    assert_eq!(resource(&came, "service.name"), ["named", "named"], "it comes first");
+    let came = pushed("unnamed", &[]);
+    assert_eq!(resource(&came, "service.name"), ["trunkline", "trunkline"]);
+
+    // Who keeps no spans counts all the same, and sends no trace that anybody would go on with.
+    let sampled = |queue: &str| {
+        let flag = format!(
+            "select right(headers ->> 'traceparent', 2) from trunkline.job_show((select max(id) from trunkline.job where queue = '{queue}'))"
+        );
+        crate::sql(&url, &flag).unwrap_or_default()
+    };
+    let came = pushed("always", &[("OTEL_TRACES_SAMPLER", "always_on")]);
+    assert_eq!((spans(&came).count(), sampled("always").as_str()), (1, "01"));
+    for variables in [
+        &[("OTEL_TRACES_SAMPLER", "always_off")][..],
+        &[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")],
+    ] {
+        let came = pushed("never", variables);
+        assert_eq!(spans(&came).count(), 0, "{variables:?}");
+        assert_ne!(sampled("never"), "01", "{variables:?}");
+        assert_eq!(counted(&came, "messaging.client.sent.messages").len(), 1, "{variables:?}");
+    }
+
+    let came = pushed("disabled", &[("OTEL_SDK_DISABLED", "true")]);
+    let paths: Vec<String> = came.lock().unwrap().iter().map(|(p, ..)| p.clone()).collect();
+    assert!(paths.is_empty(), "{paths:?}");
+    assert_eq!(sampled("disabled"), "", "no header");
 }

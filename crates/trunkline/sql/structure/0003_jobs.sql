@@ -130,6 +130,7 @@ create table trunkline.job_held (
 create index job_held_due on trunkline.job_held (lane, due_at, id) where state = 0;
 create index job_held_running on trunkline.job_held (session, id) where state = 1;
 create index job_held_over on trunkline.job_held (ended_at) where state in (2, 3, 4);
+create index job_held_ended on trunkline.job_held (state, id) where state in (2, 3, 4);     -- for who looks: see job_page
 create unique index job_held_unique on trunkline.job_held ((lane >> 4), unique_key)
     where unique_key is not null and state in (0, 1, 5);
 create index job_held_key on trunkline.job_held ((lane >> 4), key, id) where key is not null and state in (0, 1, 5);

@@ -111,6 +111,56 @@ async fn a_page_of_jobs_is_what_the_list_says() {
 }
 
 #[tokio::test]
+async fn few_are_found_at_once_below_many_that_are_held() {
+    let (_db, raw) = one().await;
+    raw.run("select trunkline.job_open('q'), trunkline.job_open('other')").await;
+    let insert = async |ids: &str, state: &str, more: &str| {
+        raw.run(&format!(
+            "insert into trunkline.job_held (id, lane, state, due_at, attempt, key, ended_at, max_attempts, content, kind, payload)
+             select n * 4, (select id * 16 + 5 from trunkline.job_queue where name = case n % 2 when 0 then 'q' else 'other' end), {state}, {more},
+                    20, 1, '', 'x' from generate_series({ids}) n"
+        ))
+        .await;
+    };
+    let future = "now() + interval '1 day'";
+    for (ids, state, more) in [
+        ("1, 10", "4", "now(), 1, null, now()"),
+        ("11, 30", "3", "now(), 0, null, now()"),
+        ("31, 60", "2", "now(), 20, null, now()"),
+        ("61, 75", "1", "now(), 1, null, null"),
+        ("76, 90", "0", "now(), 0, null, null"),
+        ("91, 94", "0", "now(), 0, 'k' || n, null"),
+        ("95, 99", "5", "now(), 0, 'k', null"),
+        ("101, 40000", "0", &format!("{future}, 0, null, null")),
+    ] {
+        insert(ids, state, more).await;
+    }
+    for (state, fit) in
+        [("waiting", 24), ("running", 15), ("done", 10), ("dead", 30), ("cancelled", 20), ("scheduled", 50)]
+    {
+        for of in ["", ", queue => 'other'"] {
+            let page = raw
+                .rows(&format!(
+                    "select id, job_state from trunkline.job_page(state => '{state}', within => '0'{of})"
+                ))
+                .await;
+            let queue = if of.is_empty() { "true" } else { "queue = 'other'" };
+            let viewed = format!(
+                "select id, state from trunkline.job where state = '{state}' and {queue} order by id desc limit 50"
+            );
+            assert_eq!(page, raw.rows(&viewed).await, "{state}{of}");
+            assert!(!of.is_empty() || page.len() == fit, "{state}: {}", page.len());
+        }
+    }
+    // Too many to be asked for by their own index: as all others.
+    insert("50000, 71000", "0", "now(), 0, null, null").await;
+    let due =
+        "select id, job_state from trunkline.job_page(state => 'waiting', max => 1000, within => '1 s')";
+    let viewed = "select id, state from trunkline.job where state = 'waiting' order by id desc limit 1000";
+    assert_eq!(raw.rows(due).await, raw.rows(viewed).await);
+}
+
+#[tokio::test]
 async fn who_has_no_time_looks_at_a_part_and_is_told_where_to_go_on() {
     let (db, raw) = one().await;
     raw.run("select trunkline.job_open('durable', true), trunkline.job_open('e', false)").await;

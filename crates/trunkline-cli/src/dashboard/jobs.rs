@@ -84,9 +84,8 @@ fn queue(s: &Snapshot, q: &Value, viewer: &Viewer) -> Markup {
 /// The limits of a queue in words; none where it has none.
 fn limits(of: &Value) -> Option<String> {
     let number = |name: &str| of[name].as_i64().map(count);
-    let rate = |limit: &str, period: &str| {
-        Some(format!("{} in {}", number(limit)?, of[period].as_str().unwrap_or_default()))
-    };
+    let rate =
+        |limit: &str, period: &str| Some(format!("{} in {}", number(limit)?, span(of[period].as_f64()?)));
     let said = [
         number("max_running").map(|n| format!("{n} at once")),
         rate("rate_limit", "rate_period"),

@@ -205,7 +205,8 @@ fn database(s: &Snapshot) -> Markup {
         p.database {
             span { "database " strong { (text(&s.value, "database")) } }
             span { "PostgreSQL " (text(&s.value, "server").split(' ').next().unwrap_or_default()) }
-            span { (s.rows("sessions").len()) " processes" }
+            @let here = s.rows("sessions").len();
+            span { (here) @if here == 1 { " process" } @else { " processes" } }
             span { "rings " (size(rings)) }
             span { "streams " (size(segments)) }
             span class=[(notify >= 10.0).then_some("bad")] { "NOTIFY queue " (format!("{notify:.0}")) " %" }

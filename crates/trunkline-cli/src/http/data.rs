@@ -19,7 +19,8 @@ use crate::input;
 const SNAPSHOT: &str = "select jsonb_build_object(
     'at', extract(epoch from clock_timestamp()),
     'queues', (select coalesce(jsonb_agg(to_jsonb(q) - 'settings' || jsonb_build_object('oldest', extract(epoch from q.oldest), 'limits',
-                           (select jsonb_object_agg(l.key, l.value) from jsonb_each(q.settings) l
+                           (select jsonb_object_agg(l.key, case when l.key like '%period' then to_jsonb(extract(epoch from (l.value #>> '{}')::interval))
+                                                                  else l.value end) from jsonb_each(q.settings) l
                              where l.key = 'key_max_running' and l.value <> '1'
                                 or l.key in ('max_running', 'rate_limit', 'max_length', 'key_rate_limit') and l.value <> '0'
                                 or l.key = 'rate_period' and q.settings -> 'rate_limit' <> '0'

@@ -102,7 +102,7 @@ fn queues_and_schedules_are_told_with_their_limits_and_times() {
                 "/jobs",
                 "mail",
                 "Queue",
-                "mail at most 7 at once, 40 in 00:01:00, 1\u{202f}000 wait, 2 of a key at once, 5 in 00:00:01 of a key",
+                "mail at most 7 at once, 40 in 1 m, 1\u{202f}000 wait, 2 of a key at once, 5 in 1.0 s of a key",
             ),
             ("/jobs", "plain", "Queue", "plain"),
             ("/jobs", "busy", "waiting", "1"),

@@ -15,6 +15,7 @@ begin
                                                           t.since, t.until, t.cause)
         when 'job_cancel_all' then trunkline.job_cancel_all(t.queue, t.state, t.kind, dry, t.key, t.older_than, t.payload, t.containing,
                                                             t.since, t.until, t.cause)
-        else trunkline.job_delete_all(t.queue, t.state, t.kind, dry, t.key, t.older_than, t.payload, t.containing, t.since, t.until, t.cause)
+        else trunkline.job_delete_all(t.queue, t.state, t.kind, dry, t.key, t.older_than, t.payload, t.containing,
+                                      t.since, t.until, t.cause)
     end;
 end $$;

@@ -16,7 +16,7 @@ begin
            and position(convert_to(_job_matches.containing, 'UTF8') in r.payload) is distinct from 0
            and (_job_matches.since is null or r.at >= _job_matches.since) and (_job_matches.until is null or r.at < _job_matches.until)
            and (_job_matches.cause is null
-                or _job_matches.cause = coalesce(regexp_replace(split_part(left(r.errors -> -1 ->> 'error', 200), chr(10), 1), '[0-9]+', '#',
-                                                                'g'), ''))
+                or _job_matches.cause = coalesce(regexp_replace(split_part(left(r.errors -> -1 ->> 'error', 200), chr(10), 1),
+                                                                '[0-9]+', '#', 'g'), ''))
          order by r.id);
 end $$;

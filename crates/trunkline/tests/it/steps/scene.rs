@@ -173,6 +173,8 @@ impl Scene {
     /// New sessions, after the server lost the others.
     pub async fn reopen(&mut self) {
         let url = self.db.url.clone();
+        // Before it has noticed, it lets everybody in.
+        until("the server to end its sessions", async || self.raw.client.is_closed()).await;
         until("the server to be back", async || {
             tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok()
         })

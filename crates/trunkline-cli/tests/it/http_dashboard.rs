@@ -182,7 +182,7 @@ fn what_is_about_many_does_what_it_says_to_all_or_to_the_one() {
         sql(&url, "select trunkline.request_send('hash', 'x', wait_for_responder => true)::text").unwrap();
     let letter = sql(&url, "select min(id)::text from trunkline.stream_dead_letters('s', 'c')").unwrap();
     let served = Served::start(&url, &[], &[]);
-    assert!(served.get("/jobs").body.contains("at most 7 at once, 40 in 00:00:01"));
+    assert!(served.get("/jobs").body.contains("at most 7 at once, 40 in 1.0 s"));
     let one = |statement: &str| sql(&url, statement).unwrap();
     let left = "select count(*)::text from trunkline.stream_dead_letters('s', 'c')";
     for (fields, location, state, wanted) in [

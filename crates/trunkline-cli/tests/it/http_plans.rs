@@ -257,10 +257,10 @@ fn no_page_reads_all_rows_one_after_another_but_those_that_count_them() {
         assert!(slow.is_empty(), "{slow:#?}");
     }
     for (path, scans) in paths {
-        // A tenth for small tables, and for the duties beside it.
+        // A fifth for small tables, and for the duties beside it.
         let most = match scans {
             NEWEST => 200_000,
-            _ => scans * many + many / 10 + 30_000 * scans.min(1),
+            _ => scans * many + many / 5 + 30_000 * scans.min(1),
         };
         let reads = || {
             let before = read(&url);

@@ -239,13 +239,13 @@ async fn caller_frozen(step: Step, kind: Kind) {
         let states = scene.states().await;
         assert!(states.len() == 1 || kind.again && states.len() == 2, "{scene}: {states:?}");
     }
-    // One that it makes in the moment in which it finds its session buried may be lost; the next is not.
+    // One that it makes in the moment in which it finds its session buried may be lost, or is passed over to its deadline; the next is not.
     let mut words = Vec::new();
     while words.len() < 2 && words.last().is_none_or(|w| w != "ok") {
         process.tell("ask 15000 0").await;
         words.push(Outcome::parse(&process.line("ended").await).word);
     }
-    assert!(["ok", "lost"].contains(&words[0].as_str()), "{scene}: its next calls: {words:?}");
+    assert!(["ok", "lost", "timed out"].contains(&words[0].as_str()), "{scene}: its next calls: {words:?}");
     assert_eq!(words.last().unwrap(), "ok", "{scene}: its next calls");
     scene.once().await;
 }

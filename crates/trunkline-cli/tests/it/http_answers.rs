@@ -417,7 +417,7 @@ fn what_a_word_can_do_it_can_do_over_http() {
     let request = r#"{"channel": "r", "payload": "x", "kind": "k", "headers": {"h": "1"}, "timeout_ms": 5000, "idempotent": true}"#;
     let sent = post("/api/v1/requests", request);
     assert_eq!(sent.status, 201, "{sent:?}");
-    let told = "select concat_ws(' ', s.type, s.headers ->> 'h', s.idempotent, s.expires_at = s.sent_at + interval '5 s')
+    let told = "select concat_ws(' ', s.type, s.headers ->> 'h', s.idempotent, s.expires_at - s.sent_at between interval '4 s' and interval '6 s')
         from trunkline.request_list() l cross join lateral trunkline.request_show(l.id) s";
     assert_eq!(sql(&url, told).as_deref(), Some("k 1 t t"));
 }

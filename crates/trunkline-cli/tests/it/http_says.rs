@@ -39,22 +39,14 @@ type Said<'a> = (&'a str, &'a str, &'a str, &'a str);
 #[track_caller]
 fn says(served: &Served, all: &[Said<'_>]) {
     for (path, row, column, text) in all {
-        let mut told = String::new();
-        let mut said = || {
+        until(&format!("{path} {row} {column} to say {text:?}"), || {
             let page = served.get(path);
             assert_eq!(page.status, 200, "{path}: {page:?}");
-            told = match row.is_empty() {
-                true => read(&page.body),
-                false => cell(&page.body, row, column)
-                    .unwrap_or_else(|| "no such cell: ".to_owned() + &read(&page.body)),
-            };
-            if row.is_empty() { told.contains(text) } else { told == *text }
-        };
-        let deadline = std::time::Instant::now() + crate::PATIENCE / 3;
-        while !said() && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        assert!(said(), "{path} {row} {column}: {text:?} is not {told:?}");
+            match row.is_empty() {
+                true => read(&page.body).contains(text),
+                false => cell(&page.body, row, column).is_some_and(|told| told == *text),
+            }
+        });
     }
 }
 

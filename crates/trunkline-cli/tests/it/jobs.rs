@@ -489,27 +489,3 @@ fn a_job_shows_how_far_it_has_come() {
     let other = push(&url, &["q", "y"]);
     assert!(!ok(&url, &["jobs", "show", &other]).contains("progress"), "nothing was said");
 }
-
-#[test]
-fn all_that_fit_by_text_time_and_cause_are_cancelled_retried_or_deleted() {
-    let url = database();
-    sql(
-        &url,
-        "select trunkline.job_push('mail', p, max_attempts => 1) from unnest(array['one', 'two', 'three']) p",
-    );
-    sql(
-        &url,
-        "select trunkline.job_fail(claim, 'no route to ' || attempt) from trunkline.job_take('mail', 2)",
-    );
-    let done = |args: &[&str]| ok(&url, &[&["jobs"], args].concat()).trim().to_owned();
-    for (args, fit) in [
-        (&["retry", "--dead", "mail", "--cause", "no route to #", "--dry-run"][..], "2"),
-        (&["retry", "--dead", "mail", "--cause", "no route", "--dry-run"], "0"),
-        (&["delete", "--all", "mail", "--containing", "tw", "--dry-run"], "1"),
-        (&["delete", "--all", "mail", "--until", "1h", "--dry-run"], "0"),
-        (&["cancel", "--all", "mail", "--since", "1h", "--dry-run"], "1"),
-    ] {
-        let told = done(args);
-        assert!(told.split_whitespace().any(|word| word == fit), "{args:?}: {told}");
-    }
-}

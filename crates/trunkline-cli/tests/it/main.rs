@@ -27,6 +27,7 @@ mod http_says;
 mod http_seen;
 mod http_words;
 mod jobs;
+mod jobs_all;
 mod jobs_attach;
 mod jobs_cron;
 mod leases;
